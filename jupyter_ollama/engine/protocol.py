@@ -1,0 +1,172 @@
+"""What crosses the pipe between the server process and a runner.
+
+Msgspec structs in msgpack. Commands go to the runner, one per zmq message. Events come back as one
+list per step of the batch loop, so that the cost of the pipe does not grow with the number of
+streams; the raw float32 rows of embeddings follow as further frames of the same message.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..options import Options
+from ..prompt.messages import Message
+
+
+class LoadSpec(msgspec.Struct, frozen=True):
+    """All that decides how a model is loaded: equal specs can share one runner.
+
+    ``num_ctx`` is the longest sequence in tokens, ``num_parallel`` the sequences held at once.
+    Numbers that are 0 or negative, and ``None``, leave the choice to the runner.
+    """
+
+    model: str
+    adapters: tuple[str, ...] = ()
+    projectors: tuple[str, ...] = ()
+    num_ctx: int = 4096
+    num_parallel: int = 0
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int = 0
+    use_mmap: bool | None = None
+    num_thread: int = 0
+    kv_cache_type: str = "f16"
+    flash_attention: bool | None = None
+
+
+class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
+    """A conversation to render. ``template`` is the model's Go template, or None for the GGUF's own.
+
+    ``context`` (tokens of an earlier answer) is put before the rendered text. With ``truncate`` the
+    oldest messages are left out until the prompt fits, system messages and the last one kept.
+    """
+
+    messages: list[Message]
+    template: str | None = None
+    tools: list[dict[str, Any]] = []
+    think: bool | str | None = None
+    context: list[int] = []
+    truncate: bool = True
+
+
+class SuffixPrompt(msgspec.Struct, tag="suffix"):
+    """Text before and after a gap that the model fills, rendered by a Go template with .Suffix."""
+
+    prompt: str
+    suffix: str
+    template: str
+
+
+class RawPrompt(msgspec.Struct, tag="raw"):
+    """Text that is tokenized as it stands."""
+
+    text: str
+
+
+class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
+    """Continue a prompt. ``shift`` lets a full context lose its oldest half instead of ending."""
+
+    request: int
+    prompt: ChatPrompt | SuffixPrompt | RawPrompt
+    options: Options
+    truncate: bool = True
+    shift: bool = True
+    return_context: bool = False
+
+
+class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
+    """Embed texts. Over-long ones are cut with ``truncate``, else the request fails (400)."""
+
+    request: int
+    texts: list[str]
+    num_ctx: int
+    truncate: bool = True
+    normalize: bool = True
+
+
+class Cancel(msgspec.Struct, tag="cancel"):
+    """Forget a request, whatever it is doing. Nothing more is sent for it."""
+
+    request: int
+
+
+class Render(msgspec.Struct, tag="render"):
+    """Render a prompt without running it; answered by Rendered."""
+
+    request: int
+    prompt: ChatPrompt | SuffixPrompt | RawPrompt
+    num_ctx: int
+
+
+Command = Generate | Embed | Cancel | Render
+
+
+class Ready(msgspec.Struct, tag="ready"):
+    """The model is loaded. Sizes in bytes, measured by llama.cpp's own accounting where it has one.
+
+    ``num_ctx`` is the longest sequence really allocated, ``slots`` how many requests run at once.
+    """
+
+    num_ctx: int
+    slots: int
+    size: int
+    size_vram: int
+
+
+class LoadFailed(msgspec.Struct, tag="load_failed"):
+    """The model could not be loaded; the runner ends after this."""
+
+    message: str
+
+
+class Text(msgspec.Struct, tag="text", array_like=True):
+    """More text of an answer: whole UTF-8 characters, stop strings held back and removed."""
+
+    request: int
+    text: str
+
+
+class Done(msgspec.Struct, tag="done", omit_defaults=True):
+    """The end of an answer. Durations in nanoseconds, counts in tokens.
+
+    ``reason`` is ``stop`` or ``length``; ``truncated`` counts prompt tokens that did not fit;
+    ``context`` holds the tokens of prompt and answer if they were asked for.
+    """
+
+    request: int
+    reason: str
+    prompt_eval_count: int
+    prompt_eval_duration: int
+    eval_count: int
+    eval_duration: int
+    truncated: int = 0
+    context: list[int] = []
+
+
+class Failed(msgspec.Struct, tag="failed"):
+    """A request that ended by an error, with the HTTP status it deserves."""
+
+    request: int
+    status: int
+    message: str
+
+
+class Embedded(msgspec.Struct, tag="embedded"):
+    """Embeddings, ``count`` rows of ``size`` float32 in one further frame of the message."""
+
+    request: int
+    count: int
+    size: int
+    prompt_eval_count: int
+
+
+class Rendered(msgspec.Struct, tag="rendered"):
+    """The text of a rendered prompt."""
+
+    request: int
+    text: str
+
+
+Event = Ready | LoadFailed | Text | Done | Failed | Embedded | Rendered

@@ -1,0 +1,91 @@
+"""Ollama's options: names, types, defaults, and how request, model and server ones combine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from .errors import OllamaError
+
+
+class Options(msgspec.Struct, omit_defaults=True):
+    """Every option of a request with Ollama's default. -1 and 0 mean "automatic" as upstream has it.
+
+    The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
+    0 stands for the server's default.
+    """
+
+    num_ctx: int = 0
+    num_batch: int = 512
+    num_gpu: int = -1
+    main_gpu: int = 0
+    use_mmap: bool | None = None
+    num_thread: int = 0
+
+    num_keep: int = 4
+    seed: int = -1
+    num_predict: int = -1
+    top_k: int = 40
+    top_p: float = 0.9
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    repeat_last_n: int = 64
+    temperature: float = 0.8
+    repeat_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    mirostat: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    stop: list[str] = []
+
+
+TYPES: dict[str, str] = {
+    field.name: {
+        int: "integer",
+        float: "float32",
+        bool | None: "boolean",
+        list[str]: "an array of strings",
+    }[field.type]
+    for field in msgspec.structs.fields(Options)
+}
+"""The type of each option in the words of Ollama's error texts."""
+
+
+def merge_options(*layers: Mapping[str, Any] | None) -> tuple[Options, list[str]]:
+    """Combine layers of options, later ones winning, into (options, names nobody knows).
+
+    A null leaves the value below it, a float given for an integer is cut, a lone string is a list of
+    one stop string. A wrong type raises OllamaError(400) with Ollama's text.
+    """
+    values: dict[str, Any] = {}
+    unknown: list[str] = []
+    for layer in layers:
+        for name, value in (layer or {}).items():
+            if name not in TYPES:
+                unknown.append(name)
+            elif value is not None:
+                values[name] = _typed(name, value)
+    return Options(**values), unknown
+
+
+def _typed(name: str, value: Any) -> Any:
+    kind = TYPES[name]
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind == "integer" and is_number and abs(value) < 2**63:
+        return int(value)
+    if kind == "float32" and is_number:
+        return float(value)
+    if kind == "boolean" and isinstance(value, bool):
+        return value
+    if kind == "an array of strings":
+        if isinstance(value, str):
+            return [value]
+        if isinstance(value, list) and all(isinstance(item, str) for item in value):
+            return value
+        if not isinstance(value, list):
+            kind = "array"
+    prefix = "of " if kind.startswith("an ") else "of type "
+    raise OllamaError(400, f'option "{name}" must be {prefix}{kind}')

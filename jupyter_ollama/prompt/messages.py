@@ -1,0 +1,38 @@
+"""The messages of a conversation, as clients send them and as templates see them.
+
+Field names are those of Ollama's API (``POST /api/chat``), so one struct serves the wire between
+client and server, the pipe to the runner, and the templates.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class ToolCallFunction(msgspec.Struct, omit_defaults=True):
+    """The function a model asks for and its arguments (a JSON object, key order kept)."""
+
+    name: str = ""
+    arguments: dict[str, Any] = {}
+    index: int = 0
+
+
+class ToolCall(msgspec.Struct, omit_defaults=True):
+    """One call that an assistant message carries."""
+
+    function: ToolCallFunction
+    id: str = ""
+
+
+class Message(msgspec.Struct, omit_defaults=True):
+    """One turn of a conversation. ``images`` are base64 texts."""
+
+    role: str = ""
+    content: str = ""
+    thinking: str = ""
+    images: list[str] = []
+    tool_calls: list[ToolCall] = []
+    tool_name: str = ""
+    tool_call_id: str = ""
