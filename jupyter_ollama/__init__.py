@@ -1,5 +1,33 @@
 """Ollama inside Jupyter: llama.cpp models behind the Ollama API, in the notebook server."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+__all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
+
+
+def _jupyter_server_extension_points() -> list[dict[str, Any]]:
+    """Tell Jupyter what to load. Imports are inside the functions to keep this module cheap."""
+    from .extension import OllamaExtension
+
+    return [{"module": "jupyter_ollama", "app": OllamaExtension}]
+
+
+def load_ipython_extension(ipython: InteractiveShell) -> None:
+    """Load the magics: ``%load_ext jupyter_ollama``."""
+    from jupyter_ollama_magics import load_ipython_extension as load
+
+    load(ipython)
+
+
+def unload_ipython_extension(ipython: InteractiveShell) -> None:
+    """Unload the magics: ``%unload_ext jupyter_ollama``."""
+    from jupyter_ollama_magics import unload_ipython_extension as unload
+
+    unload(ipython)

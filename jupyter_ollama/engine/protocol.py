@@ -37,7 +37,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
 
 
 class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
-    """A conversation to render. ``template`` is the model's Go template, or None for the GGUF's own.
+    """A conversation to render by ``template``, a Go template, or by the GGUF's own if it is None.
 
     ``context`` (tokens of an earlier answer) is put before the rendered text. With ``truncate`` the
     oldest messages are left out until the prompt fits, system messages and the last one kept.
@@ -103,7 +103,7 @@ class Render(msgspec.Struct, tag="render"):
 Command = Generate | Embed | Cancel | Render
 
 
-class Ready(msgspec.Struct, tag="ready"):
+class Ready(msgspec.Struct, tag="ready", array_like=True):
     """The model is loaded. Sizes in bytes, measured by llama.cpp's own accounting where it has one.
 
     ``num_ctx`` is the longest sequence really allocated, ``slots`` how many requests run at once.
@@ -115,7 +115,7 @@ class Ready(msgspec.Struct, tag="ready"):
     size_vram: int
 
 
-class LoadFailed(msgspec.Struct, tag="load_failed"):
+class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):
     """The model could not be loaded; the runner ends after this."""
 
     message: str
@@ -128,7 +128,7 @@ class Text(msgspec.Struct, tag="text", array_like=True):
     text: str
 
 
-class Done(msgspec.Struct, tag="done", omit_defaults=True):
+class Done(msgspec.Struct, tag="done", array_like=True):
     """The end of an answer. Durations in nanoseconds, counts in tokens.
 
     ``reason`` is ``stop`` or ``length``; ``truncated`` counts prompt tokens that did not fit;
@@ -145,7 +145,7 @@ class Done(msgspec.Struct, tag="done", omit_defaults=True):
     context: list[int] = []
 
 
-class Failed(msgspec.Struct, tag="failed"):
+class Failed(msgspec.Struct, tag="failed", array_like=True):
     """A request that ended by an error, with the HTTP status it deserves."""
 
     request: int
@@ -153,7 +153,7 @@ class Failed(msgspec.Struct, tag="failed"):
     message: str
 
 
-class Embedded(msgspec.Struct, tag="embedded"):
+class Embedded(msgspec.Struct, tag="embedded", array_like=True):
     """Embeddings, ``count`` rows of ``size`` float32 in one further frame of the message."""
 
     request: int
@@ -162,7 +162,7 @@ class Embedded(msgspec.Struct, tag="embedded"):
     prompt_eval_count: int
 
 
-class Rendered(msgspec.Struct, tag="rendered"):
+class Rendered(msgspec.Struct, tag="rendered", array_like=True):
     """The text of a rendered prompt."""
 
     request: int

@@ -1,0 +1,58 @@
+# Needs GNU make, Python >= 3.11 and, the first time, a C++ compiler. `make` alone lists the targets.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/jupyter-ollama-installed
+SOURCES := .
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format bench starter-gemma3 clean
+
+help: ## show this list
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
+	  while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo 'Settings: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=  (more arguments for pytest and the benchmarks)'
+	@echo 'With CMAKE_ARGS set, for instance CMAKE_ARGS=-DGGML_CUDA=on, llama.cpp is compiled that way.'
+
+env: $(STAMP) ## create .venv with everything in it; the first time compiles llama.cpp
+
+$(STAMP): pyproject.toml magics/pyproject.toml $(wildcard tools/*.py)
+	@$(PYTHON) tools/install_environment.py --venv $(VENV)
+	@touch $@
+
+# The script compares CMAKE_ARGS with what is installed; without them any build will do.
+ifneq ($(strip $(CMAKE_ARGS)),)
+export CMAKE_ARGS
+.PHONY: $(STAMP)
+endif
+
+demo: env ## install two small models and run examples/quickstart.ipynb, streaming to the terminal
+	$(BIN)/python examples/starter_models.py smollm2 all-minilm
+	$(BIN)/python examples/run_notebook.py examples/quickstart.ipynb
+	@echo
+	@echo 'To run it yourself in JupyterLab:'
+	@echo '  $(BIN)/jupyter lab examples/quickstart.ipynb'
+
+test: env ## run the tests (ARGS='-k store' picks some)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: env ## check style and types
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+
+format: env ## put imports and lines in order
+	$(BIN)/ruff check --fix --select I $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+bench: env ## compare the server with a bare llama.cpp loop (takes minutes)
+	$(BIN)/python benchmarks/serving.py $(ARGS)
+
+starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big vocabulary shows
+	$(BIN)/python examples/starter_models.py gemma3
+
+clean: ## remove build products and caches, not .venv and not the models
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache magics/dist
+	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,139 @@
+"""What generate and chat have in common once the prompt is made: checks, the run, the end."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..engine.protocol import ChatPrompt, Done, RawPrompt, SuffixPrompt, Text
+from ..errors import OllamaError
+from ..options import Options, merge_options
+from .endpoint import Call
+from .wire import AnswerRequest
+
+if TYPE_CHECKING:
+    from ..library.model import Model
+    from ..scheduler.scheduler import Lease
+
+log = logging.getLogger(__name__)
+
+Prompt = ChatPrompt | SuffixPrompt | RawPrompt
+Piece = tuple[str, dict[str, Any] | None]
+"""Text of an answer, and with the last piece the fields that end the answer."""
+
+
+def check_ranges(request: AnswerRequest) -> None:
+    """Raise OllamaError(400) for values that no model could make right."""
+    if not 0 <= request.top_logprobs <= 20:
+        raise OllamaError(400, "top_logprobs must be between 0 and 20")
+
+
+def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: list[str]) -> None:
+    """Raise OllamaError(400) if the model lacks what ``task`` ("generate", "chat") asks of it."""
+    capabilities = model.capabilities
+    if "completion" not in capabilities:
+        raise OllamaError(400, f'"{request.model}" does not support {task}')
+    missing = [name for name in needed if name not in capabilities]
+    if missing:
+        lines = [f"{model.name.qualified} does not support {name}" for name in missing]
+        raise OllamaError(400, "\n".join(lines))
+    not_yet = [
+        ("format is", request.format not in (None, "")),
+        ("logprobs is", request.logprobs),
+        ("images are", "vision" in needed),
+        ("tools are", "tools" in needed),
+    ]
+    for name, asked in not_yet:
+        if asked:
+            raise OllamaError(400, f"{name} not supported yet")
+
+
+def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
+    """Return how the template is to think: models that can do so unless told otherwise."""
+    if "thinking" in model.capabilities:
+        return True if request.think is None else request.think
+    if request.think:
+        message = f'"{request.model}" does not support thinking'
+        if model.config.model_family == "qwen3" or model.name.model == "deepseek-r1":
+            message += ". Pull the model again to get the latest version with full thinking support"
+        raise OllamaError(400, message)
+    return request.think
+
+
+def resolve_options(model: Model, asked: dict[str, Any]) -> Options:
+    """Return the options for a request: its own over the model's over Ollama's defaults."""
+    options, unknown = merge_options(model.params, asked)
+    if unknown:
+        log.warning("Options that nobody knows were ignored: %s", ", ".join(unknown))
+    return options
+
+
+@dataclass
+class Run:
+    """One prompt on its way through a model."""
+
+    call: Call
+    request: AnswerRequest
+    model: Model
+    prompt: Prompt
+    return_context: bool = False
+
+    async def acquire(self) -> Lease:
+        """Load the model if need be and wait for a place. Raises OllamaError."""
+        options = resolve_options(self.model, self.request.options)
+        return await self.call.server.scheduler.acquire(
+            self.model, options, self.request.keep_alive
+        )
+
+    async def load(self) -> None:
+        """Only load the model."""
+        async with await self.acquire():
+            pass
+
+    async def render(self) -> str:
+        """Return the text that the model would read."""
+        async with await self.acquire() as lease:
+            return await lease.runner.render(self.prompt, lease.num_ctx)
+
+    async def pieces(self) -> AsyncGenerator[Piece, None]:
+        """Yield the answer as it comes; closing this stops the model. Raises OllamaError."""
+        async with await self.acquire() as lease:
+            events = lease.runner.generate(
+                self.prompt,
+                lease.options,
+                truncate=self.request.truncate,
+                shift=self.request.shift,
+                return_context=self.return_context,
+            )
+            async with aclosing(events):
+                async for event in events:
+                    self.call.touch()
+                    if isinstance(event, Text):
+                        yield event.text, None
+                    else:
+                        yield "", self._end(event, lease)
+
+    async def whole(self) -> Piece:
+        """Return the whole text and the fields of the end."""
+        async with aclosing(self.pieces()) as stream:
+            pieces = [piece async for piece in stream]
+        return "".join(text for text, _ in pieces), pieces[-1][1]
+
+    def _end(self, done: Done, lease: Lease) -> dict[str, Any]:
+        metrics = {
+            "total_duration": time.perf_counter_ns() - self.call.started,
+            "load_duration": lease.load_duration,
+            "prompt_eval_count": done.prompt_eval_count,
+            "prompt_eval_duration": done.prompt_eval_duration,
+            "eval_count": done.eval_count,
+            "eval_duration": done.eval_duration,
+            "prompt_truncated": done.truncated,
+        }
+        end: dict[str, Any] = {"done_reason": done.reason}
+        if done.context:
+            end["context"] = done.context
+        return end | {name: value for name, value in metrics.items() if value}

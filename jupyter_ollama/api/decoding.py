@@ -1,0 +1,177 @@
+"""Request bodies by the rules of Go's ``encoding/json``, which Ollama's clients rely on.
+
+One JSON value is read and what follows is ignored. Field names match in any case, unknown ones are
+skipped, null leaves a default, of duplicates the last wins. Errors read as Go words them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import types
+from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from ..errors import OllamaError
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+_AT_KEY = "looking for beginning of object key string"
+_SYNTAX = {
+    "Expecting value": "looking for beginning of value",
+    "Expecting property name enclosed in double quotes": _AT_KEY,
+    "Expecting ':' delimiter": "after object key",
+    "Expecting ',' delimiter": "after object key:value pair",
+    "Invalid control character at": "in string literal",
+    "Invalid \\escape": "in string escape code",
+    "Invalid \\uXXXX escape": "in \\u hexadecimal character escape",
+    "Illegal trailing comma before end of object": _AT_KEY,
+    "Illegal trailing comma before end of array": "looking for beginning of value",
+}
+
+
+def decode(body: bytes | bytearray, into: type[T]) -> T:
+    """Read the JSON object at the head of ``body`` into a struct. Raises OllamaError(400)."""
+    value = parse(body)
+    if value is None:
+        return into()
+    if not isinstance(value, dict):
+        raise OllamaError(
+            400, f"json: cannot unmarshal {_kind(value)} into Go value of type {_go_type(into)}"
+        )
+    result: T = _convert(value, into, into.__name__, "")
+    return result
+
+
+def parse(body: bytes | bytearray) -> Any:
+    """Read the JSON value at the head of ``body``. Raises OllamaError(400)."""
+    if not body.strip():
+        raise OllamaError(400, "missing request body")
+    try:
+        return msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        # Broken, or only laxer than msgspec allows: trailing bytes, broken UTF-8, lone surrogates.
+        return _parse_leniently(body.decode(errors="replace"))
+
+
+def _parse_leniently(text: str) -> Any:
+    start = len(text) - len(text.lstrip(" \t\r\n"))
+    try:
+        value, _ = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(text, start)
+        return _without_surrogates(value)
+    except json.JSONDecodeError as error:
+        raise OllamaError(400, _syntax_error(text, error)) from None
+    except RecursionError:
+        raise OllamaError(400, "exceeded max depth") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise OllamaError(400, f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
+    if error.pos >= len(text) or error.msg.startswith("Unterminated string"):
+        return "unexpected EOF"
+    message = error.msg.removesuffix(": ")
+    character = json.dumps(text[error.pos], ensure_ascii=False)[1:-1].replace('\\"', '"')
+    return f"invalid character '{character}' {_SYNTAX.get(message, 'in JSON text')}"
+
+
+def _without_surrogates(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if isinstance(value, list):
+        return [_without_surrogates(item) for item in value]
+    if isinstance(value, dict):
+        return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
+    return value
+
+
+def _convert(value: Any, kind: Any, root: str, path: str) -> Any:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return arguments[1](value)
+    if origin in (Union, types.UnionType):
+        return None if value is None else _convert(value, _member(value, arguments), root, path)
+    if kind is Any:
+        return value
+    if value is None:
+        return _zero(kind)
+    if origin is list and isinstance(value, list):
+        return [_convert(item, arguments[0], root, path) for item in value]
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(item, arguments[1], root, path) for key, item in value.items()}
+    if _is_struct(kind) and isinstance(value, dict):
+        return _convert_struct(value, kind, root, path)
+    if kind is float and type(value) in (int, float):
+        return float(value)
+    if kind is int and type(value) is int and -(2**63) <= value < 2**63:
+        return value
+    if kind in (str, bool) and type(value) is kind:
+        return value
+    detail = f" {value}" if kind is int and type(value) in (int, float) else ""
+    raise OllamaError(
+        400,
+        f"json: cannot unmarshal {_kind(value)}{detail} into Go struct field {root}.{path} "
+        f"of type {_go_type(kind)}",
+    )
+
+
+def _member(value: Any, kinds: tuple[Any, ...]) -> Any:
+    """Return the member of a union that a value is meant for, the first if none fits."""
+    fitting = [kind for kind in kinds if isinstance(value, get_origin(kind) or kind)]
+    return (fitting or kinds)[0]
+
+
+def _convert_struct(value: dict[str, Any], kind: Any, root: str, path: str) -> Any:
+    fields = _fields(kind)
+    given = {name: _zero(hint) for name, hint, required in fields.values() if required}
+    for key, item in value.items():
+        wire_name = key if key in fields else key.lower()
+        if item is None or wire_name not in fields:
+            continue
+        name, hint, _ = fields[wire_name]
+        given[name] = _convert(item, hint, root, f"{path}.{wire_name}" if path else wire_name)
+    return kind(**given)
+
+
+@functools.cache
+def _fields(kind: type[msgspec.Struct]) -> dict[str, tuple[str, Any, bool]]:
+    """Return {name on the wire: (attribute, type, required)}."""
+    hints = get_type_hints(kind, include_extras=True)
+    return {
+        field.encode_name: (field.name, hints[field.name], field.required)
+        for field in msgspec.structs.fields(kind)
+    }
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
+
+
+def _zero(kind: Any) -> Any:
+    if _is_struct(kind):
+        return _convert_struct({}, kind, "", "")
+    return (
+        None
+        if get_origin(kind) in (Annotated, Union, types.UnionType)
+        else (get_origin(kind) or kind)()
+    )
+
+
+def _kind(value: Any) -> str:
+    names = {str: "string", bool: "bool", list: "array", dict: "object"}
+    return names.get(type(value), "number")
+
+
+def _go_type(kind: Any) -> str:
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is list:
+        return f"[]{_go_type(arguments[0])}"
+    if origin is dict:
+        return f"map[string]{_go_type(arguments[1])}"
+    if _is_struct(kind):
+        return f"api.{kind.__name__}"
+    names = {str: "string", bool: "bool", int: "int", float: "float64", Any: "interface {}"}
+    return names[kind]

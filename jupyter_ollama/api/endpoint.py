@@ -1,0 +1,105 @@
+"""What an endpoint is: a function from a Call to a Reply or a stream, whatever serves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import msgspec
+
+from ..errors import OllamaError
+from .decoding import decode
+
+if TYPE_CHECKING:
+    from ..config import OllamaServer
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+JSON = "application/json; charset=utf-8"
+PLAIN_JSON = "application/json"
+NDJSON = "application/x-ndjson"
+TEXT = "text/plain; charset=utf-8"
+
+
+class Body(Protocol):
+    """Where the bytes of a request go while they arrive."""
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes. What this raises becomes the answer."""
+
+    def close(self) -> None:
+        """Let go of what is held; called once the request is over, however it went."""
+
+
+class Buffer:
+    """A request body kept in memory, at most ``limit`` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.data = bytearray()
+
+    def write(self, chunk: bytes) -> None:
+        """Append bytes. Raises OllamaError(413) beyond the limit."""
+        if len(self.data) + len(chunk) > self.limit:
+            raise OllamaError(413, "http: request body too large")
+        self.data += chunk
+
+    def close(self) -> None:
+        """Free the bytes."""
+        self.data = bytearray()
+
+
+@dataclass
+class Call:
+    """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter."""
+
+    server: OllamaServer
+    body: Body
+    arguments: tuple[str, ...] = ()
+    user_agent: str = ""
+    touch: Callable[[], None] = lambda: None
+    started: int = field(default_factory=time.perf_counter_ns)
+
+    def decode(self, into: type[T]) -> T:
+        """Return the JSON body as a struct. Raises OllamaError(400)."""
+        assert isinstance(self.body, Buffer)
+        return decode(self.body.data, into)
+
+
+@dataclass
+class Reply:
+    """A whole answer. ``body`` is bytes as they stand, None for nothing, or a JSON value."""
+
+    body: Any = None
+    status: int = 200
+    content_type: str = JSON
+    compress: bool = True
+
+
+Stream = AsyncGenerator[dict[str, Any], None]
+"""An answer in parts, each sent as a line of JSON."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A function that answers calls, and the right that a caller needs for it.
+
+    ``tracked`` calls keep an idle Jupyter server alive. ``open_body`` takes the request's body in
+    place of a buffer in memory.
+    """
+
+    run: Callable[[Call], Awaitable[Reply | Stream]]
+    action: str
+    resource: str
+    tracked: bool = True
+    open_body: Callable[[Call, str], Body] | None = None
+
+
+@dataclass(frozen=True)
+class Route:
+    """A path (a regular expression below the mount point) and its endpoints by method."""
+
+    path: str
+    methods: Mapping[str, Endpoint]

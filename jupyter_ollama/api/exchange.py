@@ -1,0 +1,195 @@
+"""The way of every request through a Tornado handler: accept, receive, run, answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from tornado import web
+from tornado.httputil import responses
+from tornado.iostream import StreamClosedError
+
+from ..errors import OllamaError
+from .endpoint import JSON, NDJSON, TEXT, Buffer, Call, Endpoint, Reply, Route, Stream
+
+if TYPE_CHECKING:
+    from ..config import OllamaServer
+
+log = logging.getLogger(__name__)
+
+MAX_JSON_BODY = 512 * 2**20
+"""The most bytes of a JSON body where no server setting says otherwise."""
+
+
+@web.stream_request_body
+class Exchange(web.RequestHandler):
+    """Serve one route. Subclasses decide in ``prepare`` who may call, then call ``accept``.
+
+    Bodies are taken as they arrive: access is decided before the first byte, Content-Type has no
+    say, and a blob never has to fit in memory.
+    """
+
+    max_json_body = MAX_JSON_BODY
+
+    def initialize(self, server: OllamaServer, route: Route) -> None:
+        """Keep what Tornado passes from the routing table."""
+        self.server = server
+        self.route = route
+        self.call: Call | None = None
+        self._body_error: Exception | None = None
+        self._task: asyncio.Task[Any] | None = None
+        self._client_gone = False
+
+    def endpoint(self) -> Endpoint:
+        """Return the endpoint for this path and method. Raises HTTPError(404 or 405)."""
+        if not self.route.methods:
+            raise web.HTTPError(404)
+        if self.request.method not in self.route.methods:
+            raise web.HTTPError(405)
+        return self.route.methods[self.request.method]
+
+    def accept(self) -> None:
+        """Get ready for the body, or answer at once where it does not matter."""
+        endpoint = self.endpoint()
+        if self.route.path and self.request.path.endswith("/"):
+            self._redirect_without_slash()
+            return
+        # The limits below replace the server's own, which would cut the connection.
+        self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
+        self.call = Call(
+            server=self.server,
+            body=Buffer(self.max_json_body),
+            arguments=tuple(self.path_args),
+            user_agent=self.request.headers.get("User-Agent", ""),
+            touch=self.touch,
+        )
+        try:
+            if endpoint.open_body is not None:
+                self.call.body = endpoint.open_body(self.call, self.path_args[0])
+            elif int(self.request.headers.get("Content-Length", 0)) > self.max_json_body:
+                raise OllamaError(413, "http: request body too large")
+        except OllamaError as error:
+            self.fail(error)
+
+    def data_received(self, chunk: bytes) -> None:
+        """Pass on the next bytes of the body, unless it has failed already."""
+        if self.call is None or self._body_error is not None:
+            return
+        try:
+            self.call.body.write(chunk)
+        except Exception as error:
+            self._body_error = error
+
+    async def answer(self) -> None:
+        """Run the endpoint and send what it gives, until the client goes away."""
+        endpoint = self.endpoint()
+        assert self.call is not None
+        self._task = asyncio.current_task()
+        self.server.requests_running += endpoint.tracked
+        try:
+            if self._body_error is not None:
+                raise self._body_error
+            result = await endpoint.run(self.call)
+            if isinstance(result, Reply):
+                self._send(result)
+            else:
+                await self._send_stream(result)
+        except asyncio.CancelledError:
+            if not self._client_gone or self._task is None:
+                raise
+            self._task.uncancel()
+            self.set_status(499, "Client Closed Request")
+        except StreamClosedError:
+            self.set_status(499, "Client Closed Request")
+        except Exception as error:
+            self.fail(self._as_ollama_error(error))
+        finally:
+            self._task = None
+            self.server.requests_running -= endpoint.tracked
+            self.call.body.close()
+
+    def on_connection_close(self) -> None:
+        """Stop at once what runs for a client that has gone."""
+        super().on_connection_close()
+        self._client_gone = True
+        if self._task is not None:
+            self._task.cancel()
+        elif self.call is not None:
+            self.call.body.close()
+
+    def touch(self) -> None:
+        """Tell an idle culler that work goes on. Nobody culls a stand-alone server."""
+
+    def fail(self, error: OllamaError) -> None:
+        """Answer with Ollama's error body."""
+        self.set_status(error.status)
+        self.end(JSON, orjson.dumps({"error": error.message}))
+
+    def end(self, content_type: str, body: bytes | None = None) -> None:
+        """Finish the answer."""
+        self.set_header("Content-Type", content_type)
+        self.finish(body)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Give Ollama's error body to errors of Tornado and Jupyter too."""
+        error = kwargs.get("exc_info", (None, None))[1]
+        message = error.get_message() if isinstance(error, web.HTTPError) else None
+        if status_code == 405:
+            self.set_header("Allow", ", ".join(self.route.methods))
+        self.end(JSON, orjson.dumps({"error": message or error_text(status_code)}))
+
+    def _redirect_without_slash(self) -> None:
+        url = self.request.path.rstrip("/")
+        if self.request.query:
+            url += f"?{self.request.query}"
+        self.redirect(url, status=301 if self.request.method == "GET" else 307)
+
+    def _send(self, reply: Reply) -> None:
+        self.set_status(reply.status)
+        if not reply.compress:
+            # Jupyter's gzip would hold the event loop for longer than the numbers took to compute.
+            self.set_header("Content-Encoding", "identity")
+        if reply.body is None or isinstance(reply.body, bytes):
+            self.end(reply.content_type if reply.body else TEXT, reply.body)
+        else:
+            body = orjson.dumps(reply.body, option=orjson.OPT_SERIALIZE_NUMPY)
+            self.end(reply.content_type, body)
+
+    async def _send_stream(self, stream: Stream) -> None:
+        """Send lines of JSON; until the first one an error still has its status."""
+        started = False
+        async with aclosing(stream):
+            try:
+                async for part in stream:
+                    if not started:
+                        self.set_header("Content-Type", NDJSON)
+                        started = True
+                    self.write(orjson.dumps(part) + b"\n")
+                    await self.flush()
+            except StreamClosedError:
+                raise
+            except Exception as error:
+                if not started:
+                    raise
+                message = self._as_ollama_error(error).message
+                self.write(orjson.dumps({"error": message}) + b"\n")
+        self.end(NDJSON)
+
+    def _as_ollama_error(self, error: Exception) -> OllamaError:
+        if isinstance(error, OllamaError):
+            return error
+        log.error("%s %s failed", self.request.method, self.request.path, exc_info=error)
+        return OllamaError(500, "internal server error, check the server log for details")
+
+
+def error_text(status: int) -> str:
+    """Return the text for a status that came without one, in the words of Ollama's router."""
+    if status == 404:
+        return "404 page not found"
+    if status == 405:
+        return "405 method not allowed"
+    return responses.get(status, "unknown error").lower()

@@ -1,0 +1,101 @@
+"""POST /api/generate: continue a prompt."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt
+from ..errors import OllamaError
+from ..prompt.messages import Message
+from .answering import (
+    Prompt,
+    Run,
+    check_capabilities,
+    check_ranges,
+    resolve_think,
+)
+from .endpoint import Call, Reply, Stream
+from .models import find_model
+from .timestamps import now_utc
+from .wire import GenerateRequest
+
+if TYPE_CHECKING:
+    from ..library.model import Model
+
+
+async def generate(call: Call) -> Reply | Stream:
+    """Answer with text, whole or in parts; without a prompt load or unload the model."""
+    request = call.decode(GenerateRequest)
+    check_ranges(request)
+    if not request.model:
+        raise OllamaError(404, "model '' not found")
+    model = await find_model(call, request.model)
+    if not request.prompt and request.keep_alive == 0:
+        call.server.scheduler.expire(model)
+        return Reply(_part(request, "", {"done_reason": "unload"}))
+    if request.raw and (request.template or request.system or request.context):
+        raise OllamaError(400, "raw mode does not support template, system, or context")
+    needed = ["insert"] * bool(request.suffix) + ["vision"] * bool(request.images)
+    think = resolve_think(model, request)
+    check_capabilities(model, request, "generate", needed)
+    if request.template:
+        await asyncio.to_thread(_check_template, request.template)
+    run = Run(call, request, model, _prompt(request, model, think), not request.raw)
+    if not request.prompt:
+        await run.load()
+        return Reply(_part(request, "", {"done_reason": "load"}))
+    if request.debug_render_only:
+        part = _part(request, "", None)
+        return Reply(part | {"_debug_info": {"rendered_template": await run.render()}})
+    if request.stream:
+        return _stream(run, request)
+    return Reply(_part(request, *await run.whole()))
+
+
+async def _stream(run: Run, request: GenerateRequest) -> Stream:
+    async with aclosing(run.pieces()) as pieces:
+        async for text, end in pieces:
+            yield _part(request, text, end)
+
+
+def _part(request: GenerateRequest, text: str, end: dict[str, Any] | None) -> dict[str, Any]:
+    return {
+        "model": request.model,
+        "created_at": now_utc(),
+        "response": text,
+        "done": end is not None,
+        **(end or {}),
+    }
+
+
+def _check_template(source: str) -> None:
+    from ..prompt.errors import TemplateError
+    from ..prompt.go_template import GoTemplate
+
+    try:
+        GoTemplate(source)
+    except TemplateError as error:
+        raise OllamaError(500, str(error)) from None
+
+
+def _prompt(request: GenerateRequest, model: Model, think: bool | str | None) -> Prompt:
+    if request.raw:
+        return RawPrompt(request.prompt)
+    template = request.template or model.template
+    if request.suffix and template is not None:
+        return SuffixPrompt(request.prompt, request.suffix, template)
+    messages: list[Message] = []
+    if system := request.system or model.system:
+        messages.append(Message("system", system))
+    if not request.context:
+        messages += model.messages
+    messages.append(Message("user", request.prompt))
+    return ChatPrompt(
+        messages,
+        template=template,
+        think=think,
+        context=request.context,
+        truncate=request.truncate,
+    )

@@ -1,0 +1,76 @@
+"""Handlers for a Jupyter server: its login, its authorizer, its XSRF and CORS rules."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from jupyter_core.utils import ensure_async
+from jupyter_server.base.handlers import APIHandler
+from tornado import web
+
+from .endpoint import Route
+from .exchange import Exchange
+from .routes import ROUTES
+
+if TYPE_CHECKING:
+    from ..config import OllamaServer
+
+
+class JupyterExchange(Exchange, APIHandler):
+    """Serve one route to users that the Jupyter server knows and its authorizer lets through."""
+
+    auth_resource = "ollama"
+
+    @property
+    def max_json_body(self) -> int:  # type: ignore[override]
+        """The limit that the Jupyter server sets for its own bodies."""
+        return self.serverapp.max_body_size  # type: ignore[union-attr]
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Let Jupyter find the user, then decide before any of the body is taken."""
+        await super().prepare()
+        if self.request.method == "OPTIONS":
+            return
+        if not self.current_user:
+            raise web.HTTPError(403, 'send the server\'s token as "Authorization: Bearer <token>"')
+        endpoint = self.endpoint()
+        self._track_activity = endpoint.tracked
+        allowed = await ensure_async(
+            self.authorizer.is_authorized(
+                self, self.current_user, endpoint.action, endpoint.resource
+            )
+        )
+        if not allowed:
+            raise web.HTTPError(
+                403, f"user is not authorized to {endpoint.action} on {endpoint.resource}"
+            )
+        self.accept()
+
+    def touch(self) -> None:
+        """Count what runs as activity, so that a culler does not end it."""
+        self.update_api_activity()
+
+    def end(self, content_type: str, body: bytes | None = None) -> None:
+        """Finish the answer with its own content type in place of Jupyter's."""
+        self.finish(body, set_content_type=content_type)
+
+    @web.authenticated
+    async def get(self, *arguments: str) -> None:
+        """Answer; ``prepare`` has checked all there is to check."""
+        await self.answer()
+
+    head = post = put = patch = delete = get
+
+
+def jupyter_handlers(server: OllamaServer) -> list[tuple[str, type[Exchange], dict[str, Any]]]:
+    """Return the routing table for a Jupyter server, paths relative to its base URL.
+
+    Extensions come before Jupyter's own routes, so the bare paths are named one by one.
+    """
+    prefix = "/" + re.escape(server.url_prefix)
+    table = [(prefix + route.path + "/?", route) for route in ROUTES]
+    if server.mount_root:
+        table += [(route.path + "/?", route) for route in ROUTES if route.path]
+    table.append((prefix + "/.*", Route("/.*", {})))
+    return [(path, JupyterExchange, {"server": server, "route": route}) for path, route in table]

@@ -1,0 +1,104 @@
+"""The bodies of requests, field for field as Ollama's clients send them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+
+from ..errors import OllamaError
+from ..prompt.messages import Message
+from .durations import parse_keep_alive
+
+_THINK_LEVELS = ("high", "medium", "low", "max")
+_THINK_VALUES = '"high", "medium", "low", "max", true, or false'
+
+
+def parse_think(value: Any) -> bool | str:
+    """Return a request's ``think``: a boolean or a level. Raises OllamaError(400)."""
+    if isinstance(value, bool) or (isinstance(value, str) and value in _THINK_LEVELS):
+        return value
+    if isinstance(value, str):
+        raise OllamaError(400, f'invalid think value: "{value}" (must be {_THINK_VALUES})')
+    raise OllamaError(400, f"think must be a boolean or string ({_THINK_VALUES})")
+
+
+KeepAlive = Annotated[float | None, parse_keep_alive]
+Think = Annotated[bool | str | None, parse_think]
+
+
+class AnswerRequest(msgspec.Struct, kw_only=True):
+    """What generate and chat have in common. ``keep_alive`` is in seconds, None when not sent."""
+
+    model: str = ""
+    stream: bool = True
+    format: Any = None
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+    think: Think = None
+    truncate: bool = True
+    shift: bool = True
+    logprobs: bool = False
+    top_logprobs: int = 0
+    debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
+
+
+class GenerateRequest(AnswerRequest, kw_only=True):
+    """The body of POST /api/generate. ``context`` holds tokens of an earlier answer."""
+
+    prompt: str = ""
+    suffix: str = ""
+    system: str = ""
+    template: str = ""
+    context: list[int] = []
+    raw: bool = False
+    images: list[str] = []
+
+
+class ChatRequest(AnswerRequest, kw_only=True):
+    """The body of POST /api/chat."""
+
+    messages: list[Message] = []
+    tools: list[dict[str, Any]] = []
+
+
+class EmbedRequest(msgspec.Struct, kw_only=True):
+    """The body of POST /api/embed. ``input`` is a text or a list of texts."""
+
+    model: str = ""
+    input: Any = None
+    truncate: bool = True
+    dimensions: int = 0
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+
+
+class EmbeddingRequest(msgspec.Struct, kw_only=True):
+    """The body of the older POST /api/embeddings."""
+
+    model: str = ""
+    prompt: str = ""
+    keep_alive: KeepAlive = None
+    options: dict[str, Any] = {}
+
+
+class ShowRequest(msgspec.Struct, kw_only=True):
+    """The body of POST /api/show. ``name`` is the older spelling of ``model``."""
+
+    model: str = ""
+    name: str = ""
+    verbose: bool = False
+
+
+class DeleteRequest(msgspec.Struct, kw_only=True):
+    """The body of DELETE /api/delete. ``name`` is the older spelling of ``model``."""
+
+    model: str = ""
+    name: str = ""
+
+
+class CopyRequest(msgspec.Struct, kw_only=True):
+    """The body of POST /api/copy."""
+
+    source: str = ""
+    destination: str = ""

@@ -1,0 +1,1 @@
+"""The command line: `jupyter ollama serve` and the commands that are clients of a server."""

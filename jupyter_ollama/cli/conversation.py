@@ -1,0 +1,131 @@
+"""A conversation with a model: what was said, the settings, and the stream of the answer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from .command import note, say
+from .formats import duration
+
+FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
+
+
+@dataclass
+class Settings:
+    """What goes along with every request of a `run`."""
+
+    model: str
+    options: dict[str, Any] = field(default_factory=dict)
+    system: str = ""
+    think: bool | str | None = None
+    format: Any = None
+    keep_alive: str | None = None
+    verbose: bool = False
+
+    def request(self) -> dict[str, Any]:
+        """Return the request fields that chat and generate share; what is not set is left out."""
+        fields = {
+            "model": self.model,
+            "options": self.options or None,
+            "think": self.think,
+            "format": self.format,
+            "keep_alive": self.keep_alive,
+        }
+        return {name: value for name, value in fields.items() if value is not None}
+
+
+class Conversation:
+    """The turns so far; each question is sent with all of them."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self.messages: list[dict[str, Any]] = []
+
+    def ask(self, text: str) -> None:
+        """Send ``text``, print the answer as it comes and keep both.
+
+        Ctrl-C ends the answer; what was said until then stays part of the conversation.
+        """
+        self.messages.append({"role": "user", "content": text})
+        system = self.settings.system
+        first = [{"role": "system", "content": system}] if system else []
+        answer = Answer()
+        stream = self.client.chat(messages=first + self.messages, **self.settings.request())
+        try:
+            answer.show(stream)
+        except KeyboardInterrupt:
+            answer.end()
+        except BaseException:
+            self.messages.pop()
+            raise
+        finally:
+            stream.close()
+        if answer.text:
+            self.messages.append({"role": "assistant", "content": answer.text})
+        if self.settings.verbose:
+            note(metrics(answer.final))
+
+
+class Answer:
+    """Prints a stream of the API as it comes: thinking set off, content as it is."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.final: dict[str, Any] = {}
+        self.thinking = False
+        self.faint = sys.stdout.isatty()
+
+    def show(self, stream: Iterable[dict[str, Any]]) -> None:
+        """Print all of ``stream``, of chat or of generate."""
+        for chunk in stream:
+            message = chunk.get("message") or {}
+            if thought := message.get("thinking") or chunk.get("thinking"):
+                self.think(thought)
+            if piece := message.get("content") or chunk.get("response"):
+                self.stop_thinking()
+                self.text += piece
+                say(piece, end="")
+            if chunk.get("done"):
+                self.final = chunk
+        self.end()
+
+    def think(self, thought: str) -> None:
+        """Print a piece of thinking."""
+        if not self.thinking:
+            say("Thinking...")
+            self.thinking = True
+        say(f"{FAINT}{thought}{PLAIN}" if self.faint else thought, end="")
+
+    def stop_thinking(self) -> None:
+        """Mark the end of thinking, if there was any."""
+        if self.thinking:
+            say("\n...done thinking.\n")
+            self.thinking = False
+
+    def end(self) -> None:
+        """Close the last line."""
+        self.stop_thinking()
+        if not self.text.endswith("\n"):
+            say()
+
+
+def metrics(final: dict[str, Any]) -> str:
+    """Return the numbers of a final chunk, one a line, each only where the server tells it."""
+    rows: list[tuple[str, str]] = []
+    for name in ("total_duration", "load_duration"):
+        if final.get(name):
+            rows.append((f"{name.replace('_', ' ')}:", duration(final[name])))
+    for name in ("prompt_eval", "eval"):
+        count, time = final.get(f"{name}_count", 0), final.get(f"{name}_duration", 0)
+        label = name.replace("_", " ")
+        if count:
+            rows.append((f"{label} count:", f"{count} token(s)"))
+        if time:
+            rows.append((f"{label} duration:", duration(time)))
+        if count and time:
+            rows.append((f"{label} rate:", f"{count / time * 1e9:.2f} tokens/s"))
+    return "\n".join(f"{label:<22}{value}" for label, value in rows)

@@ -1,0 +1,101 @@
+"""`jupyter ollama run`: one question from the command line or a pipe, or a conversation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from .command import CommandError, note, say
+from .connection import ClientCommand
+from .conversation import Answer, Conversation, Settings, metrics
+
+THINK: dict[str, bool | str] = {
+    "true": True,
+    "false": False,
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "max": "max",
+}
+
+
+class RunCommand(ClientCommand):
+    """jupyter ollama run"""
+
+    name = "jupyter-ollama-run"
+    verb = "run"
+    description = (
+        "Ask a model. Without PROMPT, on a terminal, this is a conversation: /? lists what it\n"
+        "understands. Text from a pipe goes before PROMPT. An embedding model prints the\n"
+        "embedding of the text as JSON."
+    )
+    epilog = (
+        "examples:\n"
+        '  jupyter ollama run smollm2 "Why is the sky blue?"\n'
+        '  git diff | jupyter ollama run smollm2 "Describe this change in a sentence:"\n'
+        "  jupyter ollama run smollm2"
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Take the model, the words of the prompt and what goes into the request."""
+        add = parser.add_argument
+        add("model", metavar="MODEL")
+        add("prompt", metavar="PROMPT", nargs="*", default=[])
+        add("--verbose", action="store_true", help="print times and rates after each answer")
+        add("--format", metavar="FORMAT", help="'json', or a JSON schema that the answer follows")
+        add("--think", choices=THINK, help="let a thinking model think, or not, or how much")
+        add("--keepalive", metavar="TIME", help="how long the model stays loaded: 10m, 0, -1")
+
+    def run(self, arguments: argparse.Namespace) -> None:
+        """Answer one prompt if there is one, else hold a conversation."""
+        settings = Settings(
+            model=arguments.model,
+            think=THINK[arguments.think] if arguments.think else None,
+            format=parse_format(arguments.format),
+            keep_alive=arguments.keepalive,
+            verbose=arguments.verbose,
+        )
+        interactive = sys.stdin.isatty() and not arguments.prompt
+        prompt = " ".join(arguments.prompt)
+        if not sys.stdin.isatty():
+            prompt = "\n".join(part for part in (sys.stdin.read().strip(), prompt) if part)
+        capabilities = self.client.show(arguments.model).get("capabilities") or []
+        if "embedding" in capabilities:
+            self.embed(arguments.model, prompt, arguments.keepalive)
+        elif interactive:
+            from .repl import Repl  # readline, for conversations only
+
+            Repl(Conversation(self.client, settings)).loop()
+        else:
+            self.answer(prompt, settings)
+
+    def answer(self, prompt: str, settings: Settings) -> None:
+        """Print the answer to one prompt; an empty one only loads the model."""
+        answer = Answer()
+        stream = self.client.generate(prompt=prompt, **settings.request())
+        if not prompt:
+            for _ in stream:
+                pass
+            return
+        answer.show(stream)
+        if settings.verbose:
+            note(metrics(answer.final))
+
+    def embed(self, model: str, text: str, keep_alive: str | None) -> None:
+        """Print the embedding of ``text``."""
+        if not text:
+            raise CommandError(f"{model} is an embedding model and needs a text")
+        fields = {} if keep_alive is None else {"keep_alive": keep_alive}
+        say(json.dumps(self.client.embed(model=model, input=text, **fields)["embeddings"][0]))
+
+
+def parse_format(text: str | None) -> Any:
+    """Return the ``format`` field: None, "json", or the schema that ``text`` is."""
+    if not text or text == "json":
+        return text or None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise CommandError(f"--format is neither 'json' nor a JSON schema: {error}") from error

@@ -1,0 +1,243 @@
+"""The knobs of the server, each a trait with Ollama's own variable as its default."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, TraitType, Unicode, default
+from traitlets import validate as validates
+from traitlets.config import LoggingConfigurable
+
+from .api.durations import parse_duration
+
+if TYPE_CHECKING:
+    from .library.model import Library
+    from .library.store import Store
+    from .scheduler.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+_FALSE = {"0", "f", "false"}
+
+
+def seconds(value: float | str) -> float:
+    """Return the seconds of a number or a Go duration; a negative one is math.inf.
+
+    Raises ValueError.
+    """
+    try:
+        number = float(value)
+    except ValueError:
+        number = parse_duration(str(value))
+    if math.isnan(number):
+        raise ValueError("not a number of seconds")
+    return math.inf if number < 0 else number
+
+
+class Duration(TraitType[float, float | str]):
+    """Seconds, settable as a number or as a Go duration such as "5m"; below zero is for ever."""
+
+    info_text = 'a number of seconds or a duration such as "5m"'
+
+    def validate(self, obj: Any, value: Any) -> float:
+        """Return the seconds. Raises TraitError."""
+        if isinstance(value, int | float | str) and not isinstance(value, bool):
+            try:
+                return seconds(value)
+            except ValueError:
+                pass
+        self.error(obj, value)
+        raise AssertionError("unreachable")
+
+    def from_string(self, s: str) -> float:
+        """Read the value of a command line."""
+        return self.validate(None, s)
+
+
+def variable(name: str) -> str:
+    """Return an environment variable without spaces and quotes around it, "" if it is not set."""
+    return os.environ.get(name, "").strip().strip("\"'").strip()
+
+
+def _int_variable(name: str, otherwise: int) -> int:
+    text = variable(name)
+    if text and not (text.isascii() and text.isdigit()):
+        log.warning("%s=%r is no whole number, %d is used", name, text, otherwise)
+        return otherwise
+    return int(text or otherwise)
+
+
+def _duration_variable(name: str, otherwise: float) -> float:
+    text = variable(name)
+    try:
+        return seconds(text) if text else otherwise
+    except ValueError as error:
+        log.warning("%s: %s, %g s is used", name, error, otherwise)
+        return otherwise
+
+
+def _bool_variable(name: str, otherwise: bool | None) -> bool | None:
+    text = variable(name).lower()
+    if not text:
+        return otherwise
+    return text not in _FALSE  # Ollama takes any other text for a yes
+
+
+def _or_never(timeout: float) -> float:
+    return 0.0 if math.isinf(timeout) else timeout
+
+
+class OllamaServer(LoggingConfigurable):
+    """The server's settings, and the library and scheduler made from them."""
+
+    models_dir = Unicode(
+        help="Keep models in this folder. Default: OLLAMA_MODELS, or ~/.ollama/models."
+    ).tag(config=True)
+    keep_alive = Duration(
+        help="""Keep an idle model loaded for this time: seconds, or a duration such as "5m".
+        0 unloads at once, a negative value never. Default: OLLAMA_KEEP_ALIVE, or 5m."""
+    ).tag(config=True)
+    max_loaded_models = Int(
+        min=0,
+        help="""Keep at most this many models loaded, 0 for automatic.
+        Default: OLLAMA_MAX_LOADED_MODELS, or 0.""",
+    ).tag(config=True)
+    num_parallel = Int(
+        min=0,
+        help="""Run at most this many requests at once on a model, 0 for automatic.
+        Default: OLLAMA_NUM_PARALLEL, or 0.""",
+    ).tag(config=True)
+    max_queue = Int(
+        min=0,
+        help="""Let at most this many requests wait, answer further ones with 503.
+        Default: OLLAMA_MAX_QUEUE, or 512.""",
+    ).tag(config=True)
+    context_length = Int(
+        min=0,
+        help="""Give a request this many tokens of context unless it asks for another number,
+        0 for 4096. Default: OLLAMA_CONTEXT_LENGTH, or 0.""",
+    ).tag(config=True)
+    kv_cache_type = CaselessStrEnum(
+        ["f16", "q8_0", "q4_0"],
+        help="Store keys and values in this type. Default: OLLAMA_KV_CACHE_TYPE, or f16.",
+    ).tag(config=True)
+    flash_attention = Bool(
+        allow_none=True,
+        help="""Use flash attention, None for where it is supported.
+        Default: OLLAMA_FLASH_ATTENTION, or None.""",
+    ).tag(config=True)
+    load_timeout = Duration(
+        help="""Give up loading a model after this time, 0 or a negative value for never.
+        Default: OLLAMA_LOAD_TIMEOUT, or 5m."""
+    ).tag(config=True)
+    origins = List(
+        Unicode(),
+        help="""Let pages of these origins call the stand-alone server, besides local ones.
+        "*" stands for any text. Default: OLLAMA_ORIGINS, separated by commas.""",
+    ).tag(config=True)
+    url_prefix = Unicode("ollama", help="Serve the API below this path of the Jupyter server.").tag(
+        config=True
+    )
+    mount_root = Bool(
+        False,
+        help="""Serve the API at the root of the Jupyter server too (/api/chat and so on), for
+        clients that take no path in OLLAMA_HOST.""",
+    ).tag(config=True)
+    debug = Bool(
+        help="Log details, what llama.cpp says among them. Default: OLLAMA_DEBUG, or no."
+    ).tag(config=True)
+
+    requests_running = 0
+    """How many requests that count as activity are under way."""
+
+    @default("models_dir")
+    def _default_models_dir(self) -> str:
+        return variable("OLLAMA_MODELS") or str(Path.home() / ".ollama" / "models")
+
+    @default("keep_alive")
+    def _default_keep_alive(self) -> float:
+        return _duration_variable("OLLAMA_KEEP_ALIVE", 300.0)
+
+    @default("max_loaded_models")
+    def _default_max_loaded_models(self) -> int:
+        return _int_variable("OLLAMA_MAX_LOADED_MODELS", 0)
+
+    @default("num_parallel")
+    def _default_num_parallel(self) -> int:
+        return _int_variable("OLLAMA_NUM_PARALLEL", 0)
+
+    @default("max_queue")
+    def _default_max_queue(self) -> int:
+        return _int_variable("OLLAMA_MAX_QUEUE", 512)
+
+    @default("context_length")
+    def _default_context_length(self) -> int:
+        return _int_variable("OLLAMA_CONTEXT_LENGTH", 0)
+
+    @default("kv_cache_type")
+    def _default_kv_cache_type(self) -> str:
+        text = variable("OLLAMA_KV_CACHE_TYPE").lower() or "f16"
+        if text in ("f16", "q8_0", "q4_0"):
+            return text
+        log.warning("OLLAMA_KV_CACHE_TYPE=%r is unknown, f16 is used", text)
+        return "f16"
+
+    @default("flash_attention")
+    def _default_flash_attention(self) -> bool | None:
+        return _bool_variable("OLLAMA_FLASH_ATTENTION", None)
+
+    @default("load_timeout")
+    def _default_load_timeout(self) -> float:
+        return _or_never(_duration_variable("OLLAMA_LOAD_TIMEOUT", 300.0))
+
+    @default("origins")
+    def _default_origins(self) -> list[str]:
+        return [text.strip() for text in variable("OLLAMA_ORIGINS").split(",") if text.strip()]
+
+    @default("debug")
+    def _default_debug(self) -> bool:
+        return bool(_bool_variable("OLLAMA_DEBUG", False))
+
+    @validates("load_timeout")
+    def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:
+        return _or_never(proposal["value"])
+
+    @validates("url_prefix")
+    def _own_url_prefix(self, proposal: dict[str, Any]) -> str:
+        prefix: str = proposal["value"].strip("/")
+        if prefix.split("/")[0] in ("", "api"):
+            raise TraitError("url_prefix must be a path of its own, not that of Jupyter's API")
+        return prefix
+
+    @cached_property
+    def store(self) -> Store:
+        """The files of the models, put in order on first use."""
+        from .library.store import Store
+
+        store = Store(Path(self.models_dir).expanduser())
+        store.prepare()
+        return store
+
+    @cached_property
+    def library(self) -> Library:
+        """The models of the store."""
+        from .library.model import Library
+
+        return Library(self.store)
+
+    @cached_property
+    def scheduler(self) -> Scheduler:
+        """What is loaded and who goes next."""
+        from .scheduler.scheduler import Scheduler
+
+        return Scheduler(self)
+
+    async def stop(self) -> None:
+        """Unload everything."""
+        if "scheduler" in self.__dict__:
+            await self.scheduler.close()

@@ -1,0 +1,170 @@
+"""A llama.cpp context: a batch to fill, memory to edit, logits and embeddings to read."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
+
+from .llama_model import LlamaModel, LoadError
+
+KV_CACHE_TYPES = {
+    "f32": llama.GGML_TYPE_F32,
+    "f16": llama.GGML_TYPE_F16,
+    "q8_0": llama.GGML_TYPE_Q8_0,
+    "q4_0": llama.GGML_TYPE_Q4_0,
+}
+FLASH_ATTENTION = {
+    None: llama.LLAMA_FLASH_ATTN_TYPE_AUTO,
+    True: llama.LLAMA_FLASH_ATTN_TYPE_ENABLED,
+    False: llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
+}
+
+
+class Batch:
+    """A llama_batch over numpy arrays, filled by slices rather than token by token."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.size = 0
+        self._tokens = np.zeros(capacity, np.int32)
+        self._positions = np.zeros(capacity, np.int32)
+        self._sequences = np.zeros(capacity, np.int32)
+        self._outputs = np.zeros(capacity, np.int8)
+        self._ones = np.ones(capacity, np.int32)
+        # llama.cpp wants a pointer per token to its list of sequence ids: each points at its cell.
+        base, stride = self._sequences.ctypes.data, self._sequences.itemsize
+        self._pointers = base + stride * np.arange(capacity, dtype=np.uintp)
+        self._struct = llama.llama_batch(
+            0,
+            self._pointer(self._tokens, llama.llama_token),
+            None,
+            self._pointer(self._positions, llama.llama_pos),
+            self._pointer(self._ones, ctypes.c_int32),
+            self._pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
+            self._pointer(self._outputs, ctypes.c_int8),
+        )
+
+    @staticmethod
+    def _pointer(array: NDArray[Any], kind: Any) -> Any:
+        return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+    @property
+    def room(self) -> int:
+        """Tokens that still fit."""
+        return self.capacity - self.size
+
+    def clear(self) -> None:
+        """Make the batch empty."""
+        self.size = 0
+
+    def add(self, tokens: list[int], position: int, sequence: int, *, outputs: str) -> int:
+        """Append consecutive tokens of a sequence and return the row of the last one.
+
+        ``outputs`` says which of them shall have logits or embeddings: "none", "last" or "all".
+        """
+        start, stop = self.size, self.size + len(tokens)
+        self._tokens[start:stop] = tokens
+        self._positions[start:stop] = np.arange(position, position + len(tokens), dtype=np.int32)
+        self._sequences[start:stop] = sequence
+        self._outputs[start:stop] = outputs == "all"
+        if outputs == "last":
+            self._outputs[stop - 1] = True
+        self.size = stop
+        return stop - 1
+
+    def as_struct(self) -> llama.llama_batch:
+        """Return the C view of what was added."""
+        self._struct.n_tokens = self.size
+        return self._struct
+
+
+class LlamaContext:
+    """One llama_context with many sequences in one unified KV cache."""
+
+    def __init__(
+        self,
+        model: LlamaModel,
+        *,
+        cells: int,
+        sequences: int,
+        batch: int,
+        ubatch: int,
+        threads: int,
+        kv_cache_type: str = "f16",
+        flash_attention: bool | None = None,
+        pooling: int | None = None,
+    ) -> None:
+        """Allocate a context of ``cells`` tokens shared by ``sequences``.
+
+        ``batch`` and ``ubatch`` are the tokens of one call and of one graph. A ``pooling`` type
+        makes it a context for embeddings, -1 leaving the choice to the model.
+        """
+        params = llama.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_seq_max = sequences
+        params.n_batch = batch
+        params.n_ubatch = ubatch
+        params.n_threads = params.n_threads_batch = threads
+        params.type_k = params.type_v = KV_CACHE_TYPES[kv_cache_type]
+        params.flash_attn_type = FLASH_ATTENTION[flash_attention]
+        params.kv_unified = True
+        params.swa_full = True
+        params.no_perf = True
+        if pooling is not None:
+            params.embeddings = True
+            params.pooling_type = pooling
+        self.pointer = llama.llama_init_from_model(model.pointer, params)
+        if not self.pointer:
+            raise LoadError("unable to allocate a context; a smaller num_ctx needs less memory")
+        self._n_vocab = model.n_vocab
+        self._n_embd_out = model.n_embd_out
+        self.memory = llama.llama_get_memory(self.pointer)
+        self.can_shift = bool(self.memory and llama.llama_memory_can_shift(self.memory))
+        self.cells: int = llama.llama_n_ctx(self.pointer)
+        self.max_sequences: int = llama.llama_n_seq_max(self.pointer)
+
+    def decode(self, batch: Batch) -> int:
+        """Run a batch and return llama_decode's code: 0 done, 1 no room in the KV cache, < 0 error.
+
+        Encoders, which have no memory, run here as well.
+        """
+        run = llama.llama_decode if self.memory else llama.llama_encode
+        return int(run(self.pointer, batch.as_struct()))
+
+    def set_adapters(self, adapters: list[Any]) -> None:
+        """Apply LoRA adapters, each at full scale, to all that follows."""
+        count = len(adapters)
+        pointers = (llama.llama_adapter_lora_p_ctypes * count)(*adapters)
+        scales = (ctypes.c_float * count)(*([1.0] * count))
+        if count and llama.llama_set_adapters_lora(self.pointer, pointers, count, scales):
+            raise LoadError("unable to apply the adapters")
+
+    def logits(self, row: int) -> NDArray[np.float32]:
+        """Return a view, valid until the next decode, of one row of logits (n_vocab float32)."""
+        return self._view(llama.llama_get_logits_ith(self.pointer, row), self._n_vocab)
+
+    def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
+        """Return a view of the pooled embedding of a sequence (n_embd_out float32)."""
+        pointer = llama.llama_get_embeddings_seq(self.pointer, sequence)
+        return self._view(pointer, self._n_embd_out)
+
+    @staticmethod
+    def _view(pointer: Any, size: int) -> NDArray[np.float32]:
+        address = ctypes.cast(pointer, ctypes.c_void_p).value
+        if not address:
+            raise RuntimeError("llama.cpp has no output for this row")
+        return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
+
+    def forget(self, sequence: int) -> None:
+        """Drop all that the memory holds of a sequence (of every one for -1)."""
+        if self.memory:
+            llama.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+
+    def shift(self, sequence: int, keep: int, discard: int, length: int) -> None:
+        """Drop ``discard`` tokens after the first ``keep`` and move the rest of ``length`` down."""
+        llama.llama_memory_seq_rm(self.memory, sequence, keep, keep + discard)
+        llama.llama_memory_seq_add(self.memory, sequence, keep + discard, length, -discard)

@@ -1,0 +1,121 @@
+"""A GGUF loaded by llama.cpp: weights, vocabulary, metadata. Runner process only."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+
+import llama_cpp.llama_cpp as llama
+
+LOAD_MODES = {
+    None: llama.LLAMA_LOAD_MODE_AUTO,
+    True: llama.LLAMA_LOAD_MODE_MMAP,
+    False: llama.LLAMA_LOAD_MODE_NONE,
+}
+
+
+class LoadError(Exception):
+    """llama.cpp refused a model or a context; the text says why as far as it told."""
+
+
+class LlamaModel:
+    """Weights and vocabulary. Lives as long as its process, so nothing is ever freed by hand."""
+
+    def __init__(self, path: str, *, gpu_layers: int, main_gpu: int, use_mmap: bool | None) -> None:
+        params = llama.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        params.main_gpu = main_gpu
+        params.load_mode = LOAD_MODES[use_mmap]
+        self.pointer = llama.llama_model_load_from_file(path.encode(), params)
+        if not self.pointer:
+            raise LoadError(f"unable to load model: {path}")
+        self.vocab = llama.llama_model_get_vocab(self.pointer)
+        self.n_vocab: int = llama.llama_vocab_n_tokens(self.vocab)
+        self.n_ctx_train: int = llama.llama_model_n_ctx_train(self.pointer)
+        self.n_embd_out: int = llama.llama_model_n_embd_out(self.pointer)
+        self.size: int = llama.llama_model_size(self.pointer)
+        self.bos: int = llama.llama_vocab_bos(self.vocab)
+        self.eos: int = llama.llama_vocab_eos(self.vocab)
+        self.adds_bos: bool = llama.llama_vocab_get_add_bos(self.vocab)
+        self._pieces: dict[int, bytes] = {}
+
+    def metadata(self, key: str) -> str | None:
+        """Return one metadata value as text, or None if the GGUF has no such key."""
+        size = 1 << 10
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama.llama_model_meta_val_str(self.pointer, key.encode(), buffer, size)
+            if length < 0:
+                return None
+            if length < size:
+                return buffer.raw[:length].decode("utf-8", "replace")
+            size = length + 1
+
+    @property
+    def architecture(self) -> str:
+        """The GGUF's general.architecture."""
+        return self.metadata("general.architecture") or ""
+
+    @property
+    def is_embedding_only(self) -> bool:
+        """True for encoders: they have a pooling type of their own and cannot generate."""
+        return self.metadata(f"{self.architecture}.pooling_type") is not None
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja template inside the GGUF, if there is one."""
+        text = llama.llama_model_chat_template(self.pointer, None)
+        return text.decode("utf-8", "replace") if text else None
+
+    def tokenize(self, text: str, *, special: bool) -> list[int]:
+        """Return the token ids of a text; special tokens in it are recognised.
+
+        ``special`` adds what the vocabulary wants around a text (BOS, EOS, CLS, SEP).
+        """
+        data = text.encode("utf-8", "replace")
+        capacity = len(data) + 8
+        while True:
+            tokens = (llama.llama_token * capacity)()
+            count = llama.llama_tokenize(
+                self.vocab, data, len(data), tokens, capacity, special, True
+            )
+            if count >= 0:
+                return list(tokens[:count])
+            capacity = -count
+
+    def piece(self, token: int) -> bytes:
+        """Return the bytes a token stands for (perhaps a part of a character, b"" if special)."""
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._pieces[token] = self._read_piece(token, special=False)
+        return piece
+
+    def text_of(self, token: int) -> str:
+        """Return the text of a token, special ones included ("<|im_end|>"); "" if there is none."""
+        return (
+            self._read_piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
+        )
+
+    def _read_piece(self, token: int, *, special: bool) -> bytes:
+        size = 64
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama.llama_token_to_piece(self.vocab, token, buffer, size, 0, special)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
+
+    def is_end(self, token: int) -> bool:
+        """True if a token ends a generation (EOS, end of turn and their like)."""
+        return bool(llama.llama_vocab_is_eog(self.vocab, token))
+
+
+def load_adapters(model: LlamaModel, paths: Iterable[str]) -> list[llama.llama_adapter_lora_p]:
+    """Load LoRA adapters for a model."""
+    adapters = []
+    for path in paths:
+        adapter = llama.llama_adapter_lora_init(model.pointer, path.encode())
+        if not adapter:
+            raise LoadError(f"unable to load adapter: {path}")
+        adapters.append(adapter)
+    return adapters

@@ -1,0 +1,65 @@
+"""One answer in the making: its tokens, what the KV cache holds of them, and its limits."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from .sampling import Sampler
+from .text_stream import TextStream
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and the tokens generated after it.
+
+    The KV cache holds ``tokens[:cached]`` at positions 0 to ``cached``; the rest is still to be
+    decoded, ``scheduled`` of it in the batch under way, whose ``row`` has the logits of the last
+    token (-1: not yet). ``slot`` is llama.cpp's sequence id while the sequence runs. Any thread may
+    set ``over``; the batch loop then lets go of the sequence. Times are perf_counter nanoseconds.
+    """
+
+    request: int
+    tokens: list[int]
+    sampler: Sampler
+    text: TextStream
+    num_ctx: int
+    num_predict: int
+    num_keep: int
+    shift: bool
+    truncated: int = 0
+    return_context: bool = False
+
+    slot: int = -1
+    cached: int = 0
+    scheduled: int = 0
+    row: int = -1
+    generated: int = 0
+    told: int = 0
+    over: bool = False
+    started: int = 0
+    first_token: int = 0
+    prompt: list[int] = field(init=False)
+    answer: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.prompt = list(self.tokens)
+
+    @property
+    def pending(self) -> int:
+        """Tokens to decode before the next one can be sampled; 1 while generating."""
+        return len(self.tokens) - self.cached
+
+    def append(self, token: int) -> None:
+        """Take a sampled token."""
+        if not self.generated:
+            self.first_token = time.perf_counter_ns()
+        self.generated += 1
+        self.tokens.append(token)
+        if self.return_context:
+            self.answer.append(token)
+
+    def discard(self, keep: int, count: int) -> None:
+        """Forget ``count`` tokens after the first ``keep``, as the KV cache has done."""
+        del self.tokens[keep : keep + count]
+        self.cached -= count

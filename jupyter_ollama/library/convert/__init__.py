@@ -1,0 +1,4 @@
+"""Converting models from safetensors files to GGUF, in a process of its own.
+
+``python -m jupyter_ollama.library.convert DIR OUT.gguf`` converts the model in a folder.
+"""

@@ -1,0 +1,212 @@
+"""Making a model of another one or of uploaded files, as POST /api/create does."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import msgspec
+
+from ..errors import OllamaError
+from ..options import merge_options
+from ..prompt.messages import Message
+from . import manifest, sources
+from .draft import Draft, Part, Status, quantization, quantize
+from .manifest import ImageConfig, Manifest, encode_json
+from .modelfile import LEGACY_PARAMETERS
+from .name import InvalidName, ModelName
+from .show import parameter_size
+from .store import Store
+
+
+class CreateRequest(msgspec.Struct):
+    """The body of /api/create. ``files`` and ``adapters`` map names to digests of stored blobs."""
+
+    model: str | None = None
+    name: str | None = None
+    from_: str | None = msgspec.field(default=None, name="from")
+    files: dict[str, str] | None = None
+    adapters: dict[str, str] | None = None
+    template: str | None = None
+    system: str | None = None
+    license: str | list[str] | None = None
+    parameters: dict[str, Any] | None = None
+    messages: list[Message] | None = None
+    quantize: str | None = None
+    quantization: str | None = None
+    stream: bool | None = None
+    remote_host: str | None = None
+    renderer: str | None = None
+    parser: str | None = None
+    requires: str | None = None
+    info: dict[str, Any] | None = None
+
+
+def create(store: Store, request: CreateRequest) -> Generator[Status, None, None]:
+    """Make a model, yielding status lines; see ``Library.create``."""
+    wanted = quantization(request.quantize or request.quantization or "")
+    sources.check_files(request.files)
+    sources.check_files(request.adapters)
+    name = _target(store, request)
+    if request.remote_host:
+        raise OllamaError(400, "bad remote")
+    if request.template:
+        _check_template(request.template)
+    parameters = _typed_parameters(request.parameters or {})
+    with store.holding() as hold:
+        draft = Draft(store, hold)
+        try:
+            parts, config = yield from _weights(draft, request, wanted)
+            _describe(config, parts, request.info or {})
+            parts = _with_texts(draft, parts, request)
+            parts = _with_parameters(draft, parts, parameters)
+            config_part = draft.add(config.to_json(), manifest.CONFIG)
+            for part in parts:
+                yield {"status": part.status}
+            yield {"status": "writing manifest"}
+            layers = [part.layer for part in parts]
+            store.write_manifest(name, Manifest(config=config_part.layer, layers=layers))
+        finally:
+            # What the new manifest does not name: all of a failed creation, and what was only
+            # a step on the way, such as the weights before they were quantized.
+            store.remove_unused(draft.created)
+    yield {"status": "success"}
+
+
+def _target(store: Store, request: CreateRequest) -> ModelName:
+    try:
+        return store.canonical(ModelName.parse(request.model or request.name or ""))
+    except InvalidName:
+        raise OllamaError(400, "invalid model name") from None
+
+
+def _check_template(source: str) -> None:
+    from ..prompt.errors import TemplateError
+    from ..prompt.go_template import GoTemplate  # its parser is slow to import
+
+    try:
+        GoTemplate(source)
+    except TemplateError as error:
+        raise OllamaError(400, f"template error: {error}") from None
+
+
+def _weights(
+    draft: Draft, request: CreateRequest, wanted: str
+) -> Generator[Status, None, tuple[list[Part], ImageConfig]]:
+    config = ImageConfig()
+    if request.from_:
+        name, found, base = sources.base_model(draft.store, request.from_)
+        config = ImageConfig(
+            model_format=base.model_format,
+            renderer=base.renderer,
+            parser=base.parser,
+            requires=base.requires,
+            capabilities=base.capabilities,
+        )
+        parts = sources.from_model(draft, name, found)
+    elif request.files is not None:
+        parts = yield from sources.from_files(draft, request.files)
+    else:
+        raise OllamaError(400, "neither 'from' or 'files' was specified")
+    config.renderer = request.renderer or config.renderer
+    config.parser = request.parser or config.parser
+    config.requires = request.requires or config.requires
+    if request.adapters is not None:
+        parts += yield from sources.from_adapters(draft, request.adapters)
+    for index, part in enumerate(parts):
+        is_model = part.layer.media_type == manifest.MODEL and part.header
+        if is_model and wanted and part.header and part.header.file_type != wanted:
+            parts[index] = yield from quantize(draft, part, wanted)
+    return parts, config
+
+
+def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> None:
+    """Fill the config from what the request says of the model, then from its GGUF."""
+    capabilities = info.get("capabilities")
+    if isinstance(capabilities, list):
+        texts = [item for item in capabilities if isinstance(item, str)]
+        config.capabilities = [*(config.capabilities or ()), *texts]
+    config.model_family = _info_text(info, "model_family")
+    config.base_name = _info_text(info, "base_name")
+    config.file_type = _info_text(info, "quantization_level")
+    config.model_type = _info_text(info, "parameter_size")
+    config.context_length = _info_number(info, "context_length")
+    config.embedding_length = _info_number(info, "embedding_length")
+    families = [config.model_family]
+    for part in parts:
+        if part.layer.media_type == manifest.MODEL and part.header:
+            header = part.header
+            config.model_format = config.model_format or "gguf"
+            config.model_family = config.model_family or header.architecture
+            config.model_type = config.model_type or parameter_size(header.parameter_count)
+            config.file_type = config.file_type or header.file_type
+            families.append(header.architecture)
+    config.model_families = list(dict.fromkeys(filter(None, families))) or None
+
+
+def _info_text(info: dict[str, Any], key: str) -> str:
+    value = info.get(key, "")
+    if not isinstance(value, str):
+        raise OllamaError(400, f'info field "{key}" must be a string')
+    return value
+
+
+def _info_number(info: dict[str, Any], key: str) -> int:
+    value = info.get(key, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise OllamaError(400, f'info field "{key}" must be a number')
+    if not 0 <= value < 2**63 or value != int(value):
+        raise OllamaError(400, f'info field "{key}" must be a non-negative integer')
+    return int(value)
+
+
+def _with_texts(draft: Draft, parts: list[Part], request: CreateRequest) -> list[Part]:
+    """Replace template, system text and messages, and add licenses."""
+    if request.template:
+        parts = _without(parts, manifest.TEMPLATE, manifest.PROMPT)
+        parts.append(draft.add(request.template.encode(), manifest.TEMPLATE))
+    if request.system:
+        parts = _without(parts, manifest.SYSTEM)
+        parts.append(draft.add(request.system.encode(), manifest.SYSTEM))
+    licenses = [request.license] if isinstance(request.license, str) else request.license or []
+    for text in filter(None, licenses):
+        part = draft.add(text.encode(), manifest.LICENSE)
+        if all(part.layer.digest != other.layer.digest for other in parts):
+            parts.append(part)
+    if request.messages:
+        messages = [
+            {"role": message.role, "content": message.content} | msgspec.to_builtins(message)
+            for message in request.messages
+        ]
+        parts = _without(parts, manifest.MESSAGES)
+        parts.append(draft.add(encode_json(messages), manifest.MESSAGES))
+    return parts
+
+
+def _with_parameters(draft: Draft, parts: list[Part], parameters: dict[str, Any]) -> list[Part]:
+    """Merge parameters into those that are there; new values win."""
+    if not parameters:
+        return parts
+    merged: dict[str, Any] = {}
+    for part in parts:
+        if part.layer.media_type == manifest.PARAMS:
+            merged |= msgspec.json.decode(draft.store.blob_path(part.layer.digest).read_bytes())
+    merged |= parameters
+    parts = _without(parts, manifest.PARAMS)
+    parts.append(draft.add(encode_json(dict(sorted(merged.items()))), manifest.PARAMS))
+    return parts
+
+
+def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Give parameters the types of options; those that nobody knows are kept as they are."""
+    given = {
+        name: value
+        for name, value in parameters.items()
+        if value is not None and name not in LEGACY_PARAMETERS
+    }
+    options, unknown = merge_options(given)
+    return {name: given[name] if name in unknown else getattr(options, name) for name in given}
+
+
+def _without(parts: list[Part], *media_types: str) -> list[Part]:
+    return [part for part in parts if part.layer.media_type not in media_types]

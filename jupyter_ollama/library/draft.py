@@ -1,0 +1,129 @@
+"""The layers of a model that is being made, and what must go again if it is not finished."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Iterable
+from typing import Any, NamedTuple
+
+from ..errors import OllamaError
+from . import child, manifest
+from .blob import BlobWriter, touch
+from .gguf import FILE_TYPES, Header, InvalidGGUF, read_header
+from .manifest import Layer
+from .store import Store, parse_digest
+
+Status = dict[str, Any]
+
+_GGUF_TYPES = (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER)
+_ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "MXFP4_MOE": "MXFP4"}
+_NO_DIGEST = "0000000000000000000"
+_TENSOR_LINE = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
+
+
+class Part(NamedTuple):
+    """A layer, the status line that tells of it, and the header if it is a GGUF."""
+
+    layer: Layer
+    status: str
+    header: Header | None = None
+
+
+class Draft:
+    """Stores layers and keeps them from removal; ``created`` are the blobs that are new."""
+
+    def __init__(self, store: Store, hold: Callable[[str], None]) -> None:
+        self.store = store
+        self.created: list[str] = []
+        self._hold = hold
+
+    def reuse(self, digest: str, media_type: str, from_: str = "", name: str = "") -> Part:
+        """Use a blob that is in the store. Raises OllamaError(400) if it is not."""
+        digest = parse_digest(digest)
+        self._hold(digest)
+        path = self.store.blob_path(digest)
+        if not path.is_file():
+            raise OllamaError(400, f"blob not found for {from_} (digest {digest})")
+        touch(path)
+        header = self.read_gguf(digest) if media_type in _GGUF_TYPES else None
+        layer = Layer(media_type, digest, path.stat().st_size, from_, name)
+        return Part(layer, f"using existing layer {digest}", header)
+
+    def add(self, data: bytes, media_type: str) -> Part:
+        """Store bytes as a layer."""
+        with self.store.blob_writer() as writer:
+            writer.write(data)
+            return self._commit(writer, media_type)
+
+    def adopt(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
+        """Store the GGUF that another process wrote. Raises OllamaError(500) if it is broken."""
+        try:
+            header = read_header(writer.path)
+            header.check_data()
+        except InvalidGGUF as error:
+            raise OllamaError(500, f"the new GGUF is damaged: {error}") from None
+        writer.adopt()
+        return self._commit(writer, media_type, from_)._replace(header=header)
+
+    def read_gguf(self, digest: str, name: str = "") -> Header:
+        """Read the header of a blob and check that its tensors are there. Raises OllamaError."""
+        path = self.store.blob_path(digest)
+        with path.open("rb") as file:
+            if file.read(4) != b"GGUF":
+                raise OllamaError(400, "supplied file was not in GGUF format")
+        try:
+            header = read_header(path)
+            header.check_data()
+        except InvalidGGUF as error:
+            raise OllamaError(400, f"invalid GGUF file {name or digest}: {error}") from None
+        return header
+
+    def _commit(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
+        blob = writer.commit()
+        self._hold(blob.digest)
+        if blob.created:
+            self.created.append(blob.digest)
+        verb = "creating new" if blob.created else "using existing"
+        layer = Layer(media_type, blob.digest, blob.size, from_)
+        return Part(layer, f"{verb} layer {blob.digest}")
+
+
+def quantization(text: str) -> str:
+    """Return the name of a quantization type in llama.cpp's casing, or raise OllamaError(400)."""
+    wanted = text.upper()
+    wanted = _ALIASES.get(wanted, wanted)
+    if wanted and wanted not in FILE_TYPES.values():
+        known = ", ".join(FILE_TYPES.values())
+        raise OllamaError(
+            400, f"unsupported quantization type {wanted} - supported types are {known}"
+        )
+    return wanted
+
+
+def quantize(draft: Draft, part: Part, wanted: str) -> Generator[Status, None, Part]:
+    """Quantize the weights of a model in a child process, yielding its progress."""
+    assert part.header
+    total = part.layer.size
+    line: Status = {
+        "status": f"quantizing {part.header.file_type} model to {wanted}",
+        "digest": _NO_DIGEST,
+        "total": total,
+    }
+    source = draft.store.blob_path(part.layer.digest)
+    with draft.store.blob_writer() as writer:
+        yield line | {"completed": 0}
+        output = child.run("jupyter_ollama.engine.quantize", str(source), str(writer.path), wanted)
+        for percent in _percents(output):
+            yield line | {"completed": total * percent // 100}
+        yield {"status": "verifying conversion"}
+        return draft.adopt(writer, manifest.MODEL, part.layer.from_)
+
+
+def _percents(output: Iterable[str]) -> Generator[int, None, None]:
+    last = 0
+    for line in output:
+        found = _TENSOR_LINE.search(line)
+        percent = int(found[1]) * 100 // max(int(found[2]), 1) if found else last
+        if percent != last:
+            yield percent
+            last = percent

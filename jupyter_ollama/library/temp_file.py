@@ -1,0 +1,95 @@
+"""Files that are being written: locked by their writer, removed unless they are renamed away.
+
+They lie in folders of their own below ``blobs`` and ``manifests``. A real Ollama that starts on the
+same store deletes files there whose names are no digests, but leaves folders alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import IO
+
+FOLDER = ".jupyter-ollama"
+_ATTEMPTS = 10
+
+
+def lock(file: IO[bytes], wait: bool = True) -> bool:
+    """Lock an open file until it is closed or its process ends; tell whether that succeeded.
+
+    File systems without locks count as failure.
+    """
+    if sys.platform == "win32":  # an open file cannot be removed there anyway
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        return False
+    return True
+
+
+class TempFile:
+    """A new file in ``folder``/.jupyter-ollama, open for writing in binary."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.file = _create(folder / FOLDER)
+
+    def sync(self) -> None:
+        """Make the content durable and readable for the group and others."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.path.chmod(0o644)
+
+    def rename(self, target: Path) -> None:
+        """Put the file in its place in one step."""
+        if sys.platform == "win32":
+            self.file.close()
+        self.path.replace(target)
+        self.file.close()
+        sync_folder(target.parent)
+
+    def discard(self) -> None:
+        """Remove the file if it still has its temporary name."""
+        with contextlib.suppress(OSError):  # a full disk can keep the rest from being flushed
+            self.file.close()
+        self.path.unlink(missing_ok=True)
+
+
+def _create(folder: Path) -> tuple[Path, IO[bytes]]:
+    for _ in range(_ATTEMPTS):
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        try:
+            file = path.open("xb")
+        except FileNotFoundError:  # Ollama removes empty folders
+            continue
+        lock(file)
+        # Another process may have taken the file for a leftover before it was locked.
+        if path.exists():
+            return path, file
+        file.close()
+    raise OSError(f"cannot create a file in {folder}")
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the files of writers that died: those that nobody has locked."""
+    for path in (folder / FOLDER).glob("*.tmp"):
+        with contextlib.suppress(OSError), path.open("r+b") as file:
+            if lock(file, wait=False):
+                path.unlink()
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames in a folder durable, where the system can do that."""
+    if sys.platform == "win32":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

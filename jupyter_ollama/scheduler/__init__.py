@@ -1,0 +1,1 @@
+"""Which model is loaded, for how long, and who goes next."""

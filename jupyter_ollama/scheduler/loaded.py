@@ -1,0 +1,148 @@
+"""One loaded model as the scheduler sees it: its runner, its slots, its remaining time."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from ..engine.handle import Runner
+from ..engine.protocol import LoadSpec
+
+if TYPE_CHECKING:
+    from ..library.model import Model
+
+FOREVER = timedelta(days=292 * 365)
+"""How far in the future Ollama shows the end of a model that is kept for ever."""
+
+
+class RunnerGone(Exception):
+    """The runner ended while a request waited for a slot of it; the request may ask for another."""
+
+
+class LoadedModel:
+    """A runner with ``slots`` places, first come first served, and a timer that runs while idle."""
+
+    def __init__(
+        self,
+        model: Model,
+        runner: Runner,
+        keep_alive: float,
+        on_expiry: Callable[[LoadedModel], None],
+    ) -> None:
+        """``keep_alive`` in seconds (math.inf: for ever), after which ``on_expiry`` is called."""
+        self.model = model
+        self.runner = runner
+        self.keep_alive = keep_alive
+        self.became_idle = asyncio.Event()
+        self.users = 0
+        self.draining = False
+        self._free = runner.ready.slots
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._on_expiry = on_expiry
+        self._timer: asyncio.TimerHandle | None = None
+        self._idle_since = datetime.now().astimezone()
+        runner.exited.add_done_callback(lambda _: self._dismiss())
+
+    @property
+    def spec(self) -> LoadSpec:
+        """What the runner was asked to load."""
+        return self.runner.spec
+
+    @property
+    def num_ctx(self) -> int:
+        """The longest sequence in tokens."""
+        return self.runner.ready.num_ctx
+
+    @property
+    def size(self) -> int:
+        """Bytes loaded, weights and buffers, on all devices."""
+        return self.runner.ready.size
+
+    @property
+    def size_vram(self) -> int:
+        """Bytes of `size` that are not in the host's memory."""
+        return self.runner.ready.size_vram
+
+    @property
+    def expires_at(self) -> datetime:
+        """When the model is to be unloaded if nobody asks for it again (local time, aware)."""
+        start = datetime.now().astimezone() if self.users else self._idle_since
+        if math.isinf(self.keep_alive):
+            return start + FOREVER
+        return start + min(timedelta(seconds=self.keep_alive), FOREVER)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for a slot."""
+        return len(self._waiting)
+
+    async def take_slot(self) -> None:
+        """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
+        self.users += 1
+        self.became_idle.clear()
+        self._stop_timer()
+        try:
+            if self._free > 0:
+                self._free -= 1
+            else:
+                await self._wait_for_slot()
+        except BaseException:
+            self._leave()
+            raise
+
+    async def _wait_for_slot(self) -> None:
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._pass_on()
+            raise
+        finally:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+
+    def give_back_slot(self) -> None:
+        """Give a slot back; the next in line gets it."""
+        self._pass_on()
+        self._leave()
+
+    def _pass_on(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self._free += 1
+
+    def _leave(self) -> None:
+        self.users -= 1
+        if self.users == 0:
+            self._idle_since = datetime.now().astimezone()
+            self.became_idle.set()
+            self.restart_timer()
+
+    def _dismiss(self) -> None:
+        """The runner has ended: those in line have to look for another."""
+        self._stop_timer()
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_exception(RunnerGone())
+
+    def restart_timer(self) -> None:
+        """Begin to count the idle time anew."""
+        self._stop_timer()
+        if self.users == 0 and not math.isinf(self.keep_alive) and self.runner.is_alive:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(0.0, self.keep_alive), self._on_expiry, self)
+
+    def _stop_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,64 @@
+"""Reading a magic's line: shell-like words, options, values of variables."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from IPython.core.error import UsageError
+
+from .failures import OllamaMagicsError
+from .interpolate import interpolate
+
+_OPTION = re.compile(r"\s+(?=-{1,2}[A-Za-z])")
+
+
+def parse(magic: Any, line: str, namespace: Mapping[str, Any]) -> argparse.Namespace:
+    """Parse the line of a ``magic_arguments`` magic; values may hold ``{name}`` fields."""
+    try:
+        words = [interpolate(word, namespace) for word in shlex.split(line)]
+        return magic.parser.parse_args(words)
+    except (UsageError, ValueError) as error:
+        prefix = "%%" if magic.__name__ == "chat" else "%"
+        text = str(error).rstrip(".")
+        raise OllamaMagicsError(f"{text}. See {prefix}{magic.__name__}?") from error
+
+
+def split_expression(line: str) -> tuple[str, str]:
+    """Split ``EXPR --option value …`` into the Python expression and the rest.
+
+    The expression ends at the first option before which the text is valid Python: dashes inside
+    quotes and brackets belong to it.
+    """
+    ends = [(found.start(), found.end()) for found in _OPTION.finditer(line)]
+    for stop, start in [*ends, (len(line), len(line))]:
+        try:
+            ast.parse(line[:stop].strip(), mode="eval")
+        except SyntaxError:
+            continue
+        return line[:stop].strip(), line[start:]
+    raise OllamaMagicsError(
+        "Expected a Python expression first, then options: %embed EXPR [--model NAME]. See %embed?"
+    )
+
+
+def options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the model options that ``args`` asks for; ``-p`` values are JSON where they can be."""
+    named = {
+        name: getattr(args, name) for name in ("temperature", "num_ctx", "num_predict", "seed")
+    }
+    result = {name: value for name, value in named.items() if value is not None}
+    for pair in args.parameter or []:
+        name, equals, value = pair.partition("=")
+        if not (name and equals):
+            raise OllamaMagicsError(f"-p wants key=value, not {pair}. See %%chat?")
+        try:
+            result[name] = json.loads(value)
+        except ValueError:
+            result[name] = value
+    return result

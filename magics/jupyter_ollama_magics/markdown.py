@@ -1,0 +1,92 @@
+"""Make a model's text safe and whole as markdown.
+
+A front end runs the scripts in the markdown output of a cell that the user has executed: it counts
+as trusted. The text of a model is not the user's, so no tag of it may survive as HTML. And an
+answer that stops inside a code block must not swallow what is written below it.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
+_TAG = re.compile(r"<(?=[A-Za-z/!?])")
+_PIECES = re.compile(
+    r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>[^\n]+?)(?<!`)(?P=ticks)(?!`)"
+    r"|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\])",
+    re.S,
+)
+
+
+def safe_markdown(text: str) -> str:
+    """Return ``text`` with HTML shown as text and every code block closed.
+
+    Code blocks are written anew, at the margin and with a fence that their content does not hold,
+    so that no parser can see them end elsewhere than here.
+    """
+    return "\n".join(_blocks(text.split("\n")))
+
+
+def _blocks(lines: list[str]) -> Iterator[str]:
+    prose: list[str] = []
+    position = 0
+    while position < len(lines):
+        opening = _FENCE.match(lines[position])
+        position += 1
+        if not opening:
+            prose.append(lines[position - 1])
+            continue
+        end = _closing(lines, position, opening["fence"])
+        if prose:
+            yield _prose("\n".join(prose))
+        yield from _code(lines[position:end], opening)
+        prose = []
+        position = end + 1
+    if prose:
+        yield _prose("\n".join(prose))
+
+
+def _closing(lines: list[str], start: int, fence: str) -> int:
+    for position in range(start, len(lines)):
+        line = lines[position].strip()
+        if len(line) >= len(fence) and not line.strip(fence[0]):
+            return position
+    return len(lines)
+
+
+def _code(lines: list[str], opening: re.Match[str]) -> Iterator[str]:
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(3, longest + 1)
+    language = re.match(r"\s*([\w+#.-]*)", opening["info"])
+    yield fence + (language[1] if language else "")
+    indent = len(opening["indent"])
+    for line in lines:
+        yield line[min(indent, len(line) - len(line.lstrip(" \t"))) :]
+    yield fence
+
+
+def _prose(text: str) -> str:
+    result, position = [], 0
+    for match in _PIECES.finditer(text):
+        result.append(_escape(text[position : match.start()]))
+        if match["math"]:
+            # TeX ignores the spaces, and "< x" is no tag.
+            result.append(_TAG.sub("< ", match[0]).replace("]:", "] :"))
+        elif _TAG.search(match[0]):
+            result.append(f"<code>{_entities(match['code'].strip())}</code>")
+        else:
+            result.append(match[0])
+        position = match.end()
+    result.append(_escape(text[position:]))
+    return "".join(result)
+
+
+def _escape(text: str) -> str:
+    # A link definition may reach over lines, code blocks among them.
+    return _TAG.sub("&lt;", text).replace("]:", "]&#58;")
+
+
+def _entities(code: str) -> str:
+    return re.sub(r"[*_`\[\]\\$|~:]", lambda match: f"&#{ord(match[0])};", html.escape(code))

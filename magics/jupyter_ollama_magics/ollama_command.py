@@ -1,0 +1,153 @@
+"""The subcommands of ``%ollama``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from .failures import OllamaMagicsError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .connection import Connection
+
+HELP = """\
+%ollama list             the models on the server, as a DataFrame
+%ollama ps               the models in memory, as a DataFrame
+%ollama show NAME        what a model is and can do
+%ollama use NAME         the model of the next %%chat (or %embed, for an embedding model)
+%ollama version          the server's version and address
+%ollama connect URL [--token TOKEN]    use another server
+%ollama connect          look for the server again
+%ollama help             this text
+
+%%chat? and %embed? explain the other two. %config OllamaMagics lists the settings."""
+
+
+class Bytes(int):
+    """A number of bytes that shows itself as 1.3 GB."""
+
+    def __repr__(self) -> str:
+        size = float(self)
+        for unit in ("B", "kB", "MB"):
+            if size < 999.5:
+                return f"{size:.0f} {unit}"
+            size /= 1000
+        return f"{size:.1f} GB"
+
+    __str__ = __repr__
+
+
+def list_models(connection: Connection) -> pd.DataFrame:
+    """Return the models on the server, newest first; ``size`` is in bytes."""
+    rows = []
+    for model in connection.client.list():
+        details = model.get("details") or {}
+        modified = _time(model.get("modified_at"))
+        rows.append(
+            {
+                "name": model["name"],
+                "parameters": details.get("parameter_size", ""),
+                "quantization": details.get("quantization_level", ""),
+                "size": Bytes(model.get("size", 0)),
+                "modified": modified and modified.replace(microsecond=0),
+            }
+        )
+    return _frame(rows, ["name", "parameters", "quantization", "size", "modified"])
+
+
+def list_loaded(connection: Connection) -> pd.DataFrame:
+    """Return the models in memory; ``size`` and ``on_gpu`` are in bytes, ``context`` in tokens."""
+    rows = [
+        {
+            "name": model["name"],
+            "size": Bytes(model.get("size", 0)),
+            "on_gpu": Bytes(model.get("size_vram", 0)),
+            "context": model.get("context_length", 0),
+            "unloads": _until(_time(model.get("expires_at"))),
+        }
+        for model in connection.client.ps()
+    ]
+    return _frame(rows, ["name", "size", "on_gpu", "context", "unloads"])
+
+
+def describe(connection: Connection, name: str) -> str:
+    """Return a summary of a model in aligned lines."""
+    shown = connection.client.show(name)
+    details, info = shown.get("details") or {}, shown.get("model_info") or {}
+    family = info.get("general.architecture") or details.get("family", "")
+    lines = {
+        "model": name,
+        "architecture": family,
+        "parameters": details.get("parameter_size"),
+        "quantization": details.get("quantization_level"),
+        "context length": info.get(f"{family}.context_length"),
+        "embedding length": info.get(f"{family}.embedding_length"),
+        "capabilities": ", ".join(shown.get("capabilities") or []),
+        "options": _indented(" ".join(o.split()) for o in _lines(shown.get("parameters"))),
+        "system": _indented(_lines(shown.get("system"))),
+        "license": next(iter(_lines(shown.get("license"))), ""),
+    }
+    return "\n".join(f"{label:<18}{value}" for label, value in lines.items() if value)
+
+
+def run(command: str, words: list[str], actions: dict[str, Callable[..., Any]]) -> Any:
+    """Call the action ``command`` with the right number of words, or say what is wrong."""
+    if command not in actions:
+        import difflib
+
+        close = difflib.get_close_matches(command, actions, n=1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise OllamaMagicsError(
+            f"%ollama has no command {command}.{hint} It has {', '.join(actions)}."
+        )
+    import inspect
+
+    try:
+        inspect.signature(actions[command]).bind(*words)
+    except TypeError as error:
+        usage = next(line for line in HELP.splitlines() if line.startswith(f"%ollama {command}"))
+        raise OllamaMagicsError(f"Usage: {' '.join(usage.split('  ')[0].split())}") from error
+    return actions[command](*words)
+
+
+def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=columns)
+    for name in ("size", "on_gpu"):
+        if name in frame:
+            # An integer column would lose the class that shows 1.3 GB.
+            frame[name] = pd.Series([row[name] for row in rows], dtype=object)
+    return frame
+
+
+def _time(text: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:
+        return None
+
+
+def _until(moment: datetime | None) -> str:
+    if moment is None:
+        return ""
+    left = moment - datetime.now(moment.tzinfo)
+    if left > timedelta(days=3650):
+        return "never"
+    if left <= timedelta(0):
+        return "now"
+    minutes = round(left.total_seconds() / 60)
+    if minutes < 1:
+        return "in less than a minute"
+    return f"in {minutes} min" if minutes < 120 else f"in {minutes // 60} h"
+
+
+def _lines(text: str | None) -> list[str]:
+    return [line.strip() for line in (text or "").splitlines() if line.strip()]
+
+
+def _indented(lines: Any) -> str:
+    return f"\n{'':<18}".join(lines)

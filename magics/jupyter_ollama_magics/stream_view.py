@@ -1,0 +1,67 @@
+"""Show an answer while it is being written."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from .result import ChatResult
+
+LONG_TEXT = 8000
+"""Characters from where on updates become rarer: each one sends the whole text again."""
+
+
+def in_notebook(shell: Any) -> bool:
+    """Tell whether ``shell`` belongs to a kernel, whose front end can update an output."""
+    return getattr(shell, "kernel", None) is not None
+
+
+class NotebookView:
+    """One output that is updated in place, ``refresh_hz`` times a second at most."""
+
+    def __init__(self, refresh_hz: float) -> None:
+        from IPython.display import DisplayHandle
+
+        self._handle = DisplayHandle()
+        self._interval = 1 / refresh_hz
+        self._next = 0.0
+        self._begun = False
+
+    def update(self, result: ChatResult) -> None:
+        """Show the answer as it is now, unless it was shown just before."""
+        now = time.monotonic()
+        if now >= self._next and (result.text or result.thinking):
+            self._draw(result)
+            self._next = now + self._interval * max(1.0, len(result.text) / LONG_TEXT)
+
+    def finish(self, result: ChatResult) -> None:
+        """Show the answer as it will stay."""
+        self._draw(result)
+
+    def _draw(self, result: ChatResult) -> None:
+        draw = self._handle.update if self._begun else self._handle.display
+        draw(result.bundle(), raw=True, metadata=result.metadata())
+        self._begun = True
+
+
+class TerminalView:
+    """Text that is written once, as it comes."""
+
+    def __init__(self) -> None:
+        self._written = 0
+        self._thinking = False
+
+    def update(self, result: ChatResult) -> None:
+        """Write what is new."""
+        if result.thinking and not result.text and not self._thinking:
+            self._thinking = True
+            sys.stdout.write("(thinking…)\n")
+        sys.stdout.write(result.text[self._written :])
+        sys.stdout.flush()
+        self._written = len(result.text)
+
+    def finish(self, result: ChatResult) -> None:
+        """End the line."""
+        sys.stdout.write("\n" if result.text and not result.text.endswith("\n") else "")
+        sys.stdout.flush()

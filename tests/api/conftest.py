@@ -1,0 +1,103 @@
+"""Servers on loopback: a Jupyter one and a stand-alone one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_client import Fetch, fetcher
+from tornado.httpserver import HTTPServer
+from traitlets.config import Config
+
+from jupyter_ollama.api.listener import listen
+from jupyter_ollama.config import OllamaServer
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    """The folder of the store that the servers use; empty unless a test module overrides this."""
+    return tmp_path / "models"
+
+
+@pytest.fixture
+def jp_server_config(models_dir: Path) -> Config:
+    """A Jupyter server with the extension, strict about undecorated handlers."""
+    return Config(
+        {
+            "ServerApp": {
+                "jpserver_extensions": {"jupyter_ollama": True},
+                "allow_unauthenticated_access": False,
+            },
+            "OllamaServer": {"models_dir": str(models_dir)},
+        }
+    )
+
+
+@pytest.fixture
+def http_server(
+    jp_asyncio_loop: Any, http_server_port: Any, jp_serverapp: Any
+) -> Iterator[HTTPServer]:
+    """Serve with the Jupyter server's limits, which pytest-jupyter's own fixture leaves out."""
+
+    async def start() -> HTTPServer:
+        server = HTTPServer(
+            jp_serverapp.web_app,
+            max_body_size=jp_serverapp.max_body_size,
+            max_buffer_size=jp_serverapp.max_buffer_size,
+        )
+        server.add_socket(http_server_port[0])
+        return server
+
+    server = jp_asyncio_loop.run_until_complete(start())
+    yield server
+    server.stop()
+    jp_asyncio_loop.run_until_complete(server.close_all_connections())
+
+
+@pytest.fixture
+def jupyter_url(jp_serverapp: Any, http_server: Any, jp_http_port: int, jp_base_url: str) -> str:
+    """The base URL of a running Jupyter server, without a slash at the end."""
+    return f"http://127.0.0.1:{jp_http_port}{jp_base_url.rstrip('/')}"
+
+
+@pytest.fixture
+def jupyter(jupyter_url: str, jp_auth_header: dict[str, str]) -> Fetch:
+    """Fetch from the API below a Jupyter server, with its token."""
+    return fetcher(jupyter_url + "/ollama", jp_auth_header)
+
+
+@pytest.fixture
+def ollama_server(models_dir: Path, jp_asyncio_loop: Any) -> Iterator[OllamaServer]:
+    """The settings of the stand-alone server."""
+    server = OllamaServer(models_dir=str(models_dir))
+    yield server
+    jp_asyncio_loop.run_until_complete(server.stop())
+
+
+@pytest.fixture
+def standalone_url(ollama_server: OllamaServer, jp_asyncio_loop: Any) -> Iterator[str]:
+    """The URL of a running stand-alone server."""
+
+    async def start() -> Any:
+        return listen(ollama_server, "127.0.0.1:0")
+
+    http_server = jp_asyncio_loop.run_until_complete(start())
+    port = next(iter(http_server._sockets.values())).getsockname()[1]
+    yield f"http://127.0.0.1:{port}"
+    http_server.stop()
+    jp_asyncio_loop.run_until_complete(http_server.close_all_connections())
+
+
+@pytest.fixture
+def standalone(standalone_url: str) -> Fetch:
+    """Fetch from the stand-alone server."""
+    return fetcher(standalone_url, {})
+
+
+@pytest.fixture(params=["jupyter", "standalone"])
+def either(request: pytest.FixtureRequest) -> Fetch:
+    """Fetch from one server, then from the other."""
+    fetch: Fetch = request.getfixturevalue(request.param)
+    return fetch

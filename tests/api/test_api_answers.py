@@ -1,0 +1,427 @@
+"""Generate and chat over HTTP, with a real model behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+from api_client import Fetch, error, lines
+
+from jupyter_ollama.config import OllamaServer
+
+GREEDY = {"temperature": 0, "num_predict": 12, "num_ctx": 512}
+QUESTION = {"role": "user", "content": "Name the capital of France."}
+METRICS = [
+    "total_duration",
+    "load_duration",
+    "prompt_eval_count",
+    "prompt_eval_duration",
+    "eval_count",
+    "eval_duration",
+]
+
+
+@pytest.fixture
+def models_dir(scratch_store: Path) -> Path:
+    return scratch_store
+
+
+def generate(**fields: Any) -> dict[str, Any]:
+    return {"model": "smollm2", "prompt": "Once upon a time", "options": GREEDY} | fields
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": "smollm2", "messages": [QUESTION], "options": GREEDY} | fields
+
+
+async def test_generate_streams_and_ends(either: Fetch) -> None:
+    response = await either("POST", "/api/generate", generate(model="SmolLM2"))
+    assert (response.code, response.headers["Content-Type"]) == (200, "application/x-ndjson")
+    *parts, last = lines(response)
+    assert len(parts) > 3
+    for part in parts:
+        assert list(part) == ["model", "created_at", "response", "done"]
+        assert (part["model"], part["done"]) == ("SmolLM2", False)
+        assert part["response"]
+    head = ["model", "created_at", "response", "done", "done_reason", "context"]
+    assert list(last) == [*head, *METRICS]
+    assert (last["response"], last["done"], last["done_reason"]) == ("", True, "length")
+    assert last["eval_count"] == 12
+    assert len(last["context"]) == last["prompt_eval_count"] + last["eval_count"]
+    assert all(type(last[name]) is int and last[name] > 0 for name in METRICS)
+    assert last["total_duration"] > last["eval_duration"]
+
+
+async def test_the_whole_answer_is_the_sum_of_its_parts(standalone: Fetch) -> None:
+    for path, body in (("/api/generate", generate()), ("/api/chat", chat())):
+        parts = lines(await standalone("POST", path, body))
+        response = await standalone("POST", path, body | {"stream": False})
+        assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+        whole = json.loads(response.body)
+        assert list(whole) == list(parts[-1])
+        if path == "/api/chat":
+            text = "".join(part["message"]["content"] for part in parts)
+            assert whole["message"] == {"role": "assistant", "content": text}
+        else:
+            assert whole["response"] == "".join(part["response"] for part in parts)
+        assert whole["eval_count"] == parts[-1]["eval_count"]
+
+
+async def test_chat_streams_and_ends(either: Fetch) -> None:
+    *parts, last = lines(await either("POST", "/api/chat", chat()))
+    for part in parts:
+        assert list(part) == ["model", "created_at", "message", "done"]
+        assert list(part["message"]) == ["role", "content"]
+    assert list(last) == ["model", "created_at", "message", "done", "done_reason", *METRICS]
+    assert last["message"] == {"role": "assistant", "content": ""}
+
+
+async def rendered(fetch: Fetch, path: str, body: dict[str, Any]) -> str:
+    response = await fetch("POST", path, body | {"_debug_render_only": True})
+    answer = json.loads(response.body)
+    assert answer["done"] is False
+    text: str = answer["_debug_info"]["rendered_template"]
+    return text
+
+
+async def test_raw_prompts_are_read_as_they_stand(standalone: Fetch) -> None:
+    text = await rendered(standalone, "/api/generate", generate())
+    assert text != "Once upon a time"
+    templated = await standalone("POST", "/api/generate", generate(stream=False))
+    body = generate(raw=True, prompt=text, stream=False)
+    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
+    assert answer["response"] == json.loads(templated.body)["response"]
+    assert "context" not in answer
+
+
+async def test_what_goes_into_a_prompt(standalone: Fetch) -> None:
+    create = {
+        "model": "pirate",
+        "from": "smollm2",
+        "system": "MODEL SYSTEM",
+        "messages": [
+            {"role": "user", "content": "HELLO"},
+            {"role": "assistant", "content": "YARR"},
+        ],
+        "stream": False,
+    }
+    assert (await standalone("POST", "/api/create", create)).code == 200
+
+    def order(text: str, *words: str) -> bool:
+        places = [text.find(word) for word in words]
+        return -1 not in places and places == sorted(places)
+
+    body = {"model": "pirate", "prompt": "QUESTION"}
+    text = await rendered(standalone, "/api/generate", body)
+    assert order(text, "MODEL SYSTEM", "HELLO", "YARR", "QUESTION")
+    text = await rendered(standalone, "/api/generate", body | {"system": "OTHER"})
+    assert order(text, "OTHER", "HELLO", "YARR", "QUESTION")
+    assert "MODEL SYSTEM" not in text
+    text = await rendered(standalone, "/api/generate", body | {"context": [1, 2, 3]})
+    assert "HELLO" not in text
+    template = {"template": "<{{ .System }}|{{ .Prompt }}>"}
+    text = await rendered(standalone, "/api/generate", body | template)
+    assert order(text, "MODEL SYSTEM|", "QUESTION>")
+    text = await rendered(standalone, "/api/generate", body | {"raw": True})
+    assert text == "QUESTION"
+    ask = {"model": "pirate", "messages": [{"role": "USER", "content": "QUESTION"}]}
+    text = await rendered(standalone, "/api/chat", ask)
+    assert order(text, "MODEL SYSTEM", "HELLO", "YARR", "QUESTION")
+    assert "USER" not in text
+    ask["messages"] = [{"role": "system", "content": "OTHER"}, *ask["messages"]]  # type: ignore[list-item]
+    text = await rendered(standalone, "/api/chat", ask)
+    assert "OTHER" in text
+    assert "MODEL SYSTEM" not in text
+
+
+async def test_a_context_goes_on_where_it_ended(standalone: Fetch) -> None:
+    first = json.loads((await standalone("POST", "/api/generate", generate(stream=False))).body)
+    body = generate(prompt="And then?", context=first["context"], stream=False)
+    second = json.loads((await standalone("POST", "/api/generate", body)).body)
+    assert second["prompt_eval_count"] > len(first["context"])
+    assert second["context"][: len(first["context"])] == first["context"]
+
+
+async def test_options_of_the_model_and_of_the_request(standalone: Fetch) -> None:
+    parameters = {"num_predict": 3, "temperature": 0, "num_ctx": 512}
+    create = {"model": "short", "from": "smollm2", "parameters": parameters, "stream": False}
+    await standalone("POST", "/api/create", create)
+    body = {"model": "short", "prompt": "Once upon a time", "stream": False}
+    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
+    assert answer["eval_count"] == 3
+    body |= {"options": {"num_predict": 5, "temperature": None, "no_such_option": 1}}
+    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
+    assert answer["eval_count"] == 5
+
+
+async def test_load_and_unload_answers(standalone: Fetch, ollama_server: OllamaServer) -> None:
+    message = {"role": "assistant", "content": ""}
+    for path, key, empty in (("generate", "response", ""), ("chat", "message", message)):
+        for extra, reason in (
+            ({"options": {"num_ctx": 512}}, "load"),
+            ({"keep_alive": 0}, "unload"),
+        ):
+            response = await standalone("POST", f"/api/{path}", {"model": "smollm2"} | extra)
+            assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+            answer = json.loads(response.body)
+            assert list(answer) == ["model", "created_at", key, "done", "done_reason"]
+            assert (answer[key], answer["done"], answer["done_reason"]) == (empty, True, reason)
+    response = await standalone("POST", "/api/chat", {"model": "smollm2", "keep_alive": 0})
+    assert json.loads(response.body)["done_reason"] == "unload"
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status", "message"),
+    [
+        ("generate", {"model": ""}, 404, "model '' not found"),
+        ("generate", {"model": "nope"}, 404, "model 'nope' not found"),
+        ("generate", {"model": "a//b"}, 400, "invalid model name"),
+        ("generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
+        ("generate", {"keep_alive": "10"}, 400, 'time: missing unit in duration "10"'),
+        (
+            "generate",
+            {"raw": True, "system": "s"},
+            400,
+            "raw mode does not support template, system, or context",
+        ),
+        ("generate", {"think": True}, 400, '"smollm2" does not support thinking'),
+        (
+            "generate",
+            {"suffix": "end"},
+            400,
+            "registry.ollama.ai/library/smollm2:latest does not support insert",
+        ),
+        (
+            "generate",
+            {"suffix": "end", "images": ["aGk="]},
+            400,
+            "registry.ollama.ai/library/smollm2:latest does not support insert\n"
+            "registry.ollama.ai/library/smollm2:latest does not support vision",
+        ),
+        ("generate", {"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
+        ("generate", {"format": "json"}, 400, "format is not supported yet"),
+        ("generate", {"logprobs": True}, 400, "logprobs is not supported yet"),
+        (
+            "generate",
+            {"options": {"num_ctx": "x"}},
+            400,
+            'option "num_ctx" must be of type integer',
+        ),
+        ("chat", {"model": ""}, 400, "model is required"),
+        ("chat", {"model": "nope"}, 404, "model 'nope' not found"),
+        ("chat", {"model": "a//b"}, 400, "invalid model name"),
+        ("chat", {"model": "all-minilm"}, 400, '"all-minilm" does not support chat'),
+        ("chat", {"think": "high"}, 400, '"smollm2" does not support thinking'),
+        (
+            "chat",
+            {"messages": [QUESTION | {"images": ["aGk="]}]},
+            400,
+            "registry.ollama.ai/library/smollm2:latest does not support vision",
+        ),
+        (
+            "chat",
+            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+            400,
+            "json: cannot unmarshal array into Go struct field ChatRequest.messages.content "
+            "of type string",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", [True, False])
+async def test_refusals_before_anything_is_loaded(
+    standalone: Fetch,
+    ollama_server: OllamaServer,
+    path: str,
+    fields: dict[str, Any],
+    status: int,
+    message: str,
+    stream: bool,
+) -> None:
+    body = (chat if path == "chat" else generate)(stream=stream, **fields)
+    response = await standalone("POST", f"/api/{path}", body)
+    assert (response.code, error(response)) == (status, message)
+    assert ollama_server.scheduler.loaded() == []
+
+
+async def test_a_bad_template_is_told(standalone: Fetch) -> None:
+    response = await standalone("POST", "/api/generate", generate(template="{{ if }}"))
+    assert response.code == 500
+    assert error(response)
+
+
+async def test_a_prompt_that_does_not_fit_is_told_and_not_silent(standalone: Fetch) -> None:
+    options = GREEDY | {"num_ctx": 64, "num_predict": 2}
+    body = generate(prompt="word " * 300, options=options, stream=False)
+    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
+    assert answer["prompt_truncated"] > 0
+    response = await standalone("POST", "/api/generate", body | {"truncate": False})
+    assert response.code == 400
+    assert "context length" in error(response)
+
+
+async def ask_and_leave(url: str, body: dict[str, Any], until: bytes, headers: str = "") -> None:
+    """Send a POST to /api/generate below ``url``, hang up once ``until`` has come."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection("127.0.0.1", parts.port)
+    raw = json.dumps(body).encode()
+    head = f"POST {parts.path}/api/generate HTTP/1.1\r\nHost: localhost\r\n{headers}"
+    writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
+    if until:
+        await reader.readuntil(until)
+    else:
+        await asyncio.sleep(0.3)
+    writer.close()
+
+
+ENDLESS = GREEDY | {"num_predict": 100_000, "temperature": 2.0, "seed": 1}
+
+
+async def test_a_client_that_leaves_frees_its_place(
+    standalone: Fetch, standalone_url: str, ollama_server: OllamaServer
+) -> None:
+    await standalone("POST", "/api/generate", generate(prompt=""))
+    await ask_and_leave(standalone_url, generate(options=ENDLESS), b'"done":false')
+    [loaded] = ollama_server.scheduler.loaded()
+    assert (loaded.users, ollama_server.requests_running) == (1, 1)
+    await asyncio.wait_for(loaded.became_idle.wait(), 10)
+    assert (await standalone("POST", "/api/generate", generate())).code == 200
+
+
+@pytest.mark.parametrize("until", [b"", b'"done":false'], ids=["load", "answer"])
+async def test_leaving_a_jupyter_server_is_no_error_in_its_log(
+    jupyter: Fetch,
+    jupyter_url: str,
+    jp_auth_header: dict[str, str],
+    jp_serverapp: Any,
+    caplog: pytest.LogCaptureFixture,
+    until: bytes,
+) -> None:
+    apps = jp_serverapp.extension_manager.extension_apps["jupyter_ollama"]
+    [server] = [app.server for app in apps]
+    headers = f"Authorization: {jp_auth_header['Authorization']}\r\n"
+    await ask_and_leave(jupyter_url + "/ollama", generate(options=ENDLESS), until, headers)
+    assert server.requests_running == 1
+    for _ in range(100):
+        await asyncio.sleep(0.05)
+        if not server.requests_running:
+            break
+    assert server.requests_running == 0
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert "499 POST" in caplog.text
+    assert (await jupyter("POST", "/api/generate", generate())).code == 200
+
+
+async def test_tokens_count_as_activity(jupyter: Fetch, jp_web_app: Any) -> None:
+    settings = jp_web_app.settings
+    marks: list[Any] = []
+
+    def mark(chunk: bytes) -> None:
+        marks.append(settings["api_last_activity"])
+        settings["api_last_activity"] = settings["started"]
+
+    await jupyter("POST", "/api/generate", generate(), streaming_callback=mark)
+    assert len(marks) > 3
+    assert all(moment > settings["started"] for moment in marks)
+
+
+async def test_running_requests_keep_an_idle_server_up(jupyter: Fetch, jp_serverapp: Any) -> None:
+    manager = jp_serverapp.extension_manager
+    seen: list[bool] = []
+    assert not manager.any_activity()
+    await jupyter(
+        "POST",
+        "/api/chat",
+        chat(),
+        streaming_callback=lambda _: seen.append(manager.any_activity()),
+    )
+    assert seen[0]
+    assert not manager.any_activity()
+
+
+async def test_the_python_client_of_ollama_talks(
+    standalone_url: str, jupyter_url: str, jp_auth_header: dict[str, str]
+) -> None:
+    import ollama
+
+    token = {"Authorization": f"Bearer {jp_auth_header['Authorization'].split()[-1]}"}
+    for host, headers in ((standalone_url, {}), (jupyter_url + "/ollama", token)):
+        client = ollama.AsyncClient(host=host, headers=headers)
+        stream = await client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
+        streamed = "".join([part.message.content or "" async for part in stream])
+        whole = await client.chat("smollm2", [QUESTION], options=GREEDY)
+        assert whole.message.content == streamed
+        answer = await client.generate("smollm2", "Hi", options=GREEDY)
+        assert answer.eval_count
+        [running] = (await client.ps()).models
+        assert running.name == "smollm2:latest"
+        with pytest.raises(ollama.ResponseError) as caught:
+            await client.chat("nope", [QUESTION])
+        assert (caught.value.status_code, caught.value.error) == (404, "model 'nope' not found")
+
+
+async def make(fetch: Fetch, name: str, **fields: Any) -> None:
+    body = {"model": name, "from": "smollm2", "stream": False} | fields
+    response = await fetch("POST", "/api/create", body)
+    assert response.code == 200, response.body
+
+
+async def test_thinking_models_think_unless_told_otherwise(standalone: Fetch) -> None:
+    template = (
+        "{{ if .IsThinkSet }}{{ if .Think }}ON {{ .ThinkLevel }}{{ else }}OFF{{ end }}{{ end }}"
+        "{{ range .Messages }}{{ .Content }}"
+        "{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ end }}"
+    )
+    await make(standalone, "thinker", template=template)
+    for path, body in (
+        ("/api/generate", {"model": "thinker", "prompt": "Q"}),
+        ("/api/chat", {"model": "thinker", "messages": [QUESTION]}),
+    ):
+        assert "ON" in await rendered(standalone, path, body)
+        assert "ON low" in await rendered(standalone, path, body | {"think": "low"})
+        assert "OFF" in await rendered(standalone, path, body | {"think": False})
+
+
+async def test_a_suffix_is_filled_into_its_template(standalone: Fetch) -> None:
+    template = (
+        "{{ if .Suffix }}<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>{{ else }}{{ .Prompt }}{{ end }}"
+    )
+    await make(standalone, "coder", template=template)
+    body = {"model": "coder", "prompt": "def f", "suffix": "return 1"}
+    text = await rendered(standalone, "/api/generate", body)
+    assert text == "<PRE>def f<SUF>return 1<MID>"
+
+
+async def test_tools_are_refused_even_where_the_template_knows_them(standalone: Fetch) -> None:
+    await make(standalone, "caller", template="{{ .Tools }}{{ .Prompt }}")
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
+    response = await standalone("POST", "/api/chat", chat(model="caller", tools=tools))
+    assert (response.code, error(response)) == (400, "tools are not supported yet")
+
+
+async def test_old_thoughts_of_qwen3_are_left_out(standalone: Fetch) -> None:
+    await make(standalone, "quen", info={"model_family": "qwen3"})
+    said = {"role": "assistant", "content": "<think>\nSECRET\n</think>\n\nSPOKEN"}
+    body = {"model": "quen", "messages": [QUESTION, said, QUESTION]}
+    text = await rendered(standalone, "/api/chat", body)
+    assert "SPOKEN" in text
+    assert "SECRET" not in text
+    text = await rendered(standalone, "/api/chat", body | {"messages": [QUESTION, said]})
+    assert "SECRET" in text
+    text = await rendered(standalone, "/api/chat", body | {"model": "smollm2"})
+    assert "SECRET" in text
+
+
+async def test_stopping_the_extension_ends_its_runners(jupyter: Fetch, jp_serverapp: Any) -> None:
+    [extension] = jp_serverapp.extension_manager.extension_apps["jupyter_ollama"]
+    await jupyter("POST", "/api/generate", generate(prompt=""))
+    [loaded] = extension.server.scheduler.loaded()
+    process = psutil.Process(loaded.runner.pid)
+    await extension.stop_extension()
+    assert not process.is_running()
+    assert extension.server.scheduler.loaded() == []

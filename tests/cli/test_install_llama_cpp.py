@@ -1,0 +1,178 @@
+"""The wheel of llama-cpp-python: built once, never mixed up. The source here builds in no time."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from cli_process import Terminal
+
+ROOT = Path(__file__).parents[2]
+FETCH = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tools")
+from command_log import Failure
+from llama_cpp_wheel import fetch_wheel, read_requirement
+try:
+    print("wheel:", fetch_wheel(Path(sys.executable), read_requirement(Path("pyproject.toml"))))
+except Failure as failure:
+    sys.exit(f"Error: {failure}")
+"""
+PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+VERSION = PROJECT.partition("llama-cpp-python>=")[2].partition(",")[0]
+NAME = f"llama_cpp_python-{VERSION}"
+METADATA = f"Metadata-Version: 2.1\nName: llama_cpp_python\nVersion: {VERSION}\n"
+WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+SYSTEM = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
+BACKEND = f'''
+import os, time, zipfile
+from pathlib import Path
+
+def info(folder):
+    target = Path(folder, "{NAME}.dist-info")
+    target.mkdir()
+    (target / "METADATA").write_text({METADATA!r})
+    (target / "WHEEL").write_text({WHEEL!r})
+    (target / "RECORD").write_text("")
+    return target
+
+def prepare_metadata_for_build_wheel(folder, settings=None):
+    return info(folder).name
+
+def build_wheel(folder, settings=None, metadata=None):
+    with open(os.environ["BUILDS"], "a") as file:
+        file.write(os.environ.get("CMAKE_ARGS", "") + "\\n")
+    for step in range(1, 41):
+        print(f"[{{step}}/40] g++ -c source{{step}}.cpp", flush=True)
+        if step == 20 and "BROKEN" in os.environ:
+            print("g++: fatal error: Killed signal terminated program cc1plus", flush=True)
+            raise SystemExit(1)
+    name = "{NAME}-py3-none-any.whl"
+    with zipfile.ZipFile(Path(folder, name), "w") as wheel:
+        for file in info(folder).iterdir():
+            wheel.write(file, "{NAME}.dist-info/" + file.name)
+    return name
+'''
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Path:
+    """A folder with a source distribution, in place of the package index."""
+    folder = tmp_path / "index"
+    folder.mkdir()
+    files = {"PKG-INFO": METADATA, "pyproject.toml": SYSTEM, "backend.py": BACKEND}
+    with tarfile.open(folder / f"{NAME}.tar.gz", "w:gz") as archive:
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"{NAME}/{name}")
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return folder
+
+
+@pytest.fixture
+def variables(tmp_path: Path, sources: Path) -> dict[str, str]:
+    """The environment of the script: a cache of its own, no network."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return {
+        **kept,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(sources),
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        "BUILDS": str(tmp_path / "builds"),
+    }
+
+
+def fetch(variables: dict[str, str], **more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", FETCH],
+        cwd=ROOT,
+        env={**variables, **more},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+
+
+def wheel_of(done: subprocess.CompletedProcess[str]) -> Path:
+    assert done.returncode == 0, done.stderr
+    return Path(done.stdout.splitlines()[-1].removeprefix("wheel: "))
+
+
+def builds(variables: dict[str, str]) -> list[str]:
+    path = Path(variables["BUILDS"])
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def test_it_is_compiled_once_and_says_how_far_it_is(variables: dict[str, str]) -> None:
+    first = fetch(variables)
+    lines = first.stdout.splitlines()
+    assert any("once on this machine: about" in line for line in lines)
+    percent = [line.split()[0] for line in lines if " steps, " in line]
+    assert percent == [str(number) for number in range(10, 101, 10)]
+    wheel = wheel_of(first)
+    assert zipfile.is_zipfile(wheel)
+    assert wheel.is_relative_to(variables["XDG_CACHE_HOME"])
+    second = fetch(variables)
+    assert wheel_of(second) == wheel
+    assert "Compiling" not in second.stdout
+    assert builds(variables) == [""]
+
+
+def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> None:
+    cuda = wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on"))
+    cpu = wheel_of(fetch(variables))
+    assert cuda != cpu
+    assert wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on")) == cuda
+    assert builds(variables) == ["-DGGML_CUDA=on", ""]
+
+
+def test_a_finished_wheel_is_taken(
+    variables: dict[str, str], sources: Path, tmp_path: Path
+) -> None:
+    built = wheel_of(fetch(variables, XDG_CACHE_HOME=str(tmp_path / "other")))
+    built.rename(sources / built.name)
+    offered = fetch(variables)
+    assert wheel_of(offered).is_relative_to(variables["XDG_CACHE_HOME"])
+    assert builds(variables) == [""]
+    # Whoever sets CMAKE_ARGS wants a build of their own.
+    wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on"))
+    assert builds(variables) == ["", "-DGGML_CUDA=on"]
+
+
+def test_a_build_that_fails(variables: dict[str, str]) -> None:
+    done = fetch(variables, BROKEN="1")
+    assert done.returncode == 1
+    log = Path(variables["XDG_CACHE_HOME"], "jupyter-ollama", "llama-cpp-python-build.log")
+    assert done.stderr.splitlines()[0] == "Error: llama.cpp could not be compiled."
+    assert "g++: fatal error: Killed" in done.stderr
+    assert "Hint: memory ran out: CMAKE_BUILD_PARALLEL_LEVEL=1" in done.stderr
+    assert done.stderr.rstrip().endswith(f"Full log: {log}")
+    assert "[20/40] g++ -c source20.cpp" in log.read_text()
+    assert not list(log.parent.rglob("*.whl"))
+    assert wheel_of(fetch(variables)).exists()
+
+
+def test_without_a_compiler_nothing_is_started(variables: dict[str, str], tmp_path: Path) -> None:
+    done = fetch(variables, PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "there is no compiler: cc, gcc, clang" in done.stderr
+    assert "apt-get install build-essential" in done.stderr
+    assert builds(variables) == []
+
+
+def test_on_a_terminal_progress_is_one_line(variables: dict[str, str]) -> None:
+    command = [sys.executable, "-c", f"import os; os.chdir({str(ROOT)!r})\n{FETCH}"]
+    with Terminal(command, variables) as terminal:
+        terminal.expect(" 50 %  20 of 40 steps, 0:0")
+        terminal.expect("100 %  40 of 40 steps")
+        assert "\n" not in terminal.expect("wheel: ")
+        assert terminal.status() == 0

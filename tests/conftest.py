@@ -1,0 +1,55 @@
+"""Fixtures for every room: stores with the starter models, made once a session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import starter_models
+
+from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.store import Store
+
+pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_settings_of_the_user() -> None:
+    """Keep a user's OLLAMA_* and server addresses out of the tests."""
+    for name in list(os.environ):
+        if name.startswith(("OLLAMA_", "JUPYTER_OLLAMA_")) or name == "JPY_PARENT_PID":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def ollama_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store with smollm2 and all-minilm. Read only: see `scratch_store`."""
+    root = tmp_path_factory.mktemp("models")
+    library = Library(Store(root))
+    for name in ("smollm2", "all-minilm"):
+        starter_models.register(name, library)
+    return root
+
+
+@pytest.fixture(scope="session")
+def library(ollama_store: Path) -> Library:
+    """The starter models as the server sees them."""
+    return Library(Store(ollama_store))
+
+
+@pytest.fixture
+def scratch_store(ollama_store: Path, tmp_path: Path) -> Path:
+    """A copy of the store that a test may change; the blobs are hard links."""
+    copy = tmp_path / "models"
+    shutil.copytree(ollama_store, copy, copy_function=os.link)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def gemma3_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
+    """A store with gemma3 alone: 262k words, sliding window, no template of its own."""
+    library = Library(Store(tmp_path_factory.mktemp("gemma3")))
+    starter_models.register("gemma3", library)
+    return library

@@ -1,0 +1,32 @@
+"""Model files for the engine's tests."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jupyter_ollama.library.model import Library
+
+
+@pytest.fixture(scope="session")
+def smollm2(library: Library) -> Path:
+    """SmolLM2-135M-Instruct in Q4_0."""
+    return library.find("smollm2").model_path
+
+
+@pytest.fixture(scope="session")
+def smollm2_f16(smollm2: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in F16, whose rounding hides no mistakes."""
+    path = tmp_path_factory.mktemp("f16") / "smollm2-f16.gguf"
+    command = [sys.executable, "-m", "jupyter_ollama.engine.quantize", smollm2, path, "F16"]
+    subprocess.run(command, check=True, capture_output=True)
+    return path
+
+
+@pytest.fixture(scope="session")
+def minilm(library: Library) -> Path:
+    """all-MiniLM-L6-v2."""
+    return library.find("all-minilm").model_path

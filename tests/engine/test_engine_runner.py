@@ -1,0 +1,206 @@
+"""A real runner process with a real model: limits, cancelling, dying, sampling."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from runners import running
+
+from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.protocol import ChatPrompt, Done, LoadSpec, RawPrompt, Text
+from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.options import Options
+from jupyter_ollama.prompt.messages import Message
+
+HELLO = ChatPrompt([Message("user", "Tell me a long story about a lighthouse.")])
+
+
+async def answer(
+    runner: Runner, prompt: ChatPrompt | RawPrompt = HELLO, **options: object
+) -> tuple[str, Done]:
+    chunks = []
+    async for event in runner.generate(prompt, Options(**options)):
+        if isinstance(event, Done):
+            return "".join(chunks), event
+        chunks.append(event.text)
+    raise AssertionError("no Done")
+
+
+async def test_metrics_and_num_predict(smollm2: Path) -> None:
+    async with running(smollm2) as runner:
+        text, done = await answer(runner, num_predict=20, temperature=0)
+        assert done.reason == "length"
+        assert done.eval_count == 20
+        assert done.prompt_eval_count > 10
+        assert 0 < done.prompt_eval_duration < 60e9
+        assert 0 < done.eval_duration < 60e9
+        assert len(text.split()) > 5
+        text, done = await answer(
+            runner, ChatPrompt([Message("user", "Reply with the word yes only.")]), temperature=0
+        )
+        assert done.reason == "stop"
+        assert runner.ready.size > smollm2.stat().st_size * 0.9
+        assert runner.ready.size_vram == 0
+
+
+async def test_stop_strings_end_an_answer_before_them(smollm2: Path) -> None:
+    async with running(smollm2) as runner:
+        whole, _ = await answer(runner, num_predict=60, temperature=0)
+        stop = whole[40:52]
+        text, done = await answer(runner, num_predict=60, temperature=0, stop=[stop])
+        assert text == whole[: whole.index(stop)]
+        assert done.reason == "stop"
+        assert 0 < done.eval_count < 60
+
+
+async def test_same_seed_same_text_other_seed_other_text(smollm2: Path) -> None:
+    async with running(smollm2) as runner:
+        first, _ = await answer(runner, num_predict=30, seed=7, temperature=1.2)
+        again, _ = await answer(runner, num_predict=30, seed=7, temperature=1.2)
+        other, _ = await answer(runner, num_predict=30, seed=8, temperature=1.2)
+        assert first == again
+        assert first != other
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"top_k": 1, "temperature": 2.0},
+        {"top_k": 0, "top_p": 0.0001, "temperature": 2.0},
+        {"top_k": 0, "top_p": 1.0, "min_p": 1.0, "temperature": 1.0},
+    ],
+    ids=["top_k", "top_p", "min_p"],
+)
+async def test_samplers_that_leave_one_candidate_are_greedy(
+    smollm2_f16: Path, options: dict[str, float]
+) -> None:
+    async with running(smollm2_f16) as runner:
+        greedy, _ = await answer(runner, num_predict=12, temperature=0)
+        assert (await answer(runner, num_predict=12, **options))[0] == greedy
+
+
+async def test_penalties_and_mirostat_change_the_choice(smollm2: Path) -> None:
+    loop = RawPrompt("yes yes yes yes yes yes yes yes yes yes")
+    async with running(smollm2) as runner:
+        plain, _ = await answer(runner, loop, num_predict=16, temperature=0)
+        assert plain.count("yes") > 8
+        for penalty in ({"repeat_penalty": 2.0}, {"presence_penalty": 20.0}):
+            text, _ = await answer(runner, loop, num_predict=16, temperature=0, **penalty)
+            assert text.count("yes") < 5
+        kept, _ = await answer(
+            runner, loop, num_predict=16, temperature=0, repeat_penalty=2.0, repeat_last_n=0
+        )
+        assert kept == plain
+        for version in (1, 2):
+            text, done = await answer(runner, num_predict=16, mirostat=version, seed=3)
+            assert done.eval_count == 16
+
+
+async def test_cancel_in_mid_stream_frees_the_slot(smollm2: Path) -> None:
+    async with running(smollm2, num_parallel=1) as runner:
+        stream = runner.generate(HELLO, Options(num_predict=2000, seed=1))
+        assert isinstance(await anext(stream), Text)
+        await stream.aclose()
+        # With one slot only, an answer proves that the first request is gone.
+        _, done = await asyncio.wait_for(answer(runner, num_predict=3), 10)
+        assert done.eval_count == 3
+
+
+async def test_cancel_in_prefill_frees_the_slot(smollm2: Path) -> None:
+    long = RawPrompt("The quick brown fox jumps over the lazy dog. " * 700)
+    async with running(smollm2, num_parallel=1, num_ctx=8192) as runner:
+        whole = asyncio.create_task(answer(runner, long, num_predict=1))
+        await asyncio.sleep(0.3)
+        assert not whole.done()
+        whole.cancel()
+        _, done = await answer(runner, num_predict=3)
+        # The prefill of the long prompt takes many seconds here: it did not run to its end.
+        assert done.prompt_eval_duration < 5e9
+
+
+async def test_a_full_context_is_shifted_or_ends_the_answer(smollm2: Path) -> None:
+    prompt = RawPrompt("One, two, three, four, five, six,")
+    async with running(smollm2, num_ctx=64) as runner:
+        _, done = await answer(runner, prompt, num_predict=200, temperature=0.5, seed=1)
+        assert done.eval_count == 200 or done.reason == "stop"
+        assert done.eval_count > 64
+        events = [
+            event
+            async for event in runner.generate(
+                prompt, Options(num_predict=200, temperature=0), shift=False
+            )
+        ]
+        done = events[-1]
+        assert isinstance(done, Done)
+        assert done.reason == "length"
+        assert done.prompt_eval_count + done.eval_count in (64, 65)
+
+
+async def test_a_prompt_longer_than_the_context(smollm2: Path) -> None:
+    prompt = RawPrompt("alpha beta gamma delta " * 100)
+    async with running(smollm2, num_ctx=128) as runner:
+        _, done = await answer(runner, prompt, num_predict=5)
+        assert done.truncated > 100
+        assert done.prompt_eval_count < 128
+        with pytest.raises(OllamaError, match="the input length exceeds the context length"):
+            await anext(runner.generate(prompt, Options(), truncate=False))
+        with pytest.raises(OllamaError, match="the prompt is longer than the context length"):
+            await anext(runner.generate(prompt, Options(), shift=False))
+
+
+async def test_old_messages_make_way_for_the_last(smollm2: Path) -> None:
+    turns = [Message("user" if n % 2 == 0 else "assistant", f"turn {n} " * 10) for n in range(40)]
+    messages = [Message("system", "Be brief."), *turns, Message("user", "the last question")]
+    async with running(smollm2, num_ctx=256) as runner:
+        text = await runner.render(ChatPrompt(messages), 256)
+        assert "Be brief." in text
+        assert "the last question" in text
+        assert "turn 0" not in text
+        assert "turn 39" in text
+        whole = await runner.render(ChatPrompt(messages, truncate=False), 256)
+        assert "turn 0" in whole
+
+
+async def test_streams_of_a_killed_runner_end_with_an_error(smollm2: Path) -> None:
+    async with running(smollm2) as runner:
+        streams = [runner.generate(HELLO, Options(num_predict=2000)) for _ in range(8)]
+        for stream in streams:
+            await anext(stream)
+        os.kill(runner.pid, signal.SIGKILL)
+        killed = asyncio.get_running_loop().time()
+        for stream in streams:
+            with pytest.raises(OllamaError, match="unexpectedly stopped"):
+                async for _ in stream:
+                    pass
+        assert asyncio.get_running_loop().time() - killed < 1
+        with pytest.raises(OllamaError, match="unexpectedly stopped"):
+            await anext(runner.generate(HELLO, Options()))
+
+
+async def test_a_broken_template_is_told_and_harms_nobody(smollm2: Path) -> None:
+    template = "{{ range .Messages }}{{ .Content }}{{ end"
+    async with running(smollm2) as runner:
+        with pytest.raises(OllamaError, match="template error"):
+            await anext(runner.generate(ChatPrompt(HELLO.messages, template), Options()))
+        assert runner.is_alive
+
+
+async def test_a_file_that_is_no_model_is_refused_with_the_reason(tmp_path: Path) -> None:
+    path = tmp_path / "broken.gguf"
+    path.write_bytes(b"GGUF" + b"\0" * 64)
+    with pytest.raises(OllamaError) as caught:
+        await Runner.start(LoadSpec(model=str(path)), load_timeout=60)
+    assert caught.value.status == 500
+    assert caught.value.message
+
+
+async def test_a_runner_ends_with_its_parent(smollm2: Path) -> None:
+    """The parent's end of stdin closes with it, whatever it dies of."""
+    runner = await Runner.start(LoadSpec(model=str(smollm2)), load_timeout=60)
+    assert runner._process.stdin
+    runner._process.stdin.close()
+    await asyncio.wait_for(runner.exited, 5)

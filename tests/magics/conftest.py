@@ -1,0 +1,97 @@
+"""Servers and kernels for the tests of the magics."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+from jupyter_client.manager import start_new_kernel
+from real_kernel import Kernel
+from scripted_server import ScriptedServer, application
+from tornado import httpserver, netutil, web
+
+
+@contextmanager
+def serving(app: web.Application, socket_path: str | None) -> Iterator[str]:
+    """Serve ``app`` in a thread, on loopback or on a Unix socket."""
+    loop = asyncio.new_event_loop()
+    sockets = (
+        [netutil.bind_unix_socket(socket_path)]
+        if socket_path
+        else netutil.bind_sockets(0, "127.0.0.1")
+    )
+
+    async def start() -> httpserver.HTTPServer:
+        server = httpserver.HTTPServer(app)
+        server.add_sockets(sockets)
+        return server
+
+    async def stop() -> None:
+        server.stop()
+        await server.close_all_connections()
+
+    server = loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield "http://localhost" if socket_path else f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+    asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., str]]:
+    """Return a function that serves an application until the test ends, and its address."""
+    with ExitStack() as stack:
+        yield lambda app, socket_path=None: stack.enter_context(serving(app, socket_path))
+
+
+@pytest.fixture
+def server(serve: Callable[..., str]) -> ScriptedServer:
+    """Return a scripted server that runs."""
+    script = ScriptedServer()
+    script.url = serve(application(script))
+    return script
+
+
+@pytest.fixture(autouse=True)
+def _no_server_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "JUPYTER_OLLAMA_URL",
+        "JUPYTER_OLLAMA_TOKEN",
+        "OLLAMA_HOST",
+        "OLLAMA_API_KEY",
+        "JPY_PARENT_PID",
+    ):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def shell(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """Return an IPython shell with the magics, connected to ``server``."""
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", server.url)
+    InteractiveShell.clear_instance()
+    shell = InteractiveShell.instance()
+    shell.run_line_magic("load_ext", "jupyter_ollama_magics")
+    yield shell
+    shell.run_line_magic("unload_ext", "jupyter_ollama_magics")
+    InteractiveShell.clear_instance()
+
+
+@pytest.fixture
+def kernel(server: ScriptedServer) -> Iterator[Kernel]:
+    """Return a kernel with the magics loaded, connected to ``server``."""
+    environment = {**os.environ, "JUPYTER_OLLAMA_URL": server.url}
+    manager, client = start_new_kernel(kernel_name="python3", env=environment)
+    kernel = Kernel(manager, client)
+    reply, messages = kernel.run("%load_ext jupyter_ollama_magics")
+    assert (reply["status"], messages) == ("ok", [])
+    yield kernel
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)

@@ -1,0 +1,149 @@
+"""The client on the wire: streams, refusals, broken connections, uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from jupyter_ollama_magics import Client, OllamaConnectionError, OllamaResponseError
+from jupyter_ollama_magics.client import is_loopback
+from scripted_server import ScriptedServer
+
+ASK = [{"role": "user", "content": "hi"}]
+
+
+def closed_port() -> int:
+    """Return a port of this host that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def test_chat_streams_each_line_as_it_comes(server: ScriptedServer) -> None:
+    server.steps = ["a\u2028b\x85c", 0.2, "last"]
+    with closing(Client(server.url).chat("smollm2:135m", ASK, options={"seed": 1})) as stream:
+        first = next(stream)
+        assert first["message"]["content"] == "a\u2028b\x85c"
+        rest = list(stream)
+    assert rest[-1]["done"]
+    assert server.bodies("/api/chat") == [
+        {"model": "smollm2:135m", "messages": ASK, "options": {"seed": 1}}
+    ]
+
+
+def test_closing_the_iterator_closes_the_connection(server: ScriptedServer) -> None:
+    server.steps = ["a", 30.0, "b"]
+    stream = Client(server.url).generate("smollm2:135m", "hi")
+    next(stream)
+    assert not server.disconnected.is_set()
+    stream.close()
+    assert server.disconnected.wait(5)
+
+
+def test_refusal_has_the_servers_text(server: ScriptedServer) -> None:
+    with pytest.raises(OllamaResponseError, match=r"^model 'nope' not found$") as caught:
+        next(Client(server.url).chat("nope", ASK))
+    assert caught.value.status == 404
+
+
+def test_error_line_in_a_stream_raises(server: ScriptedServer) -> None:
+    server.steps = ["a", {"error": "the runner died"}]
+    stream = Client(server.url).chat("smollm2:135m", ASK)
+    assert next(stream)["message"]["content"] == "a"
+    with pytest.raises(OllamaResponseError, match="the runner died"):
+        next(stream)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "body", "expected"),
+    [
+        (503, "text/html", "<title>Service\nUnavailable</title><p>…", 'the HTML page "Service'),
+        (502, "text/html", "<h1>bad</h1>", "with an HTML page; that is a proxy or web server"),
+        (403, "application/json", '{"message": "Forbidden", "reason": null}', "^Forbidden .*token"),
+        (302, "text/html", "", "token is missing or not accepted"),
+        (400, "application/json", '{"error": {"message": "deep"}}', "^deep$"),
+        (500, "text/plain", "oops", "500 Internal Server Error: oops$"),
+        (200, "text/html", "<html>login</html>", "text/html instead of JSON"),
+    ],
+)
+def test_answers_of_others_read_well(
+    server: ScriptedServer, status: int, kind: str, body: str, expected: str
+) -> None:
+    server.failure = (status, kind, body)
+    with pytest.raises(OllamaResponseError, match=expected) as caught:
+        Client(server.url).version()
+    assert caught.value.status == status
+
+
+def test_nobody_there() -> None:
+    url = f"http://127.0.0.1:{closed_port()}"
+    with pytest.raises(OllamaConnectionError) as caught:
+        Client(url).list()
+    assert str(caught.value) == (
+        f"Cannot reach an Ollama server at {url} (Connection refused); "
+        "set JUPYTER_OLLAMA_URL or OLLAMA_HOST to the address of yours."
+    )
+
+
+def test_broken_stream(server: ScriptedServer) -> None:
+    server.steps = ["a", "…drop"]
+    stream = Client(server.url).chat("smollm2:135m", ASK)
+    next(stream)
+    with pytest.raises(OllamaConnectionError, match="broke") as caught:
+        next(stream)
+    assert caught.value.connected
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "http://["])
+def test_addresses_that_are_none(url: str) -> None:
+    with pytest.raises(OllamaConnectionError):
+        Client(url).version()
+
+
+def test_token_and_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
+    assert Client(server.url, "secret").version() == "0.99.1"
+    assert server.requests[-1][2]["Authorization"] == "Bearer secret"
+    with pytest.raises(
+        OllamaConnectionError, match="refused"
+    ):  # this one does go through the proxy
+        Client("http://ollama.example").version()
+
+
+def test_loopback() -> None:
+    here = ["http://127.0.0.1:1", "http://localhost", "http://[::1]:2/x", "https://a.localhost"]
+    assert all(map(is_loopback, here))
+    assert not any(map(is_loopback, ["http://10.0.0.1", "http://localhost.example", "http://x"]))
+
+
+def test_path_prefix_and_simple_calls(server: ScriptedServer) -> None:
+    client = Client(server.url + "/user/x@y/ollama/")
+    assert [model["name"] for model in client.list()] == ["smollm2:135m", "all-minilm:latest"]
+    assert client.ps()[0]["context_length"] == 4096
+    assert client.show("smollm2:135m")["capabilities"] == ["completion"]
+    assert len(client.embed("all-minilm", ["a", "b"], dimensions=2)["embeddings"][1]) == 2
+    client.copy("a", "b")
+    client.delete("a")
+    assert [path for path, _, _ in server.requests[-2:]] == [
+        "/user/x@y/ollama/api/copy",
+        "/user/x@y/ollama/api/delete",
+    ]
+    assert server.requests[-1][1] == {"model": "a"}
+
+
+def test_blob_upload(server: ScriptedServer, tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    file.write_bytes(b"GGUF" * 500_000)
+    digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
+    client = Client(server.url)
+    assert not client.has_blob(digest)
+    assert client.send_blob(file) == digest
+    assert server.blobs == {digest: 2_000_000}
+    server.blobs[digest] = -1
+    client.send_blob(file)
+    assert server.blobs[digest] == -1, "what the server has is not sent again"
+    assert client.has_blob(digest)

@@ -1,0 +1,84 @@
+"""Tab completion of model names."""
+
+from __future__ import annotations
+
+import socket
+
+import pandas as pd
+import pytest
+from IPython.core.completer import provisionalcompleter
+from IPython.core.interactiveshell import InteractiveShell
+from jupyter_ollama_magics.completion import fragment
+from scripted_server import ScriptedServer
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("%%chat ", ""),
+        ("%%chat smollm2:1", "smollm2:1"),
+        ("%%chat --new --temperature 0.5 --system 'be kind' sm", "sm"),
+        ("%%chat -p a=b sm", "sm"),
+        ("%ollama use al", "al"),
+        ("ollama show x/y:z", "x/y:z"),
+        ("%embed df.text --model all", "all"),
+        ("v = %embed df.text --model=", ""),
+        ("%%chat --sys", None),
+        ("%%chat smollm2 sm", None),
+        ("%%chat -o sm", None),
+        ("%embed df.te", None),
+        ("%ollama li", None),
+        ("chatty sm", None),
+    ],
+)
+def test_where_a_model_belongs(line: str, expected: str | None) -> None:
+    assert fragment(line) == expected
+
+
+def complete(shell: InteractiveShell, text: str) -> list[tuple[str, str]]:
+    """Return (text before, name) of each model offered at the end of ``text``."""
+    with provisionalcompleter():
+        offers = list(shell.Completer.completions(text, len(text)))
+    return [(text[: offer.start], offer.text) for offer in offers if offer.type == "model"]
+
+
+def test_colon_belongs_to_the_name(shell: InteractiveShell) -> None:
+    assert complete(shell, "%%chat smollm2:1") == [("%%chat ", "smollm2:135m")]
+    assert complete(shell, "%%chat ") == [
+        ("%%chat ", "smollm2:135m"),
+        ("%%chat ", "all-minilm:latest"),
+    ]
+
+
+def test_expressions_complete_as_python(shell: InteractiveShell) -> None:
+    shell.push({"frame": pd.DataFrame({"text": []})})
+    with provisionalcompleter():
+        offers = [offer.text for offer in shell.Completer.completions("%embed frame.te", 15)]
+    assert offers == ["text"]
+    assert complete(shell, "x = sm") == []
+
+
+def test_names_are_kept_for_a_while(shell: InteractiveShell, server: ScriptedServer) -> None:
+    for _ in range(3):
+        complete(shell, "%%chat s")
+    assert [path for path, _, _ in server.requests] == ["/api/tags"]
+    shell.run_line_magic("ollama", "connect")
+    server.models[0]["name"] = "sunny:1b"
+    assert complete(shell, "%%chat s") == [("%%chat ", "sunny:1b")]
+
+
+def test_nothing_without_an_answer(
+    shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        shell.run_line_magic("config", f"OllamaMagics.url = '{url}'")
+        assert complete(shell, "%%chat s") == []
+        assert complete(shell, "%%chat s") == []
+        silent.settimeout(5)
+        silent.accept()[0].close()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):  # one question at a time
+            silent.accept()
+    shell.run_line_magic("config", "OllamaMagics.url = 'nonsense://x'")
+    assert complete(shell, "%%chat s") == []

@@ -1,0 +1,64 @@
+"""The README tells the truth, and the example notebook runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from jupyter_ollama_magics.magics import OllamaMagics
+from jupyter_ollama_magics.ollama_command import HELP
+from nbclient import NotebookClient
+from scripted_server import ScriptedServer
+
+ROOT = Path(__file__).parents[2]
+
+
+def section(title: str) -> str:
+    """Return the README's section ``title``."""
+    readme = (ROOT / "magics/README.md").read_text("utf-8")
+    return re.split(r"^## ", readme, flags=re.M)[
+        [part.splitlines()[0] for part in re.split(r"^## ", readme, flags=re.M)].index(title)
+    ]
+
+
+@pytest.mark.parametrize(("title", "magic"), [("%%chat", "chat"), ("%embed", "embed")])
+def test_options(title: str, magic: str) -> None:
+    rows = re.findall(r"^\| (`-.*?) \|", section(title), re.M)
+    told = set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", " ".join(rows)))
+    actions = getattr(OllamaMagics, magic).parser._actions
+    assert told == {option for action in actions for option in action.option_strings}
+
+
+def test_commands() -> None:
+    told = set(re.findall(r"^\| `%ollama (\w+)", section("%ollama"), re.M))
+    assert told == set(re.findall(r"^%ollama (\w+)", HELP, re.M))
+
+
+def test_settings() -> None:
+    told = re.findall(r"^\| `(\w+)` \| (\S*) ?\|", section("Settings"), re.M)
+    traits = OllamaMagics.class_own_traits(config=True)
+    assert {name: default for name, default in told if default} == {
+        name: f"{trait.default_value:g}" if isinstance(trait.default_value, float) else "True"
+        for name, trait in traits.items()
+        if trait.default_value
+    }
+    assert {name for name, _ in told} == set(traits)
+
+
+def test_quickstart_runs(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", server.url)
+    server.models[0]["name"] = "smollm2:latest"
+    notebook = nbformat.read(ROOT / "examples/quickstart.ipynb", as_version=nbformat.NO_CONVERT)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+    NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
+    assert code[-1].outputs[0].data["text/plain"].count("\n") == 3
+    chats = [cell for cell in code if cell.source.startswith("%%chat")]
+    assert all(len(cell.outputs) == 1 for cell in chats)
+    _, second, third = [body["messages"] for body in server.bodies("/api/chat")]
+    assert [message["role"] for message in second] == ["system", "user", "assistant", "user"]
+    assert "a windy city" in second[-1]["content"]
+    assert [message["content"][-12:] for message in third] == ["Hello there."]
