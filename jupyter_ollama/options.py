@@ -11,7 +11,7 @@ from .errors import OllamaError
 
 
 class Options(msgspec.Struct, omit_defaults=True):
-    """Every option of a request with Ollama's default. -1 and 0 mean "automatic" as upstream has it.
+    """Every option of a request with Ollama's default; -1 or 0 is "automatic" as upstream has it.
 
     The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
     0 stands for the server's default.
@@ -57,8 +57,8 @@ TYPES: dict[str, str] = {
 def merge_options(*layers: Mapping[str, Any] | None) -> tuple[Options, list[str]]:
     """Combine layers of options, later ones winning, into (options, names nobody knows).
 
-    A null leaves the value below it, a float given for an integer is cut, a lone string is a list of
-    one stop string. A wrong type raises OllamaError(400) with Ollama's text.
+    A null leaves the value below it, a float given for an integer is cut, a lone string is a list
+    of one stop string. A wrong type raises OllamaError(400) with Ollama's text.
     """
     values: dict[str, Any] = {}
     unknown: list[str] = []

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+
+# Read by OpenMP when it is loaded: see jupyter_ollama.engine.handle.SPIN.
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
 import shutil
 from pathlib import Path
 

@@ -31,10 +31,10 @@ class PlainLoop:
         vocab = llama.llama_model_get_vocab(self.model)
         self.n_vocab = llama.llama_vocab_n_tokens(vocab)
 
-    def shortfalls(self, prompt: list[int], answer: list[int]) -> list[float]:
+    def misses(self, prompt: list[int], answer: list[int]) -> list[float]:
         """Feed an answer token by token; return by how much each missed the best logit here."""
         llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
-        short = []
+        misses = []
         feed = prompt
         for token in answer:
             tokens = (llama.llama_token * len(feed))(*feed)
@@ -43,9 +43,9 @@ class PlainLoop:
             )
             row = llama.llama_get_logits_ith(self.context, -1)
             logits = np.ctypeslib.as_array(row, (self.n_vocab,))
-            short.append(float(logits.max() - logits[token]))
+            misses.append(float(logits.max() - logits[token]))
             feed = [token]
-        return short
+        return misses
 
     def close(self) -> None:
         """Free the memory."""

@@ -81,6 +81,7 @@ class Exchange(web.RequestHandler):
             return
         try:
             self.call.body.write(chunk)
+            self.touch()
         except Exception as error:
             self._body_error = error
 

@@ -58,7 +58,8 @@ class Conversation:
         try:
             answer.show(stream)
         except KeyboardInterrupt:
-            answer.end()
+            if not answer.text:
+                say()
         except BaseException:
             self.messages.pop()
             raise
@@ -81,17 +82,25 @@ class Answer:
 
     def show(self, stream: Iterable[dict[str, Any]]) -> None:
         """Print all of ``stream``, of chat or of generate."""
-        for chunk in stream:
-            message = chunk.get("message") or {}
-            if thought := message.get("thinking") or chunk.get("thinking"):
-                self.think(thought)
-            if piece := message.get("content") or chunk.get("response"):
-                self.stop_thinking()
-                self.text += piece
-                say(piece, end="")
-            if chunk.get("done"):
-                self.final = chunk
-        self.end()
+        try:
+            for chunk in stream:
+                self.take(chunk)
+        finally:
+            self.stop_thinking()
+            if self.text and not self.text.endswith("\n"):
+                say()
+
+    def take(self, chunk: dict[str, Any]) -> None:
+        """Print one chunk."""
+        message = chunk.get("message") or {}
+        if thought := message.get("thinking") or chunk.get("thinking"):
+            self.think(thought)
+        if piece := message.get("content") or chunk.get("response"):
+            self.stop_thinking()
+            self.text += piece
+            say(piece, end="")
+        if chunk.get("done"):
+            self.final = chunk
 
     def think(self, thought: str) -> None:
         """Print a piece of thinking."""
@@ -105,12 +114,6 @@ class Answer:
         if self.thinking:
             say("\n...done thinking.\n")
             self.thinking = False
-
-    def end(self) -> None:
-        """Close the last line."""
-        self.stop_thinking()
-        if not self.text.endswith("\n"):
-            say()
 
 
 def metrics(final: dict[str, Any]) -> str:

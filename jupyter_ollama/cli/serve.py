@@ -57,6 +57,8 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
         """Listen at ``host``, a form of OLLAMA_HOST, and at the end close and unload everything."""
         address, port = parse_host(host)
         server = OllamaServer(parent=self)
+        if server.debug:
+            logging.getLogger("jupyter_ollama").setLevel(logging.DEBUG)
         models = len(server.library.list())
         try:
             http_server = listen(server, host)

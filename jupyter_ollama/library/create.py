@@ -60,6 +60,7 @@ def create(store: Store, request: CreateRequest) -> Generator[Status, None, None
             _describe(config, parts, request.info or {})
             parts = _with_texts(draft, parts, request)
             parts = _with_parameters(draft, parts, parameters)
+            parts = _with_messages(draft, parts, request.messages or [])
             config_part = draft.add(config.to_json(), manifest.CONFIG)
             for part in parts:
                 yield {"status": part.status}
@@ -114,8 +115,8 @@ def _weights(
     if request.adapters is not None:
         parts += yield from sources.from_adapters(draft, request.adapters)
     for index, part in enumerate(parts):
-        is_model = part.layer.media_type == manifest.MODEL and part.header
-        if is_model and wanted and part.header and part.header.file_type != wanted:
+        header = part.header if part.layer.media_type == manifest.MODEL else None
+        if wanted and header and header.file_type != wanted:
             parts[index] = yield from quantize(draft, part, wanted)
     return parts, config
 
@@ -161,7 +162,7 @@ def _info_number(info: dict[str, Any], key: str) -> int:
 
 
 def _with_texts(draft: Draft, parts: list[Part], request: CreateRequest) -> list[Part]:
-    """Replace template, system text and messages, and add licenses."""
+    """Replace template and system text, and add licenses."""
     if request.template:
         parts = _without(parts, manifest.TEMPLATE, manifest.PROMPT)
         parts.append(draft.add(request.template.encode(), manifest.TEMPLATE))
@@ -173,13 +174,6 @@ def _with_texts(draft: Draft, parts: list[Part], request: CreateRequest) -> list
         part = draft.add(text.encode(), manifest.LICENSE)
         if all(part.layer.digest != other.layer.digest for other in parts):
             parts.append(part)
-    if request.messages:
-        messages = [
-            {"role": message.role, "content": message.content} | msgspec.to_builtins(message)
-            for message in request.messages
-        ]
-        parts = _without(parts, manifest.MESSAGES)
-        parts.append(draft.add(encode_json(messages), manifest.MESSAGES))
     return parts
 
 
@@ -195,6 +189,17 @@ def _with_parameters(draft: Draft, parts: list[Part], parameters: dict[str, Any]
     parts = _without(parts, manifest.PARAMS)
     parts.append(draft.add(encode_json(dict(sorted(merged.items()))), manifest.PARAMS))
     return parts
+
+
+def _with_messages(draft: Draft, parts: list[Part], messages: list[Message]) -> list[Part]:
+    """Replace the messages if there are new ones."""
+    if not messages:
+        return parts
+    encoded = [
+        {"role": message.role, "content": message.content} | msgspec.to_builtins(message)
+        for message in messages
+    ]
+    return [*_without(parts, manifest.MESSAGES), draft.add(encode_json(encoded), manifest.MESSAGES)]
 
 
 def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:

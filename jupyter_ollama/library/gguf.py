@@ -96,6 +96,7 @@ _MAX_TENSORS = 1 << 18
 _MAX_TEXT = 1 << 24
 _MAX_ELEMENTS = 1 << 23
 _MAX_DIMENSIONS = 8
+_MAX_WEIGHTS = 1 << 48
 
 
 class InvalidGGUF(ValueError):
@@ -142,7 +143,8 @@ class Header:
     @property
     def file_type(self) -> str:
         """The name of the type that most weights have, "unknown" if it is not said."""
-        return FILE_TYPES.get(self.metadata.get("general.file_type", -1), "unknown")
+        number = self.metadata.get("general.file_type")
+        return FILE_TYPES.get(number, "unknown") if isinstance(number, int) else "unknown"
 
     def get(self, key: str) -> Any:
         """Return the value of a key below the architecture's own prefix, or None."""
@@ -265,6 +267,8 @@ class _Reader:
         if dimensions > _MAX_DIMENSIONS:
             raise InvalidGGUF(f"tensor {name} has {dimensions} dimensions")
         shape = tuple(self.number("Q") for _ in range(dimensions))
+        if math.prod(shape) > _MAX_WEIGHTS:
+            raise InvalidGGUF(f"tensor {name} is too large")
         kind, offset = self.number("I"), self.number("Q")
         type_name, block, width = TENSOR_TYPES.get(kind, (f"type {kind}", 1, 0))
         if shape and shape[0] % block:

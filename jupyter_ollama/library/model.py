@@ -126,10 +126,8 @@ class Model:
                 return read_header(path, arrays=True)
             status = path.stat()
             return _cached_header(path, status.st_mtime_ns, status.st_size)
-        except FileNotFoundError:
-            raise self._lost() from None
-        except InvalidGGUF as error:
-            raise OllamaError(500, f'model "{self.name.display}" is damaged: {error}') from None
+        except (InvalidGGUF, OSError) as error:
+            raise self._unreadable(error) from None
 
     def details(self) -> dict[str, Any]:
         """Return ``details`` of the answers of /api/tags, /api/ps and /api/show."""
@@ -165,16 +163,19 @@ class Model:
         try:
             return msgspec.json.decode(self._read(digest), type=kind)
         except msgspec.DecodeError as error:
-            raise OllamaError(500, f'model "{self.name.display}" is damaged: {error}') from None
+            raise self._unreadable(error) from None
 
     def _read(self, digest: str) -> bytes:
         try:
             return self._store.blob_path(digest).read_bytes()
-        except FileNotFoundError:
-            raise self._lost() from None
+        except OSError as error:
+            raise self._unreadable(error) from None
 
-    def _lost(self) -> OllamaError:
-        return OllamaError(404, f'model "{self.name.display}" not found, try pulling it first')
+    def _unreadable(self, error: Exception) -> OllamaError:
+        quoted = f'"{self.name.display}"'
+        if isinstance(error, FileNotFoundError):
+            return OllamaError(404, f"model {quoted} not found, try pulling it first")
+        return OllamaError(500, f"model {quoted} cannot be read: {error}")
 
 
 @lru_cache(maxsize=256)

@@ -101,7 +101,7 @@ def _from_gguf(draft: Draft, files: dict[str, str]) -> Parts:
         yield {"status": "parsing GGUF"}
         _blob(draft, name, digest)
         header = draft.read_gguf(digest, name)
-        if header.metadata.get("split.count", 1) > 1:
+        if header.metadata.get("split.count") not in (None, 0, 1):
             raise OllamaError(400, f"{name} is one part of a split GGUF, merge the parts first")
         parts.append(draft.reuse(digest, _media_type(header), name))
     return parts

@@ -1,4 +1,4 @@
-"""A client that never raises, and readers of what the API answers."""
+"""A client that never raises, bodies to send with it, readers of what the API answers."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
+
+GREEDY = {"temperature": 0, "num_predict": 12, "num_ctx": 512}
+QUESTION = {"role": "user", "content": "Name the capital of France."}
 
 Fetch = Callable[..., Awaitable[HTTPResponse]]
 
@@ -43,3 +46,11 @@ def error(response: HTTPResponse) -> str:
     body = json.loads(response.body)
     assert list(body) == ["error"]
     return body["error"]
+
+
+def generate(**fields: Any) -> dict[str, Any]:
+    return {"model": "smollm2", "prompt": "Once upon a time", "options": GREEDY} | fields
+
+
+def chat(**fields: Any) -> dict[str, Any]:
+    return {"model": "smollm2", "messages": [QUESTION], "options": GREEDY} | fields

@@ -11,12 +11,10 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from api_client import Fetch, error, lines
+from api_client import GREEDY, QUESTION, Fetch, chat, error, generate, lines
 
 from jupyter_ollama.config import OllamaServer
 
-GREEDY = {"temperature": 0, "num_predict": 12, "num_ctx": 512}
-QUESTION = {"role": "user", "content": "Name the capital of France."}
 METRICS = [
     "total_duration",
     "load_duration",
@@ -30,14 +28,6 @@ METRICS = [
 @pytest.fixture
 def models_dir(scratch_store: Path) -> Path:
     return scratch_store
-
-
-def generate(**fields: Any) -> dict[str, Any]:
-    return {"model": "smollm2", "prompt": "Once upon a time", "options": GREEDY} | fields
-
-
-def chat(**fields: Any) -> dict[str, Any]:
-    return {"model": "smollm2", "messages": [QUESTION], "options": GREEDY} | fields
 
 
 async def test_generate_streams_and_ends(either: Fetch) -> None:
@@ -80,64 +70,6 @@ async def test_chat_streams_and_ends(either: Fetch) -> None:
         assert list(part["message"]) == ["role", "content"]
     assert list(last) == ["model", "created_at", "message", "done", "done_reason", *METRICS]
     assert last["message"] == {"role": "assistant", "content": ""}
-
-
-async def rendered(fetch: Fetch, path: str, body: dict[str, Any]) -> str:
-    response = await fetch("POST", path, body | {"_debug_render_only": True})
-    answer = json.loads(response.body)
-    assert answer["done"] is False
-    text: str = answer["_debug_info"]["rendered_template"]
-    return text
-
-
-async def test_raw_prompts_are_read_as_they_stand(standalone: Fetch) -> None:
-    text = await rendered(standalone, "/api/generate", generate())
-    assert text != "Once upon a time"
-    templated = await standalone("POST", "/api/generate", generate(stream=False))
-    body = generate(raw=True, prompt=text, stream=False)
-    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
-    assert answer["response"] == json.loads(templated.body)["response"]
-    assert "context" not in answer
-
-
-async def test_what_goes_into_a_prompt(standalone: Fetch) -> None:
-    create = {
-        "model": "pirate",
-        "from": "smollm2",
-        "system": "MODEL SYSTEM",
-        "messages": [
-            {"role": "user", "content": "HELLO"},
-            {"role": "assistant", "content": "YARR"},
-        ],
-        "stream": False,
-    }
-    assert (await standalone("POST", "/api/create", create)).code == 200
-
-    def order(text: str, *words: str) -> bool:
-        places = [text.find(word) for word in words]
-        return -1 not in places and places == sorted(places)
-
-    body = {"model": "pirate", "prompt": "QUESTION"}
-    text = await rendered(standalone, "/api/generate", body)
-    assert order(text, "MODEL SYSTEM", "HELLO", "YARR", "QUESTION")
-    text = await rendered(standalone, "/api/generate", body | {"system": "OTHER"})
-    assert order(text, "OTHER", "HELLO", "YARR", "QUESTION")
-    assert "MODEL SYSTEM" not in text
-    text = await rendered(standalone, "/api/generate", body | {"context": [1, 2, 3]})
-    assert "HELLO" not in text
-    template = {"template": "<{{ .System }}|{{ .Prompt }}>"}
-    text = await rendered(standalone, "/api/generate", body | template)
-    assert order(text, "MODEL SYSTEM|", "QUESTION>")
-    text = await rendered(standalone, "/api/generate", body | {"raw": True})
-    assert text == "QUESTION"
-    ask = {"model": "pirate", "messages": [{"role": "USER", "content": "QUESTION"}]}
-    text = await rendered(standalone, "/api/chat", ask)
-    assert order(text, "MODEL SYSTEM", "HELLO", "YARR", "QUESTION")
-    assert "USER" not in text
-    ask["messages"] = [{"role": "system", "content": "OTHER"}, *ask["messages"]]  # type: ignore[list-item]
-    text = await rendered(standalone, "/api/chat", ask)
-    assert "OTHER" in text
-    assert "MODEL SYSTEM" not in text
 
 
 async def test_a_context_goes_on_where_it_ended(standalone: Fetch) -> None:
@@ -249,12 +181,6 @@ async def test_refusals_before_anything_is_loaded(
     assert ollama_server.scheduler.loaded() == []
 
 
-async def test_a_bad_template_is_told(standalone: Fetch) -> None:
-    response = await standalone("POST", "/api/generate", generate(template="{{ if }}"))
-    assert response.code == 500
-    assert error(response)
-
-
 async def test_a_prompt_that_does_not_fit_is_told_and_not_silent(standalone: Fetch) -> None:
     options = GREEDY | {"num_ctx": 64, "num_predict": 2}
     body = generate(prompt="word " * 300, options=options, stream=False)
@@ -363,58 +289,6 @@ async def test_the_python_client_of_ollama_talks(
         with pytest.raises(ollama.ResponseError) as caught:
             await client.chat("nope", [QUESTION])
         assert (caught.value.status_code, caught.value.error) == (404, "model 'nope' not found")
-
-
-async def make(fetch: Fetch, name: str, **fields: Any) -> None:
-    body = {"model": name, "from": "smollm2", "stream": False} | fields
-    response = await fetch("POST", "/api/create", body)
-    assert response.code == 200, response.body
-
-
-async def test_thinking_models_think_unless_told_otherwise(standalone: Fetch) -> None:
-    template = (
-        "{{ if .IsThinkSet }}{{ if .Think }}ON {{ .ThinkLevel }}{{ else }}OFF{{ end }}{{ end }}"
-        "{{ range .Messages }}{{ .Content }}"
-        "{{ if .Thinking }}<think>{{ .Thinking }}</think>{{ end }}{{ end }}"
-    )
-    await make(standalone, "thinker", template=template)
-    for path, body in (
-        ("/api/generate", {"model": "thinker", "prompt": "Q"}),
-        ("/api/chat", {"model": "thinker", "messages": [QUESTION]}),
-    ):
-        assert "ON" in await rendered(standalone, path, body)
-        assert "ON low" in await rendered(standalone, path, body | {"think": "low"})
-        assert "OFF" in await rendered(standalone, path, body | {"think": False})
-
-
-async def test_a_suffix_is_filled_into_its_template(standalone: Fetch) -> None:
-    template = (
-        "{{ if .Suffix }}<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>{{ else }}{{ .Prompt }}{{ end }}"
-    )
-    await make(standalone, "coder", template=template)
-    body = {"model": "coder", "prompt": "def f", "suffix": "return 1"}
-    text = await rendered(standalone, "/api/generate", body)
-    assert text == "<PRE>def f<SUF>return 1<MID>"
-
-
-async def test_tools_are_refused_even_where_the_template_knows_them(standalone: Fetch) -> None:
-    await make(standalone, "caller", template="{{ .Tools }}{{ .Prompt }}")
-    tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    response = await standalone("POST", "/api/chat", chat(model="caller", tools=tools))
-    assert (response.code, error(response)) == (400, "tools are not supported yet")
-
-
-async def test_old_thoughts_of_qwen3_are_left_out(standalone: Fetch) -> None:
-    await make(standalone, "quen", info={"model_family": "qwen3"})
-    said = {"role": "assistant", "content": "<think>\nSECRET\n</think>\n\nSPOKEN"}
-    body = {"model": "quen", "messages": [QUESTION, said, QUESTION]}
-    text = await rendered(standalone, "/api/chat", body)
-    assert "SPOKEN" in text
-    assert "SECRET" not in text
-    text = await rendered(standalone, "/api/chat", body | {"messages": [QUESTION, said]})
-    assert "SECRET" in text
-    text = await rendered(standalone, "/api/chat", body | {"model": "smollm2"})
-    assert "SECRET" in text
 
 
 async def test_stopping_the_extension_ends_its_runners(jupyter: Fetch, jp_serverapp: Any) -> None:

@@ -82,7 +82,7 @@ def test_without_a_server_the_error_names_the_address(ollama: Ollama, arguments:
 
 
 def test_the_default_address(ollama: Ollama) -> None:
-    done = ollama("list", host="", PYTHONPATH="")
+    done = ollama("list", host="")
     assert "http://127.0.0.1:11434" in done.stderr or done.returncode == 0
 
 

@@ -207,11 +207,14 @@ def test_an_error_does_not_end_the_conversation(conversation: Terminal, peer: Pe
     answers = peer.answers["/api/chat"]
     peer.answers["/api/chat"] = [{"error": "model runner has unexpectedly stopped"}]
     conversation.type("One\n")
-    conversation.expect("Error: model runner has unexpectedly stopped\n>>> ")
+    conversation.expect("One\nError: model runner has unexpectedly stopped\n>>> ")
+    peer.answers["/api/chat"] = [answers[0], {"error": "model runner has unexpectedly stopped"}]
+    conversation.type("One more\n")
+    conversation.expect("One more\nWe\nError: model runner has unexpectedly stopped\n>>> ")
     peer.answers["/api/chat"] = answers
     conversation.type("Two\n")
     conversation.expect("Well.\n")
-    assert [m["content"] for m in chats(peer)[1]["messages"]] == ["Two"]
+    assert [m["content"] for m in chats(peer)[2]["messages"]] == ["Two"]
 
 
 def test_a_path_is_not_a_command(conversation: Terminal, peer: Peer) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import starter_models
 
 from jupyter_ollama.library.model import Library
 
@@ -14,6 +15,20 @@ from jupyter_ollama.library.model import Library
 @pytest.fixture(scope="session")
 def smollm2(library: Library) -> Path:
     """SmolLM2-135M-Instruct in Q4_0."""
+    return library.find("smollm2").model_path
+
+
+@pytest.fixture(scope="session")
+def smollm2_q4_0(smollm2: Path) -> Path:
+    """The same, by its type."""
+    return smollm2
+
+
+@pytest.fixture(scope="session")
+def smollm2_q4_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same as its package has it."""
+    library = Library.open(tmp_path_factory.mktemp("q4_1"))
+    starter_models.register("smollm2", library, quantize=None)
     return library.find("smollm2").model_path
 
 

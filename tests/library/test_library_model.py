@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
+import msgspec
 import pytest
 from tiny_gguf import TOKENS, write_gguf
 
@@ -169,9 +172,9 @@ def test_modelfile_makes_the_same_model(full: Library, tmp_path: Path) -> None:
     ]
     for file in files:
         body.setdefault(file.field, {})[file.name] = file.path.name
-    list(full.create(CreateRequest(model="again", **body)))
+    list(full.create(msgspec.convert(body | {"model": "again"}, CreateRequest)))
     first, second = model.show(), full.find("again").show()
-    for key in ("license", "parameters", "template", "system", "renderer", "messages", "requires"):
+    for key in ("license", "parameters", "template", "system", "renderer", "messages"):
         assert first[key] == second[key]
 
 
@@ -208,7 +211,7 @@ def test_gemma3_starter_chats_in_its_own_format(gemma3_library: Library) -> None
 def test_find_fails(full: Library) -> None:
     with pytest.raises(InvalidName):
         full.find("../full")
-    with pytest.raises(OllamaError, match="^model 'Other:x' not found$") as caught:
+    with pytest.raises(OllamaError, match="model 'Other:x' not found") as caught:
         full.find("Other:x")
     assert caught.value.status == 404
 
@@ -216,7 +219,7 @@ def test_find_fails(full: Library) -> None:
 def test_lost_blobs_and_damage(full: Library) -> None:
     model = full.find("full")
     model.model_path.write_bytes(b"GGUF")
-    with pytest.raises(OllamaError, match="is damaged"):
+    with pytest.raises(OllamaError, match="cannot be read: the file ends within its header"):
         model.show()
     assert full.find("full").tag()["name"] == "full:latest"
     model.model_path.unlink()
@@ -227,6 +230,15 @@ def test_lost_blobs_and_damage(full: Library) -> None:
     full.store.manifest_path(model.name).write_text("{")
     with pytest.raises(OllamaError, match="damaged"):
         full.find("full")
+
+
+def test_the_library_is_light_to_import() -> None:
+    code = "import sys, jupyter_ollama.library.model; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+    )
+    heavy = {"llama_cpp", "numpy", "pandas", "gotpl", "gguf", "jinja2"}
+    assert not heavy & set(loaded.stdout.split())
 
 
 def test_a_rewritten_file_is_read_again(full: Library, tmp_path: Path) -> None:
