@@ -72,9 +72,10 @@ async def alone_and_beside_others(
     [
         ("f16", 0.97, 0.1),
         ("q4_1", 0.97, 0.5),
-        # llama.cpp multiplies repacked Q4_0 by other kernels for one row than for many: even its
-        # own plain loop, run beside a copy of itself, was measured to agree in 0.97 only.
-        ("q4_0", 0.92, 0.5),
+        # llama.cpp multiplies repacked Q4_0 by other kernels for one row than for many. Alone every
+        # token agrees; beside others 0.95 to 0.97 were measured, also against the plain loop run
+        # beside copies of itself.
+        ("q4_0", 0.92, 1.0),
     ],
 )
 async def test_smollm2_agrees_with_the_plain_loop(
