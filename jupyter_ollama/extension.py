@@ -7,6 +7,7 @@ from typing import Any
 
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
+from traitlets import default
 
 from .api.jupyter import jupyter_handlers
 from .config import OllamaServer
@@ -21,6 +22,10 @@ class OllamaExtension(ExtensionApp):
     classes = [ServerApp, OllamaServer]  # type: ignore[list-item]
 
     server: OllamaServer
+
+    @default("config_file_name")
+    def _default_config_file_name(self) -> str:
+        return "jupyter_ollama_config"  # the one that `jupyter ollama` reads, too
 
     def initialize_settings(self) -> None:
         """Read the settings and log where Jupyter logs; no model is loaded yet."""
