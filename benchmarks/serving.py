@@ -39,7 +39,7 @@ PORT = 11533
 def serving(store: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run `jupyter ollama serve` on a store."""
     environment = {**os.environ, "OLLAMA_MODELS": store, "OLLAMA_HOST": f"127.0.0.1:{PORT}"}
-    command = [sys.executable, "-m", "jupyter_ollama.cli.app", "serve"]
+    command = [str(Path(sys.executable).with_name("jupyter-ollama")), "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
     try:
         for _ in range(200):

@@ -12,7 +12,7 @@ from .llama_context import Batch, LlamaContext
 from .output import Output
 from .protocol import Embedded, Failed
 
-PACK_TOKENS = 512
+PACK_TOKENS = 256
 """Tokens of a packed batch, single longer texts apart. Attention is computed over the whole batch,
 so a larger one costs more than it saves (see benchmarks/)."""
 
