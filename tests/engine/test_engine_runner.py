@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 from runners import running
 
@@ -120,6 +121,32 @@ async def test_cancel_in_prefill_frees_the_slot(smollm2: Path) -> None:
         _, done = await answer(runner, num_predict=3)
         # The prefill of the long prompt takes many seconds here: it did not run to its end.
         assert done.prompt_eval_duration < 5e9
+
+
+async def test_a_running_stream_goes_on_while_a_long_prompt_is_read(smollm2: Path) -> None:
+    long = RawPrompt("The quick brown fox jumps over the lazy dog. " * 150)
+    async with running(smollm2) as runner:
+        stream = runner.generate(HELLO, Options(num_predict=3000, seed=1))
+        await anext(stream)
+        reading = asyncio.create_task(answer(runner, long, num_predict=1))
+        meanwhile = 0
+        while not reading.done():
+            assert isinstance(await anext(stream), Text)
+            meanwhile += 1
+        await stream.aclose()
+    # At 150 ms a step; without chunks there would be one token, that of the step before.
+    assert meanwhile > 5
+
+
+async def test_an_idle_runner_uses_no_cpu(smollm2: Path) -> None:
+    async with running(smollm2) as runner:
+        await answer(runner, num_predict=2)
+        process = psutil.Process(runner.pid)
+        await asyncio.sleep(0.5)
+        before = process.cpu_times()
+        await asyncio.sleep(1)
+        after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system <= 0.02
 
 
 async def test_a_full_context_is_shifted_or_ends_the_answer(smollm2: Path) -> None:
