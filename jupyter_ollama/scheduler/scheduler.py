@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ..engine.handle import Runner
 from ..engine.protocol import LoadSpec
@@ -19,7 +19,6 @@ from ..options import Options
 from .loaded import LoadedModel, RunnerGone
 
 if TYPE_CHECKING:
-    from ..config import OllamaServer
     from ..library.model import Model
 
 log = logging.getLogger(__name__)
@@ -30,6 +29,19 @@ MIN_NUM_CTX = 4
 DEFAULT_MAX_LOADED = 3
 
 Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+
+
+class Settings(Protocol):
+    """What the scheduler asks of the configuration; times in seconds, 0 is automatic."""
+
+    keep_alive: float
+    load_timeout: float
+    max_loaded_models: int
+    max_queue: int
+    num_parallel: int
+    context_length: int
+    kv_cache_type: str
+    flash_attention: bool | None
 
 
 @dataclass
@@ -69,8 +81,8 @@ class Lease:
 class Scheduler:
     """Knows which models are loaded and gives out their slots."""
 
-    def __init__(self, config: OllamaServer) -> None:
-        self._config = config
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._loaded: dict[Key, LoadedModel] = {}
         self._pending = 0
         self._loader = asyncio.Lock()
@@ -121,8 +133,8 @@ class Scheduler:
         await asyncio.gather(*self._unloading)
 
     def _spec(self, model: Model, options: Options) -> LoadSpec:
-        config = self._config
-        num_ctx = options.num_ctx or config.context_length or DEFAULT_NUM_CTX
+        settings = self._settings
+        num_ctx = options.num_ctx or settings.context_length or DEFAULT_NUM_CTX
         trained = model.header.metadata.get(f"{model.header.architecture}.context_length")
         if isinstance(trained, int) and trained > 0:
             num_ctx = min(num_ctx, trained)
@@ -131,14 +143,14 @@ class Scheduler:
             adapters=tuple(map(str, model.adapter_paths)),
             projectors=tuple(map(str, model.projector_paths)),
             num_ctx=max(num_ctx, MIN_NUM_CTX),
-            num_parallel=config.num_parallel,
+            num_parallel=settings.num_parallel,
             num_batch=max(1, options.num_batch),
             num_gpu=options.num_gpu,
             main_gpu=options.main_gpu,
             use_mmap=options.use_mmap,
             num_thread=options.num_thread,
-            kv_cache_type=config.kv_cache_type,
-            flash_attention=config.flash_attention,
+            kv_cache_type=settings.kv_cache_type,
+            flash_attention=settings.flash_attention,
         )
 
     def _usable(self, spec: LoadSpec) -> LoadedModel | None:
@@ -157,7 +169,7 @@ class Scheduler:
     @contextmanager
     def _queue_place(self) -> Iterator[None]:
         """A place among the requests that wait, for a load or for a slot."""
-        if self._pending >= self._config.max_queue:
+        if self._pending >= self._settings.max_queue:
             raise OllamaError(503, BUSY)
         self._pending += 1
         try:
@@ -173,8 +185,8 @@ class Scheduler:
                 return loaded
             await self._make_way(spec)
             _check_files(model, spec)
-            runner = await Runner.start(spec, self._config.load_timeout)
-            seconds = self._config.keep_alive if keep_alive is None else keep_alive
+            runner = await Runner.start(spec, self._settings.load_timeout)
+            seconds = self._settings.keep_alive if keep_alive is None else keep_alive
             fresh = LoadedModel(model, runner, seconds, self._unload)
             self._loaded[_key(spec)] = fresh
             fresh.restart_timer()
@@ -186,7 +198,7 @@ class Scheduler:
         same = self._loaded.get(_key(spec))
         if same:
             await self._drain(same)
-        limit = self._config.max_loaded_models or DEFAULT_MAX_LOADED
+        limit = self._settings.max_loaded_models or DEFAULT_MAX_LOADED
         while len(self._loaded) >= limit:
             by_length = sorted(self._loaded.values(), key=lambda m: m.keep_alive)
             idle = [m for m in by_length if not m.users]

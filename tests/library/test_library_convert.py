@@ -16,7 +16,8 @@ import pytest
 import starter_models
 
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.convert.convert import ConversionError, convert
+from jupyter_ollama.library.convert.convert import convert
+from jupyter_ollama.library.convert.model_folder import ConversionError
 from jupyter_ollama.library.convert.safetensors import read_tensors
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.gguf import read_header

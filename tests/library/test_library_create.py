@@ -207,6 +207,16 @@ def test_info(empty_library: Library, tiny_digest: str) -> None:
             400,
             "safetensors adapters cannot be converted, supply a GGUF file",
         ),
+        (
+            {"files": {"n" * 300 + ".safetensors": "text"}},
+            400,
+            "n" * 300 + ".safetensors cannot be a file name: File name too long",
+        ),
+        (
+            {"files": {"x.safetensors": "text", "x.safetensors/config.json": "text"}},
+            400,
+            "x.safetensors/config.json cannot be a file name: File exists",
+        ),
         ({"from": "a b"}, 400, "invalid model name"),
         ({"from": "nothing"}, 404, "model 'nothing' not found"),
         ({"from": "x", "remote_host": "h"}, 400, "bad remote"),

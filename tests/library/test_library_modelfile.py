@@ -190,6 +190,13 @@ def test_request_errors(tmp_path: Path, line: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("path", ["./absent.gguf", "/absent/model", "~/absent", "..", "C:\\m.gguf"])
+def test_what_can_only_be_a_path_is_no_model(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InvalidModelfile) as caught:
+        parse(f"FROM {path}").to_request(tmp_path / "absent")
+    assert str(caught.value) == f"no such file or folder: {path}"
+
+
 def test_request_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("a.gguf", "sub/a.gguf", "lora.gguf"):

@@ -28,6 +28,7 @@ from jupyter_ollama.library.name import InvalidName, ModelName
         ("gpt-oss:20b-cloud", "registry.ollama.ai/library/gpt-oss:20b-cloud", "gpt-oss:20b-cloud"),
         ("glm:cloud", "registry.ollama.ai/library/glm:cloud", "glm:cloud"),
         (" padded ", "registry.ollama.ai/library/padded:latest", "padded:latest"),
+        ("h" * 255 + "/n/m", "h" * 255 + "/n/m:latest", "h" * 255 + "/n/m:latest"),
         ("m" * 80, f"registry.ollama.ai/library/{'m' * 80}:latest", f"{'m' * 80}:latest"),
     ],
 )
@@ -56,7 +57,7 @@ def test_valid_names(text: str, qualified: str, display: str) -> None:
         "n.s/model",
         "m" * 81,
         "a:" + "t" * 81,
-        "h" * 351 + "/n/m",
+        "h" * 256 + "/n/m",
         "x@sha256-" + "0" * 64,
         "é",
         "a\nb",

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from ..child import UNSUITABLE
-from .convert import ConversionError, convert
+from .convert import convert
+from .model_folder import ConversionError
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:

@@ -9,7 +9,7 @@ from typing import Any
 import gguf
 import numpy as np
 
-from .convert import ConversionError, read_json
+from .model_folder import ConversionError, read_json
 from .safetensors import read_tensors
 from .wordpiece import read_vocabulary
 

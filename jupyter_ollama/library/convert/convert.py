@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
-
-class ConversionError(ValueError):
-    """A model that cannot be converted; the text says why."""
+from .model_folder import ConversionError, read_json
 
 
 def convert(folder: Path, target: Path) -> None:
@@ -23,13 +19,3 @@ def convert(folder: Path, target: Path) -> None:
     if names[0] not in bert.ARCHITECTURES:
         raise ConversionError(f'unsupported architecture "{names[0]}"')
     bert.convert(folder, config, target)
-
-
-def read_json(path: Path) -> Any:
-    """Read a JSON file of the model. Raises ConversionError if it is missing or faulty."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConversionError(f"{path.name} is missing") from None
-    except ValueError as error:
-        raise ConversionError(f"{path.name} is not valid JSON: {error}") from None

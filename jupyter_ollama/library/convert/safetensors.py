@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .convert import ConversionError
+from .model_folder import ConversionError
 
 _MAX_HEADER = 100_000_000
 _TYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .convert import ConversionError, read_json
+from .model_folder import ConversionError, read_json
 
 
 def read_vocabulary(folder: Path) -> list[str]:
