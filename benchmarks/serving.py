@@ -28,7 +28,7 @@ from urllib.request import urlopen
 import psutil
 from workload import LONG_PROMPT, PREDICT, prompts
 
-from jupyter_ollama.engine.handle import SPIN
+from jupyter_ollama.engine.handle import ENVIRONMENT
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "examples"))
@@ -113,7 +113,8 @@ async def embeddings(count: int = 1000) -> float:
 def bare(model: Path) -> dict[str, float]:
     """Return the bare loop's tokens a second by number of streams, with a runner's OpenMP."""
     command = [sys.executable, HERE / "bare_loop.py", model, *map(str, STREAMS)]
-    done = subprocess.run(command, env={**SPIN, **os.environ}, check=True, capture_output=True)
+    environment = {**ENVIRONMENT, **os.environ}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True)
     return dict(json.loads(done.stdout))
 
 

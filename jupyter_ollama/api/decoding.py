@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 import types
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -16,6 +17,11 @@ import msgspec
 from ..errors import OllamaError
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_MAX_DEPTH = 200
+"""How deep free-form values may nest: the encoders that they go through next have their limits."""
+_MAX_DIGITS = 4000
+"""How long an integer may be for Python to read it as one."""
 
 _AT_KEY = "looking for beginning of object key string"
 _SYNTAX = {
@@ -58,7 +64,8 @@ def parse(body: bytes | bytearray) -> Any:
 def _parse_leniently(text: str) -> Any:
     start = len(text) - len(text.lstrip(" \t\r\n"))
     try:
-        value, _ = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode(text, start)
+        decoder = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_integer)
+        value, _ = decoder.raw_decode(text, start)
         return _without_surrogates(value)
     except json.JSONDecodeError as error:
         raise OllamaError(400, _syntax_error(text, error)) from None
@@ -68,6 +75,10 @@ def _parse_leniently(text: str) -> Any:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise OllamaError(400, f"invalid character '{name[0]}' looking for beginning of value")
+
+
+def _integer(text: str) -> int | float:
+    return int(text) if len(text) < _MAX_DIGITS else float(text)
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> str:
@@ -91,11 +102,11 @@ def _without_surrogates(value: Any) -> Any:
 def _convert(value: Any, kind: Any, root: str, path: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return arguments[1](value)
+        return arguments[1](_free(value, f"{root}.{path}"))
     if origin in (Union, types.UnionType):
         return None if value is None else _convert(value, _member(value, arguments), root, path)
     if kind is Any:
-        return value
+        return _free(value, f"{root}.{path}")
     if value is None:
         return _zero(kind)
     if origin is list and isinstance(value, list):
@@ -105,7 +116,7 @@ def _convert(value: Any, kind: Any, root: str, path: str) -> Any:
     if _is_struct(kind) and isinstance(value, dict):
         return _convert_struct(value, kind, root, path)
     if kind is float and type(value) in (int, float):
-        return float(value)
+        return float(_number(value, f"{root}.{path}"))
     if kind is int and type(value) is int and -(2**63) <= value < 2**63:
         return value
     if kind in (str, bool) and type(value) is kind:
@@ -116,6 +127,28 @@ def _convert(value: Any, kind: Any, root: str, path: str) -> Any:
         f"json: cannot unmarshal {_kind(value)}{detail} into Go struct field {root}.{path} "
         f"of type {_go_type(kind)}",
     )
+
+
+def _free(value: Any, field: str, depth: int = 0) -> Any:
+    """Return a value of any shape with its numbers made to fit."""
+    if depth > _MAX_DEPTH:
+        raise OllamaError(400, "exceeded max depth")
+    if isinstance(value, list):
+        return [_free(item, field, depth + 1) for item in value]
+    if isinstance(value, dict):
+        return {key: _free(item, field, depth + 1) for key, item in value.items()}
+    return _number(value, field) if type(value) in (int, float) else value
+
+
+def _number(value: float, field: str) -> float:
+    """Return a number, an integer beyond 64 bits as a float. Raises OllamaError(400) beyond that.
+
+    Infinities, which JSON text such as 1e999 becomes, would make broken JSON when written again.
+    """
+    if abs(value) > sys.float_info.max:
+        message = f"json: cannot unmarshal number into Go struct field {field} of type float64"
+        raise OllamaError(400, message)
+    return value if -(2**63) <= value < 2**63 else float(value)
 
 
 def _member(value: Any, kinds: tuple[Any, ...]) -> Any:

@@ -45,9 +45,13 @@ async def embeddings(call: Call) -> Reply:
     """Answer with one vector for ``prompt``, float64, not normalised."""
     import numpy as np
 
+    from ..library.name import InvalidName, ModelName
+
     request = call.decode(EmbeddingRequest)
-    if not request.model:
-        raise OllamaError(400, "model is required")
+    try:
+        ModelName.parse(request.model)
+    except InvalidName:
+        raise OllamaError(400, "model is required") from None
     model = await _find(call, request.model)
     async with await _acquire(call, model, request) as lease:
         if not request.prompt:

@@ -70,7 +70,7 @@ class Exchange(web.RequestHandler):
         try:
             if endpoint.open_body is not None:
                 self.call.body = endpoint.open_body(self.call, self.path_args[0])
-            elif int(self.request.headers.get("Content-Length", 0)) > self.max_json_body:
+            elif self._declared_length() > self.max_json_body:
                 raise OllamaError(413, "http: request body too large")
         except OllamaError as error:
             self.fail(error)
@@ -142,6 +142,12 @@ class Exchange(web.RequestHandler):
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.route.methods))
         self.end(JSON, orjson.dumps({"error": message or error_text(status_code)}))
+
+    def _declared_length(self) -> int:
+        try:
+            return int(self.request.headers.get("Content-Length", 0))
+        except ValueError:  # Tornado refuses the request once it comes to the body
+            return 0
 
     def _redirect_without_slash(self) -> None:
         url = self.request.path.rstrip("/")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..config import OllamaServer
 
 
+NO_TOKEN = 'send the server\'s token as "Authorization: Bearer <token>"'
+
+
 class JupyterExchange(Exchange, APIHandler):
     """Serve one route to users that the Jupyter server knows and its authorizer lets through."""
 
@@ -29,11 +32,17 @@ class JupyterExchange(Exchange, APIHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Let Jupyter find the user, then decide before any of the body is taken."""
-        await super().prepare()
+        try:
+            await super().prepare()
+        except web.HTTPError as error:
+            # To callers without a token Jupyter speaks of XSRF cookies, or says nothing.
+            if error.status_code == 403 and not self.current_user and self.check_host():
+                raise web.HTTPError(403, NO_TOKEN) from None
+            raise
         if self.request.method == "OPTIONS":
             return
         if not self.current_user:
-            raise web.HTTPError(403, 'send the server\'s token as "Authorization: Bearer <token>"')
+            raise web.HTTPError(403, NO_TOKEN)
         endpoint = self.endpoint()
         self._track_activity = endpoint.tracked
         allowed = await ensure_async(

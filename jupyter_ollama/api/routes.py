@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import blobs, chat, create, embed, generate, meta, models
+from . import blobs, chat, create, embed, generate, meta, models, not_yet
 from .endpoint import Endpoint, Route
 
 _root = Endpoint(meta.root, "read", "ollama", tracked=False)
@@ -19,6 +19,9 @@ _generate = Endpoint(generate.generate, "execute", "ollama:run")
 _chat = Endpoint(chat.chat, "execute", "ollama:run")
 _embed = Endpoint(embed.embed, "execute", "ollama:run")
 _embeddings = Endpoint(embed.embeddings, "execute", "ollama:run")
+_pull = Endpoint(not_yet.pull, "write", "ollama:models")
+_push = Endpoint(not_yet.push, "write", "ollama:models")
+_openai = Endpoint(not_yet.openai, "execute", "ollama:run")
 
 ROUTES: tuple[Route, ...] = (
     Route("", {"GET": _root, "HEAD": _root}),
@@ -34,4 +37,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/chat", {"POST": _chat}),
     Route("/api/embed", {"POST": _embed}),
     Route("/api/embeddings", {"POST": _embeddings}),
+    Route("/api/pull", {"POST": _pull}),
+    Route("/api/push", {"POST": _push}),
+    *(Route(f"/v1/{path}", {"GET": _openai, "POST": _openai}) for path in not_yet.OPENAI_PATHS),
 )

@@ -48,7 +48,9 @@ class CreateCommand(ClientCommand):
             body, files = parse(path.read_bytes()).to_request(path.resolve().parent)
             for file in files:
                 body.setdefault(file.field, {})[file.name] = self.upload(file.path, progress)
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            raise CommandError(f"{error.filename or path}: {error.strerror or error}") from error
+        except ValueError as error:
             raise CommandError(str(error)) from error
         if arguments.quantize:
             body["quantize"] = arguments.quantize

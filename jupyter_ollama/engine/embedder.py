@@ -3,37 +3,58 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OllamaError
 from .llama_context import Batch, LlamaContext
 from .output import Output
-from .protocol import Embedded, Failed
+from .prompting import Prompter
+from .protocol import Embed, Embedded, Failed
 
 PACK_TOKENS = 256
 """Tokens of a packed batch, single longer texts apart. Attention is computed over the whole batch,
-so a larger one costs more than it saves (see benchmarks/)."""
+so a larger one costs more than it saves on a CPU."""
 
 
-@dataclass(slots=True, eq=False)
 class EmbedJob:
-    """The token lists of one request and the rows that are done (count x n_embd float32)."""
+    """A request on its way: the texts that are left and the rows that are done."""
 
-    request: int
-    texts: list[list[int]]
-    normalize: bool
-    rows: list[NDArray[np.float32]] = field(default_factory=list)
+    def __init__(self, command: Embed) -> None:
+        self.command = command
+        self.rows: list[NDArray[np.float32]] = []
+        self.tokens = 0
+        self._texts = iter(command.texts)
+        self._next: list[int] | None = None
+
+    def peek(self, prompter: Prompter, longest: int) -> list[int] | None:
+        """Return the tokens of the next text, None behind the last. Raises OllamaError."""
+        if self._next is None:
+            text = next(self._texts, None)
+            if text is not None:
+                num_ctx = min(self.command.num_ctx, longest)
+                truncate = self.command.truncate
+                self._next = prompter.text_tokens(text, num_ctx, truncate=truncate)
+        return self._next
+
+    def take(self) -> None:
+        """Pass on to the text after the one that was looked at."""
+        self.tokens += len(self._next or ())
+        self._next = None
 
 
 class Embedder:
     """Packs texts and reads their vectors. ``step`` is to be called as long as ``busy``."""
 
-    def __init__(self, context: LlamaContext, batch_size: int, output: Output) -> None:
-        """``batch_size`` is the longest text in tokens that the context can take at once."""
+    def __init__(
+        self, prompter: Prompter, context: LlamaContext, longest: int, output: Output
+    ) -> None:
+        """``longest`` is the longest text in tokens that the context can embed."""
+        self._prompter = prompter
         self._context = context
-        self._batch = Batch(batch_size)
+        self._longest = longest
+        self._batch = Batch(context.batch)
         self._jobs: deque[EmbedJob] = deque()
         self._output = output
 
@@ -48,48 +69,52 @@ class Embedder:
 
     def cancel(self, request: int) -> None:
         """Forget a request."""
-        self._jobs = deque(job for job in self._jobs if job.request != request)
+        self._jobs = deque(job for job in self._jobs if job.command.request != request)
 
     def step(self) -> None:
         """Embed one batch of texts."""
         owners = self._fill()
         code = self._context.decode(self._batch) if owners else 0
-        for sequence, job in enumerate(owners):
-            if code:
-                self.cancel(job.request)
-            else:
-                job.rows.append(self._vector(sequence, job.normalize))
+        if code:
+            for job in dict.fromkeys(owners):
+                self._fail(job, 500, f"llama.cpp could not decode the batch (code {code})")
+        else:
+            for sequence, job in enumerate(owners):
+                job.rows.append(self._vector(sequence, normalize=job.command.normalize))
         self._context.forget(-1)
-        for job in dict.fromkeys(owners):
-            if code:
-                message = f"llama.cpp could not decode the batch (code {code})"
-                self._output.event(Failed(job.request, 500, message))
         self._finish()
 
     def _fill(self) -> list[EmbedJob]:
         """Pack texts, first come first served; return the job of each sequence in the batch."""
         self._batch.clear()
         owners: list[EmbedJob] = []
-        for job in self._jobs:
-            for tokens in job.texts[len(job.rows) :]:
-                room = min(PACK_TOKENS - self._batch.size, self._batch.room)
-                fits = not owners or len(tokens) <= room
-                if not fits or len(owners) == self._context.max_sequences:
-                    return owners
-                self._batch.add(tokens, 0, len(owners), outputs="all")
-                owners.append(job)
+        for job in list(self._jobs):
+            try:
+                while (tokens := job.peek(self._prompter, self._longest)) is not None:
+                    room = min(PACK_TOKENS - self._batch.size, self._batch.room)
+                    fits = not owners or len(tokens) <= room
+                    if not fits or len(owners) == self._context.max_sequences:
+                        return owners
+                    self._batch.add(tokens, 0, len(owners), outputs="all")
+                    owners.append(job)
+                    job.take()
+            except OllamaError as error:
+                self._fail(job, error.status, error.message)
         return owners
 
-    def _vector(self, sequence: int, normalize: bool) -> NDArray[np.float32]:
+    def _fail(self, job: EmbedJob, status: int, message: str) -> None:
+        self.cancel(job.command.request)
+        self._output.event(Failed(job.command.request, status, message))
+
+    def _vector(self, sequence: int, *, normalize: bool) -> NDArray[np.float32]:
         vector = self._context.sequence_embedding(sequence).copy()
         if normalize:
             vector /= max(float(np.linalg.norm(vector)), 1e-12)
         return vector
 
     def _finish(self) -> None:
-        while self._jobs and len(self._jobs[0].rows) == len(self._jobs[0].texts):
+        while self._jobs and len(self._jobs[0].rows) == len(self._jobs[0].command.texts):
             job = self._jobs.popleft()
             rows = np.stack(job.rows)
-            tokens = sum(map(len, job.texts))
-            event = Embedded(job.request, rows.shape[0], rows.shape[1], tokens)
+            event = Embedded(job.command.request, rows.shape[0], rows.shape[1], job.tokens)
             self._output.event(event, rows.tobytes())

@@ -34,7 +34,6 @@ class Generator:
         self,
         model: LlamaModel,
         context: LlamaContext,
-        batch_size: int,
         deliver: Deliver,
         fail: Fail,
     ) -> None:
@@ -43,7 +42,7 @@ class Generator:
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self._slots = list(range(context.max_sequences - 1, -1, -1))
-        self._batch = Batch(max(batch_size, context.max_sequences))
+        self._batch = Batch(context.batch)
         self._deliver = deliver
         self._fail = fail
         self._samplers = ThreadPoolExecutor(thread_name_prefix="sample")
@@ -51,7 +50,7 @@ class Generator:
 
     def _warm_up(self) -> float:
         """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
-        count = min(32, self._batch.capacity, self.context.cells)
+        count = min(32, self._batch.capacity)
         token = self.model.bos if self.model.bos >= 0 else 0
         seconds = 1e-3
         for _ in range(2):

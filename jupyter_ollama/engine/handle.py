@@ -61,12 +61,18 @@ class Embeddings:
 
 Answer = tuple[Event, list[bytes]]
 
-SPIN = {"GOMP_SPINCOUNT": "1000"}
-"""How long llama.cpp's OpenMP threads spin before they sleep, unless the environment says so.
+ENVIRONMENT = {
+    # How long llama.cpp's OpenMP threads spin before they sleep. On a host where anything else
+    # computes (a kernel, say) libgomp's own default makes single steps take seconds.
+    "GOMP_SPINCOUNT": "1000",
+    # The reason of an abort shall be the last thing said, not what a debugger says after it.
+    "GGML_NO_BACKTRACE": "1",
+}
+"""Variables of a runner that the server's own environment overrides."""
 
-libgomp's own default wins nothing on an idle host, and on one where anything else computes (a
-kernel, say) it makes single steps take seconds: see benchmarks/.
-"""
+LONGEST_LOG_LINE = 2**20
+LONGEST_SOCKET_FOLDER = 70
+"""Characters of a temporary folder: a socket's path may have 107."""
 
 
 class Runner:
@@ -76,7 +82,8 @@ class Runner:
         self.spec = spec
         self.ready: Ready
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-")
+        is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
+        self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
         self._context = zmq.asyncio.Context()
         self._commands = self._bind(zmq.PUSH, "commands")
         self._events = self._bind(zmq.PULL, "events")
@@ -108,22 +115,25 @@ class Runner:
             runner.ready = await asyncio.wait_for(runner._loaded, load_timeout or None)
         except TimeoutError:
             message = f"timed out waiting for the model to load ({load_timeout:.0f} s)"
+            await runner.stop()
             raise OllamaError(500, message) from None
-        finally:
-            if not hasattr(runner, "ready"):
-                await runner.stop()
+        except BaseException:
+            await runner.stop()
+            raise
         return runner
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-P",  # the working folder holds a user's files, which are not modules
             "-m",
             "jupyter_ollama.engine.runner",
             self._folder,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            env={**SPIN, **os.environ},
+            env={**ENVIRONMENT, **os.environ},
+            limit=LONGEST_LOG_LINE,
             # Its own session, so that Ctrl-C in a terminal reaches the server only.
             start_new_session=True,
         )
@@ -153,10 +163,16 @@ class Runner:
 
     async def stop(self) -> None:
         """End the process and wait for it; requests under way get the text of a crash."""
-        if hasattr(self, "_process") and self._process.returncode is None:
+        if not hasattr(self, "_process"):
+            self._close()
+            return
+        if self._process.returncode is None:
             self._process.kill()
-            await self.exited
-        self._close()
+        await self.wait()
+
+    async def wait(self) -> None:
+        """Wait until the process has ended; a cancel of this leaves `exited` to the others."""
+        await asyncio.wait([self.exited])
 
     def _close(self) -> None:
         for task in self._tasks:
@@ -255,6 +271,8 @@ class Runner:
         self, texts: list[str], num_ctx: int, *, truncate: bool = True, normalize: bool = True
     ) -> Embeddings:
         """Return the embeddings of texts, each cut to ``num_ctx`` tokens if ``truncate``."""
+        if not texts:
+            return Embeddings(b"", 0, 0, 0)
         command = Embed(next(self._numbers), texts, num_ctx, truncate, normalize)
         event, frames = await self._answer(command)
         assert isinstance(event, Embedded)

@@ -125,6 +125,7 @@ class LlamaContext:
         self.memory = llama.llama_get_memory(self.pointer)
         self.can_shift = bool(self.memory and llama.llama_memory_can_shift(self.memory))
         self.cells: int = llama.llama_n_ctx(self.pointer)
+        self.batch: int = llama.llama_n_batch(self.pointer)
         self.max_sequences: int = llama.llama_n_seq_max(self.pointer)
 
     def decode(self, batch: Batch) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import sys
 from collections import deque
@@ -62,7 +63,7 @@ class LoadedModel:
         llama.llama_backend_init()
         header = read_header(Path(spec.model))
         self._cache_bytes = cache_bytes_per_token(header, spec.kv_cache_type)
-        self._threads = spec.num_thread or physical_threads()
+        self._threads = min(max(spec.num_thread, 0), os.cpu_count() or 1) or physical_threads()
         gpu_layers = spec.num_gpu
         if gpu_layers < 0:
             cache = self._cache_bytes * spec.num_ctx * (spec.num_parallel or DEFAULT_CONTEXTS)
@@ -84,11 +85,13 @@ class LoadedModel:
         spec = self.spec
         sequences = spec.num_parallel or DEFAULT_PARALLEL
         cells = spec.num_ctx * (spec.num_parallel or self._affordable_contexts())
+        # llama.cpp gives each sequence a token of every batch, and no batch more than the cells.
+        batch = max(min(spec.num_batch, cells), sequences)
         return self._context(
-            cells=cells,
+            cells=max(cells, sequences),
             sequences=sequences,
-            batch=max(spec.num_batch, sequences),
-            ubatch=max(spec.num_batch, sequences),
+            batch=batch,
+            ubatch=batch,
             pooling=None,
         )
 
@@ -101,18 +104,21 @@ class LoadedModel:
     def embedding_context(self, longest: int) -> LlamaContext:
         """Make a context that embeds texts of up to ``longest`` tokens.
 
-        A text must fit one graph, or its pooling would see only a part of it. Generation models are
-        pooled by their last token, as upstream does.
+        An encoder must see a text in one graph, or it would pool a part of it. Generation models
+        are pooled by their last token, as upstream does, and can read a text in parts.
         """
+        encoder = self.model.is_embedding_only
         by_model = llama.LLAMA_POOLING_TYPE_UNSPECIFIED
-        pooling = by_model if self.model.is_embedding_only else llama.LLAMA_POOLING_TYPE_LAST
-        return self._context(
+        context = self._context(
             cells=longest,
             sequences=min(EMBED_PARALLEL, llama.llama_max_parallel_sequences()),
             batch=longest,
-            ubatch=longest,
-            pooling=pooling,
+            ubatch=longest if encoder else min(longest, 512),
+            pooling=by_model if encoder else llama.LLAMA_POOLING_TYPE_LAST,
         )
+        if llama.llama_pooling_type(context.pointer) == llama.LLAMA_POOLING_TYPE_NONE:
+            raise LoadError("this model has a vector for each token, none for a whole text")
+        return context
 
     def _context(
         self, *, cells: int, sequences: int, batch: int, ubatch: int, pooling: int | None

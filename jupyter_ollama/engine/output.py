@@ -58,7 +58,8 @@ class Output(threading.Thread):
         text = ""
         if token >= 0:
             sequence.told += 1
-            text = sequence.text.push(self._model.piece(token))
+            if reason != "stop":  # an end token has no text, whatever its type says
+                text = sequence.text.push(self._model.piece(token))
         if reason and not sequence.text.stopped:
             text += sequence.text.finish()
         if text:
@@ -71,7 +72,7 @@ class Output(threading.Thread):
 
     @staticmethod
     def _done(sequence: Sequence, reason: str) -> Done:
-        context = sequence.prompt + sequence.answer if sequence.return_context else []
+        context = sequence.prompt + sequence.answer[: sequence.told]
         return Done(
             sequence.request,
             reason,
@@ -80,5 +81,5 @@ class Output(threading.Thread):
             eval_count=sequence.told,
             eval_duration=time.perf_counter_ns() - sequence.first_token,
             truncated=sequence.truncated,
-            context=context,
+            context=context if sequence.return_context else [],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -14,6 +14,7 @@ from ..prompt.errors import TemplateError
 from ..prompt.fit import fit_messages
 from ..prompt.go_template import GoTemplate
 from ..prompt.jinja_template import JinjaTemplate
+from ..prompt.messages import Message
 from .llama_model import LlamaModel
 from .protocol import ChatPrompt, RawPrompt, SuffixPrompt
 
@@ -48,8 +49,7 @@ class Prompter:
     def text(self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int) -> str:
         """Render a prompt; a conversation loses old messages until ``num_ctx`` tokens hold it."""
         try:
-            with _deadline(RENDER_SECONDS):
-                return self._render(prompt, num_ctx)
+            return self._render(prompt, num_ctx)
         except TemplateError as error:
             raise OllamaError(400, f"template error: {error}") from error
 
@@ -63,12 +63,16 @@ class Prompter:
             template = self._jinja
         else:
             template = self._go_template(prompt.template or PLAIN_TEMPLATE)
-        render = template.render
+
+        def render(messages: Sequence[Message]) -> str:
+            with _deadline(RENDER_SECONDS):
+                return template.render(messages, tools=prompt.tools, think=prompt.think)
+
         if not prompt.truncate:
-            return render(prompt.messages, tools=prompt.tools, think=prompt.think)
+            return render(prompt.messages)
         text, _ = fit_messages(
             prompt.messages,
-            lambda messages: render(messages, tools=prompt.tools, think=prompt.think),
+            render,
             lambda text: len(self._model.tokenize(text, special=True)),
             num_ctx,
         )
@@ -89,12 +93,12 @@ class Prompter:
     def fit(
         self, tokens: list[int], num_ctx: int, num_keep: int, *, truncate: bool, shift: bool
     ) -> tuple[list[int], int]:
-        """Cut a prompt that does not leave room to answer; return it and the tokens it lost.
+        """Cut a prompt that the context does not hold; return it and the tokens it lost.
 
         The first ``num_keep`` tokens stay and the newest follow, a quarter of the context is left
         free. Raises OllamaError(400) where cutting is not wanted.
         """
-        if len(tokens) < num_ctx:
+        if len(tokens) <= num_ctx:
             return tokens, 0
         if not truncate:
             raise OllamaError(400, TOO_LONG)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import shutil
 import sys
 import threading
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class Runner:
         else:
             context = self._loaded.generation_context()
             self._generator = Generator(
-                self._model, context, spec.num_batch, self._output.deliver, self._output.fail
+                self._model, context, self._output.deliver, self._output.fail
             )
             slots = context.max_sequences
         log = self._loaded.log
@@ -77,8 +78,9 @@ class Runner:
         )
 
     def _make_embedder(self) -> Embedder:
-        longest = max(self.num_ctx, PACK_TOKENS)
-        return Embedder(self._loaded.embedding_context(longest), longest, self._output)
+        context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
+        longest = min(context.batch, self._model.n_ctx_train)
+        return Embedder(self._prompter, context, longest, self._output)
 
     def run(self) -> None:
         """Work for ever; blocks without using the CPU while nothing is to be done."""
@@ -118,21 +120,15 @@ class Runner:
             text = self._prompter.text(command.prompt, command.num_ctx)
             self._output.event(Rendered(command.request, text))
         elif isinstance(command, Embed):
-            num_ctx = min(command.num_ctx, self._model.n_ctx_train)
-            texts = [
-                self._prompter.text_tokens(text, num_ctx, truncate=command.truncate)
-                for text in command.texts
-            ]
-            job = EmbedJob(command.request, texts, command.normalize)
-            self._inbox.put((self._embed, job))
+            self._inbox.put((self._embed, EmbedJob(command)))
         else:
             self._inbox.put((self._generate, self._sequence(command)))
 
     def _sequence(self, command: Generate) -> Sequence:
         if self._generator is None:
             raise OllamaError(400, "this model does not support generate")
-        options = command.options
-        num_ctx = min(options.num_ctx or self.num_ctx, self.num_ctx)
+        num_ctx = min(command.options.num_ctx or self.num_ctx, self.num_ctx)
+        options = msgspec.structs.replace(command.options, num_ctx=num_ctx)
         tokens = self._prompter.tokens(command.prompt, num_ctx)
         keep = self._prompter.num_keep(options.num_keep, len(tokens))
         tokens, truncated = self._prompter.fit(
@@ -160,7 +156,7 @@ class Runner:
         try:
             self._embedder = self._embedder or self._make_embedder()
         except LoadError as error:
-            self._output.event(Failed(job.request, 500, str(error)))
+            self._output.event(Failed(job.command.request, 500, str(error)))
         else:
             self._embedder.add(job)
 
@@ -171,20 +167,31 @@ class Runner:
             self._embedder.cancel(request)
 
 
-def watch_parent() -> None:
-    """End with the parent: its end of our stdin closes however it dies."""
+def watch_parent(folder: str) -> None:
+    """End with the parent, and the folder too: its end of our stdin closes however it dies."""
 
     def watch() -> None:
-        sys.stdin.buffer.read()
+        # Not sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
+        while os.read(0, 1024):
+            pass
+        shutil.rmtree(folder, ignore_errors=True)
         os._exit(0)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
+def end_with_thread(failure: threading.ExceptHookArgs) -> None:
+    """End the process when a thread of it dies: its work would wait for ever."""
+    sys.__excepthook__(failure.exc_type, failure.exc_value or SystemExit(), failure.exc_traceback)
+    sys.stderr.flush()
+    os._exit(1)
+
+
 def main() -> None:
     """Connect, load, serve."""
-    watch_parent()
     folder = sys.argv[1]
+    watch_parent(folder)
+    threading.excepthook = end_with_thread
     context = zmq.Context()
     commands: zmq.Socket[bytes] = context.socket(zmq.PULL)
     events: zmq.Socket[bytes] = context.socket(zmq.PUSH)

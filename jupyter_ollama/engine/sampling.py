@@ -18,7 +18,8 @@ class Sampler:
     def __init__(self, model: LlamaModel, options: Options, prompt: Sequence[int]) -> None:
         """Build from options; ``prompt`` counts for the penalties as upstream has it."""
         penalties = (options.repeat_penalty, options.presence_penalty, options.frequency_penalty)
-        last_n = options.repeat_last_n if options.repeat_last_n >= 0 else options.num_ctx
+        last_n = options.repeat_last_n
+        last_n = options.num_ctx if last_n < 0 else min(last_n, options.num_ctx)
         penalized = penalties != (1.0, 0.0, 0.0) and last_n > 0
         self._chain = None
         if options.temperature <= 0 and not penalized:

@@ -95,8 +95,10 @@ class Modelfile:
                 path = _existing_path(base_dir, command.argument)
                 if path:
                     files += _local_files(field, path, {file.name for file in files})
-                elif field == "files":
+                elif field == "files" and not _is_path(command.argument):
                     body["from"] = command.argument
+                elif field == "files":
+                    raise InvalidModelfile(f"no such file or folder: {command.argument}")
                 else:
                     raise InvalidModelfile(f"no such adapter: {command.argument}")
             else:
@@ -252,6 +254,11 @@ def _typed(kind: str, text: str) -> int | float | bool:
             return number
     short = {"integer": "int", "float32": "float", "boolean": "bool"}[kind]
     raise InvalidModelfile(f"invalid {short} value [{text}]")
+
+
+def _is_path(argument: str) -> bool:
+    """Tell whether an argument can only be meant as a path, for no model is named so."""
+    return argument.startswith((".", "/", "~")) or "\\" in argument
 
 
 def _existing_path(base_dir: Path, argument: str) -> Path | None:

@@ -123,9 +123,13 @@ def _from_safetensors(draft: Draft, files: dict[str, str]) -> Parts:
     yield {"status": "converting model"}
     with tempfile.TemporaryDirectory(prefix="jupyter-ollama-") as folder:
         for name, digest in files.items():
+            blob = _blob(draft, name, digest).absolute()
             link = Path(folder, name)
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(_blob(draft, name, digest).absolute())
+            try:
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(blob)
+            except OSError as error:  # too long, or a file where another name has a folder
+                raise OllamaError(400, f"{name} cannot be a file name: {error.strerror}") from None
         with draft.store.blob_writer() as writer:
             for _ in child.run("jupyter_ollama.library.convert", folder, str(writer.path)):
                 pass

@@ -71,9 +71,7 @@ class LoadedModel:
     def expires_at(self) -> datetime:
         """When the model is to be unloaded if nobody asks for it again (local time, aware)."""
         start = datetime.now().astimezone() if self.users else self._idle_since
-        if math.isinf(self.keep_alive):
-            return start + FOREVER
-        return start + min(timedelta(seconds=self.keep_alive), FOREVER)
+        return start + timedelta(seconds=min(self.keep_alive, FOREVER.total_seconds()))
 
     @property
     def waiting(self) -> int:

@@ -86,6 +86,7 @@ class Scheduler:
         self._loaded: dict[Key, LoadedModel] = {}
         self._pending = 0
         self._loader = asyncio.Lock()
+        self._starting: asyncio.Task[Runner] | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
     def loaded(self) -> list[LoadedModel]:
@@ -108,14 +109,14 @@ class Scheduler:
             if loaded is None:
                 with self._queue_place():
                     loaded = await self._load(model, spec, keep_alive)
-            if keep_alive is not None:
-                loaded.keep_alive = keep_alive
-            loaded.model = model
             try:
                 await self._take_slot(loaded)
             except RunnerGone:
                 continue
             break
+        loaded.model = model
+        if keep_alive is not None:
+            loaded.keep_alive = keep_alive
         options.num_ctx = min(spec.num_ctx, loaded.num_ctx)
         return Lease(loaded, options, time.perf_counter_ns() - start)
 
@@ -127,7 +128,10 @@ class Scheduler:
             loaded.restart_timer()
 
     async def close(self) -> None:
-        """Unload everything now."""
+        """Unload everything now, and what is about to be loaded."""
+        if self._starting:
+            self._starting.cancel()
+            await asyncio.wait([self._starting])
         for loaded in list(self._loaded.values()):
             self._unload(loaded)
         await asyncio.gather(*self._unloading)
@@ -185,7 +189,9 @@ class Scheduler:
                 return loaded
             await self._make_way(spec)
             _check_files(model, spec)
-            runner = await Runner.start(spec, self._settings.load_timeout)
+            start = Runner.start(spec, self._settings.load_timeout)
+            self._starting = asyncio.create_task(start)
+            runner = await self._starting
             seconds = self._settings.keep_alive if keep_alive is None else keep_alive
             fresh = LoadedModel(model, runner, seconds, self._unload)
             self._loaded[_key(spec)] = fresh
@@ -213,7 +219,7 @@ class Scheduler:
         finally:
             loaded.draining = False
         self._unload(loaded)
-        await loaded.runner.exited
+        await loaded.runner.wait()
 
     def _unload(self, loaded: LoadedModel) -> None:
         self._forget(loaded)

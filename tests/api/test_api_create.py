@@ -67,3 +67,15 @@ async def test_files_that_are_no_model_are_refused(standalone: Fetch, models_dir
     response = await standalone("POST", "/api/create", body | {"stream": False})
     assert (response.code, error(response)) == (400, last["error"])
     assert not (models_dir / "manifests/registry.ollama.ai/library/broken").exists()
+
+
+async def test_parameters_that_no_json_can_hold_make_no_model(
+    standalone: Fetch, scratch_store: Path
+) -> None:
+    for value in (b"1e999", b"1" * 5000, b"[" * 500 + b"]" * 500):
+        body = b'{"model": "broken", "from": "smollm2", "parameters": {"x": %s}}' % value
+        assert (await standalone("POST", "/api/create", body)).code == 400
+    assert (await standalone("POST", "/api/show", {"model": "broken"})).code == 404
+    body = b'{"model": "new", "from": "smollm2", "parameters": {"x": 1%s}}' % (b"0" * 30)
+    assert (await standalone("POST", "/api/create", body)).code == 200
+    assert (await standalone("POST", "/api/show", {"model": "new"})).code == 200

@@ -142,6 +142,29 @@ def test_integers_beyond_64_bits_are_refused() -> None:
     )
 
 
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400, "1" * 5000])
+def test_numbers_that_no_float_holds_are_refused(number: str) -> None:
+    message = "json: cannot unmarshal number into Go struct field ChatRequest.FIELD of type float64"
+    for field in ("options", "keep_alive"):
+        body = (
+            f'{{"FIELD": {{"a": [{number}]}}}}' if field == "options" else f'{{"FIELD": {number}}}'
+        )
+        assert refusal(body.replace("FIELD", field)) == message.replace("FIELD", field)
+    assert "cannot unmarshal number" in refusal(f'{{"context": [{number}]}}', GenerateRequest)
+
+
+def test_large_integers_in_free_form_values_become_floats() -> None:
+    options = generate(f'{{"options": {{"a": [{10**30}, {-(2**63)}, {2**63 - 1}, true]}}}}').options
+    assert options == {"a": [1e30, -(2**63), 2**63 - 1, True]}
+    assert [type(item) for item in options["a"]] == [float, int, int, bool]
+
+
+def test_nesting_that_only_some_encoders_take_is_refused() -> None:
+    body = '{"options": {"a": %s}}'
+    assert generate(body % ("[" * 100 + "]" * 100)).options["a"]
+    assert refusal(body % ("[" * 500 + "]" * 500)) == "exceeded max depth"
+
+
 @pytest.mark.parametrize("value", ["true", "false", '"low"', '"medium"', '"high"', '"max"'])
 def test_think_values(value: str) -> None:
     assert str(generate(f'{{"think": {value}}}').think).lower() == value.strip('"')

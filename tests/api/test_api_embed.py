@@ -94,6 +94,7 @@ async def test_the_older_endpoint_does_not_normalise(standalone: Fetch) -> None:
         ("embed", {"model": "x", "input": "a"}, 404, 'model "x" not found, try pulling it first'),
         ("embed", {"model": "a//b"}, 404, 'model "a//b" not found, try pulling it first'),
         ("embeddings", {}, 400, "model is required"),
+        ("embeddings", {"model": "a//b", "prompt": "a"}, 400, "model is required"),
         ("embeddings", {"model": "x"}, 404, 'model "x" not found, try pulling it first'),
     ],
 )

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from api_client import Fetch, fetcher
+from api_client import Fetch, error, fetcher
 
 from jupyter_ollama.api.listener import listen, parse_host
 from jupyter_ollama.api.origins import Origins, is_local_host
@@ -175,6 +175,20 @@ async def test_unknown_paths_and_methods_are_told_in_plain_text(standalone: Fetc
     assert response.headers["Allow"] == "POST"
     response = await standalone("OPTIONS", "/api/tags")
     assert (response.code, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
+@pytest.mark.parametrize("verb", ["pull", "push"])
+async def test_transfers_are_told_to_be_missing(either: Fetch, verb: str) -> None:
+    response = await either("POST", f"/api/{verb}", {"model": "llama3"})
+    assert (response.code, error(response)) == (400, f"{verb}ing models is not supported yet")
+
+
+async def test_openai_clients_are_told_in_their_own_form(either: Fetch) -> None:
+    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
+        response = await either(method, path, {} if method == "POST" else None)
+        body = json.loads(response.body)["error"]
+        assert (response.code, body["type"]) == (400, "invalid_request_error")
+        assert "not supported yet" in body["message"]
 
 
 async def test_heartbeat_and_version(standalone: Fetch) -> None:

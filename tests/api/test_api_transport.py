@@ -239,6 +239,17 @@ async def test_a_client_that_does_not_read_holds_the_stream_back(
     writer.close()
 
 
+@pytest.mark.parametrize("length", ["2, 3", "abc", "9" * 5000])
+async def test_a_senseless_length_is_the_fault_of_the_client(stage_url: str, length: str) -> None:
+    port = int(stage_url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    head = f"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+    writer.write(head.encode())
+    status = (await asyncio.wait_for(reader.readline(), 10)).decode()
+    assert status.startswith("HTTP/1.1 400 ")
+    writer.close()
+
+
 @pytest.mark.parametrize("chunked", [False, True])
 async def test_bodies_beyond_the_limit_get_413(fetch: Fetch, chunked: bool) -> None:
     async def produce(write: Callable[[bytes], Any]) -> None:

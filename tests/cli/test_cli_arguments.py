@@ -56,7 +56,7 @@ def test_help_loads_nothing_heavy(environment: dict[str, str]) -> None:
         (["run", "m", "--loud", "hello"], "unrecognized arguments: --loud"),
         (["show", "m", "--system", "--license"], "only one of --system, --license"),
         (["run", "m", "--format", "{", "hi"], "--format is neither 'json' nor a JSON schema"),
-        (["create", "m", "-f", "/nowhere/Modelfile"], "No such file or directory"),
+        (["create", "m", "-f", "/nowhere/Modelfile"], "/nowhere/Modelfile: No such file"),
     ],
 )
 def test_mistakes_are_one_error_with_status_1(

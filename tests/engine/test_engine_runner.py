@@ -230,3 +230,66 @@ async def test_a_runner_ends_with_its_parent(smollm2: Path) -> None:
     assert runner._process.stdin
     runner._process.stdin.close()
     await asyncio.wait_for(runner.exited, 5)
+
+
+@pytest.mark.parametrize("num_ctx", [4, 8, 100])
+async def test_a_tiny_context_answers(smollm2: Path, num_ctx: int) -> None:
+    async with running(smollm2, num_ctx=num_ctx) as runner:
+        done = await asyncio.gather(
+            *(answer(runner, RawPrompt("One two three four"), num_predict=9) for _ in range(16))
+        )
+        assert all(end.eval_count for _, end in done)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"repeat_last_n": 2**31 - 1, "repeat_penalty": 1.5},
+        {"top_k": 2**31 - 1, "temperature": 1e30, "num_ctx": 4096},
+        {"num_predict": -2, "stop": ["e"]},
+    ],
+    ids=["repeat_last_n", "top_k", "num_predict"],
+)
+async def test_extreme_options_are_survived(smollm2: Path, options: dict[str, object]) -> None:
+    async with running(smollm2) as runner:
+        before = psutil.Process(runner.pid).memory_info().rss
+        _, done = await answer(runner, **{"num_predict": 5, "num_ctx": 4096, **options})
+        assert done.eval_count
+        assert psutil.Process(runner.pid).memory_info().rss - before < 2**28
+
+
+async def test_extreme_load_options_are_bounded(smollm2: Path) -> None:
+    async with running(smollm2, num_batch=10**8, num_thread=1000, num_gpu=99) as runner:
+        _, done = await answer(runner, num_predict=5)
+        assert done.eval_count == 5
+        assert psutil.Process(runner.pid).memory_info().rss < 2**30
+
+
+async def test_a_text_that_cannot_be_sent_costs_the_runner_not_its_requests(smollm2: Path) -> None:
+    """A thread that dies takes the process with it, so that nobody waits for ever."""
+    async with running(smollm2) as runner:
+        stream = runner.generate(HELLO, Options(num_predict=3000, seed=1))
+        await anext(stream)
+        runner._commands.send(b"this is no command")
+        with pytest.raises(OllamaError, match="unexpectedly stopped"):
+            async for _ in stream:
+                pass
+
+
+async def test_a_runner_that_died_can_be_stopped_at_any_moment(smollm2: Path) -> None:
+    for delay in (0.0, 0.02, 0.04, 0.2):
+        runner = await Runner.start(LoadSpec(model=str(smollm2)), load_timeout=60)
+        os.kill(runner.pid, signal.SIGKILL)
+        await asyncio.sleep(delay)
+        await asyncio.wait_for(runner.stop(), 10)
+        assert runner.exited.done()
+        assert not Path(runner._folder).exists()
+
+
+async def test_modules_of_the_working_folder_are_not_loaded(
+    smollm2: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "queue.py").write_text("raise SystemExit('a file of the user')")
+    monkeypatch.chdir(tmp_path)
+    async with running(smollm2) as runner:
+        assert (await answer(runner, num_predict=2))[1].eval_count == 2

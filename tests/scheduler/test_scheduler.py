@@ -195,3 +195,37 @@ async def raises(status: int, text: str, action: Awaitable[object]) -> None:
     with pytest.raises(OllamaError, match=text) as caught:
         await action
     assert caught.value.status == status
+
+
+async def test_a_cancelled_drain_leaves_the_scheduler_in_order(
+    ollama_store: Path, smollm2: Model, minilm: Model
+) -> None:
+    async with scheduling(ollama_store, max_loaded_models=1) as scheduler:
+        for delay in (0.0, 0.01, 0.03):
+            async with await scheduler.acquire(smollm2, Options()):
+                pass
+            asking = asyncio.create_task(scheduler.acquire(minilm, Options()))
+            await asyncio.sleep(delay)
+            asking.cancel()
+            await asyncio.wait([asking])
+        async with await asyncio.wait_for(scheduler.acquire(minilm, Options()), 30) as lease:
+            assert (await lease.runner.embed(["text"], 512)).size == 384
+
+
+async def test_closing_ends_a_load_under_way(ollama_store: Path, smollm2: Model) -> None:
+    server = OllamaServer(models_dir=str(ollama_store))
+    asking = asyncio.create_task(server.scheduler.acquire(smollm2, Options()))
+    await asyncio.sleep(0.1)
+    await server.stop()
+    await asyncio.wait([asking])
+    assert asking.cancelled()
+    assert server.scheduler.loaded() == []
+
+
+async def test_a_keep_alive_of_a_million_years_can_be_shown(
+    ollama_store: Path, smollm2: Model
+) -> None:
+    async with scheduling(ollama_store, keep_alive=1e15) as scheduler:
+        async with await scheduler.acquire(smollm2, Options()):
+            pass
+        assert scheduler.loaded()[0].expires_at.year > 2200
