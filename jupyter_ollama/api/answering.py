@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..engine.protocol import ChatPrompt, Done, RawPrompt, SuffixPrompt, Text
 from ..errors import OllamaError
 from ..options import Options, merge_options
-from .endpoint import Call
+from .endpoint import Call, Reply, Stream
 from .wire import AnswerRequest
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 Prompt = ChatPrompt | SuffixPrompt | RawPrompt
 Piece = tuple[str, dict[str, Any] | None]
 """Text of an answer, and with the last piece the fields that end the answer."""
+Part = Callable[[str, dict[str, Any] | None], dict[str, Any]]
+"""Makes an object of the answer from such a text and end."""
 
 
 def check_ranges(request: AnswerRequest) -> None:
@@ -89,10 +91,23 @@ class Run:
             self.model, options, self.request.keep_alive
         )
 
-    async def load(self) -> None:
-        """Only load the model."""
-        async with await self.acquire():
-            pass
+    async def answer(self, part: Part, *, empty: bool) -> Reply | Stream:
+        """Return what the client asked for; with an ``empty`` prompt only load the model."""
+        if empty:
+            async with await self.acquire():
+                return Reply(part("", {"done_reason": "load"}))
+        if self.request.debug_render_only:
+            return Reply(
+                part("", None) | {"_debug_info": {"rendered_template": await self.render()}}
+            )
+        if self.request.stream:
+            return self._stream(part)
+        return Reply(part(*await self.whole()))
+
+    async def _stream(self, part: Part) -> Stream:
+        async with aclosing(self.pieces()) as pieces:
+            async for text, end in pieces:
+                yield part(text, end)
 
     async def render(self) -> str:
         """Return the text that the model would read."""

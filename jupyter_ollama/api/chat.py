@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -45,21 +45,7 @@ async def chat(call: Call) -> Reply | Stream:
         truncate=request.truncate,
     )
     run = Run(call, request, model, prompt)
-    if not request.messages:
-        await run.load()
-        return Reply(_part(request, "", {"done_reason": "load"}))
-    if request.debug_render_only:
-        part = _part(request, "", None)
-        return Reply(part | {"_debug_info": {"rendered_template": await run.render()}})
-    if request.stream:
-        return _stream(run, request)
-    return Reply(_part(request, *await run.whole()))
-
-
-async def _stream(run: Run, request: ChatRequest) -> Stream:
-    async with aclosing(run.pieces()) as pieces:
-        async for text, end in pieces:
-            yield _part(request, text, end)
+    return await run.answer(partial(_part, request), empty=not request.messages)
 
 
 def _part(request: ChatRequest, text: str, end: dict[str, Any] | None) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt
@@ -43,21 +43,7 @@ async def generate(call: Call) -> Reply | Stream:
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
     run = Run(call, request, model, _prompt(request, model, think), not request.raw)
-    if not request.prompt:
-        await run.load()
-        return Reply(_part(request, "", {"done_reason": "load"}))
-    if request.debug_render_only:
-        part = _part(request, "", None)
-        return Reply(part | {"_debug_info": {"rendered_template": await run.render()}})
-    if request.stream:
-        return _stream(run, request)
-    return Reply(_part(request, *await run.whole()))
-
-
-async def _stream(run: Run, request: GenerateRequest) -> Stream:
-    async with aclosing(run.pieces()) as pieces:
-        async for text, end in pieces:
-            yield _part(request, text, end)
+    return await run.answer(partial(_part, request), empty=not request.prompt)
 
 
 def _part(request: GenerateRequest, text: str, end: dict[str, Any] | None) -> dict[str, Any]:
