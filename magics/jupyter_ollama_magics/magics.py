@@ -89,6 +89,8 @@ class OllamaMagics(Magics):
             self._chats.model = change.new
 
     @magic_arguments()
+    # The usage line would begin with a single %.
+    @kwds(usage="%%chat [MODEL] [OPTIONS]")
     @argument("model", nargs="?", default="", help="Model to ask. Default: the one used last.")
     @argument("--system", "-s", metavar="TEXT", help="System message of the conversation.")
     @argument("--new", action="store_true", help="Begin the conversation afresh.")

@@ -1,8 +1,10 @@
-"""Make a model's text safe and whole as markdown.
+"""Make a model's text safe and whole as markdown of a notebook.
 
 A front end runs the scripts in the markdown output of a cell that the user has executed: it counts
 as trusted. The text of a model is not the user's, so no tag of it may survive as HTML. And an
 answer that stops inside a code block must not swallow what is written below it.
+
+Notebooks know math between dollars only, and would take the text between two prices for math.
 """
 
 from __future__ import annotations
@@ -15,9 +17,12 @@ _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
 _TAG = re.compile(r"<(?=[A-Za-z/!?])")
 _PIECES = re.compile(
     r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>[^\n]+?)(?<!`)(?P=ticks)(?!`)"
-    r"|(?P<math>\$\$.+?\$\$|\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\])",
+    r"|(?P<dollars>\$\$.+?\$\$|(?<!\\)\$(?!\d[^$\n]*\s\$)[^$\n]+\$(?!\d))"
+    r"|(?<!\\)\\{1,2}\((?P<inline>(?:(?!\n\s*\n|\\\()[^$])+?)\\{1,2}\)"
+    r"|(?<!\\)\\\[(?P<display>(?:(?!\n\s*\n|(?<!\\)\\\[)[^$])+?)\\\]",
     re.S,
 )
+_PRICE = re.compile(r"(?<![/=&?%+#$\\])\\?\$(?=\d)")
 
 
 def safe_markdown(text: str) -> str:
@@ -71,9 +76,8 @@ def _prose(text: str) -> str:
     result, position = [], 0
     for match in _PIECES.finditer(text):
         result.append(_escape(text[position : match.start()]))
-        if match["math"]:
-            # TeX ignores the spaces, and "< x" is no tag.
-            result.append(_TAG.sub("< ", match[0]).replace("]:", "] :"))
+        if not match["ticks"]:
+            result.append(_math(match))
         elif _TAG.search(match[0]):
             result.append(f"<code>{_entities(match['code'].strip())}</code>")
         else:
@@ -83,9 +87,22 @@ def _prose(text: str) -> str:
     return "".join(result)
 
 
+def _math(match: re.Match[str]) -> str:
+    if match["inline"]:
+        math = f"${' '.join(match['inline'].split())}$"
+    elif match["display"]:
+        math = f"$${match['display'].strip()}$$"
+    else:
+        math = match["dollars"]
+    # TeX ignores the spaces, and "< x" is no tag.
+    return _TAG.sub("< ", math).replace("]:", "] :")
+
+
 def _escape(text: str) -> str:
     # A link definition may reach over lines, code blocks among them.
-    return _TAG.sub("&lt;", text).replace("]:", "]&#58;")
+    text = _TAG.sub("&lt;", text).replace("]:", "]&#58;")
+    # MathJax looks for pairs of dollars in what is rendered, within one element.
+    return _PRICE.sub("<span>&#36;</span>", text)
 
 
 def _entities(code: str) -> str:

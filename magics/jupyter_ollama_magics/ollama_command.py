@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from .connection import Connection
 
 HELP = """\
-%ollama list             the models on the server, as a DataFrame
-%ollama ps               the models in memory, as a DataFrame
-%ollama show NAME        what a model is and can do
-%ollama use NAME         the model of the next %%chat (or %embed, for an embedding model)
-%ollama version          the server's version and address
-%ollama connect URL [--token TOKEN]    use another server
-%ollama connect          look for the server again
-%ollama help             this text
+%ollama list                         the models on the server, as a DataFrame
+%ollama ps                           the models in memory, as a DataFrame
+%ollama show NAME                    what a model is and can do
+%ollama use NAME                     the model of the next %%chat (or %embed, if it embeds)
+%ollama version                      the server's version and address
+%ollama connect URL [--token TOKEN]  use another server
+%ollama connect                      look for the server again
+%ollama help                         this text
 
 %%chat? and %embed? explain the other two. %config OllamaMagics lists the settings."""
 

@@ -99,13 +99,13 @@ class ChatResult:
         return "\n\n".join(filter(None, [text, f"[{self.footer}]" if self.footer else ""]))
 
     def markdown(self) -> str:
-        """Return the answer as markdown: folded thinking, text, muted footer."""
+        """Return the answer as markdown: folded thinking, text, small footer."""
+        title = "Thinking" if self.text or self.done_reason else "Thinking…"
         thinking = self.thinking and (
-            f"<details><summary>Thinking</summary>\n\n{safe_markdown(self.thinking)}\n\n</details>"
+            f"<details><summary>{title}</summary>\n\n{safe_markdown(self.thinking)}\n\n</details>"
         )
         footer = f"<sub>{safe_markdown(self.footer)}</sub>" if self.footer else ""
-        text = safe_markdown(self.text) or ("*thinking…*" if thinking and not footer else "")
-        return "\n\n".join(filter(None, [thinking, text, footer]))
+        return "\n\n".join(filter(None, [thinking, safe_markdown(self.text), footer]))
 
     def bundle(self) -> dict[str, str]:
         """Return the MIME bundle of the answer as it is now."""

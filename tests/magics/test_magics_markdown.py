@@ -15,6 +15,8 @@ from jupyter_ollama_magics.markdown import safe_markdown
         "a\n\n- list\n- list [link](http://x)\n\n| a | b |\n|---|---|\n| 1 | 2 |",
         "```python\nif a<b: print('<b>')\n```\nafter",
         "math $a < b$ and $$x^2$$",
+        "$2^n$, $ x $ and `$5` to `$10`, $HOME, http://x/$1",
+        "\\( of one paragraph\n\n- and \\) of another",
         "",
         "two\n```\na\n```\n```\nb\n```\n",
     ],
@@ -45,6 +47,20 @@ def test_ordinary_markdown_stays(text: str) -> None:
     ],
 )
 def test_html_becomes_text(text: str, expected: str) -> None:
+    assert safe_markdown(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"\(a_1\) and \[ x^2 \]", "$a_1$ and $$x^2$$"),
+        (r"\\(a<b\\)", "$a< b$"),
+        ("\\[\na \\\\[4pt]\nb\n\\]", "$$a \\\\[4pt]\nb$$"),
+        ("$5 to $10", "<span>&#36;</span>5 to <span>&#36;</span>10"),
+        (r"**\$5**, so $x$", "**<span>&#36;</span>5**, so $x$"),
+    ],
+)
+def test_math_shows_and_prices_are_none(text: str, expected: str) -> None:
     assert safe_markdown(text) == expected
 
 
