@@ -29,7 +29,7 @@ from jupyter_client.blocking import BlockingKernelClient
 from jupyter_core.paths import jupyter_runtime_dir
 
 START_TIMEOUT = 60.0  # seconds
-FAINT, BOLD, RED, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[0m"
+FAINT, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 

@@ -36,7 +36,7 @@ class CreateCommand(ClientCommand):
         add = parser.add_argument
         add("model", metavar="NAME")
         add("-f", "--file", metavar="FILE", default="Modelfile", help="default: Modelfile")
-        add("-q", "--quantize", metavar="TYPE", help="quantize an F16 or F32 model: q4_K_M, q8_0")
+        add("-q", "--quantize", metavar="TYPE", help="quantize the weights: q4_0, q8_0 …")
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Upload, then show what the server does."""

@@ -51,11 +51,10 @@ class Generator:
     def _warm_up(self) -> float:
         """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
         count = min(32, self._batch.capacity)
-        token = self.model.bos if self.model.bos >= 0 else 0
         seconds = 1e-3
         for _ in range(2):
             self._batch.clear()
-            self._batch.add([token] * count, 0, 0, outputs="last")
+            self._batch.add([self.model.filler_token] * count, 0, 0, outputs="last")
             start = time.perf_counter()
             self.context.decode(self._batch)
             self.context.logits(count - 1)

@@ -33,7 +33,6 @@ class LlamaModel:
         self.n_vocab: int = llama.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = llama.llama_model_n_ctx_train(self.pointer)
         self.n_embd_out: int = llama.llama_model_n_embd_out(self.pointer)
-        self.size: int = llama.llama_model_size(self.pointer)
         self.bos: int = llama.llama_vocab_bos(self.vocab)
         self.eos: int = llama.llama_vocab_eos(self.vocab)
         self.adds_bos: bool = llama.llama_vocab_get_add_bos(self.vocab)
@@ -60,6 +59,11 @@ class LlamaModel:
     def is_embedding_only(self) -> bool:
         """True for encoders: they have a pooling type of their own and cannot generate."""
         return self.metadata(f"{self.architecture}.pooling_type") is not None
+
+    @property
+    def filler_token(self) -> int:
+        """What stands for an empty text: BOS, else EOS, else any token."""
+        return self.bos if self.bos >= 0 else max(self.eos, 0)
 
     @property
     def chat_template(self) -> str | None:

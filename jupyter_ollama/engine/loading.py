@@ -78,7 +78,10 @@ class LoadedModel:
             )
             self._adapters = load_adapters(self.model, spec.adapters)
         except LoadError as error:
-            raise LoadError(": ".join([str(error), *self.log.errors])) from None
+            raise self._explained(error) from None
+
+    def _explained(self, error: LoadError) -> LoadError:
+        return LoadError(": ".join([str(error), *self.log.errors]))
 
     def generation_context(self) -> LlamaContext:
         """Make the context of the batch loop: num_parallel sequences over one KV cache."""
@@ -137,5 +140,5 @@ class LoadedModel:
             )
             context.set_adapters(self._adapters)
         except LoadError as error:
-            raise LoadError(": ".join([str(error), *self.log.errors])) from None
+            raise self._explained(error) from None
         return context

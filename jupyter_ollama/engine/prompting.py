@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from ..errors import OllamaError
 from ..prompt.errors import TemplateError
@@ -32,11 +32,13 @@ TOO_LONG_TO_SHIFT = (
 
 
 class Prompter:
-    """Renders and tokenizes for one model. Used by one thread."""
+    """Renders and tokenizes for one model."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
         self._go_template = lru_cache(16)(GoTemplate)
+        # A conversation's tokens are counted to see if it fits, then they are what is run.
+        self._tokens_of = lru_cache(1)(partial(model.tokenize, special=True))
         self._jinja = self._find_jinja()
 
     def _find_jinja(self) -> JinjaTemplate | None:
@@ -73,7 +75,7 @@ class Prompter:
         text, _ = fit_messages(
             prompt.messages,
             render,
-            lambda text: len(self._model.tokenize(text, special=True)),
+            lambda text: len(self._tokens_of(text)),
             num_ctx,
         )
         return text
@@ -83,12 +85,12 @@ class Prompter:
         model = self._model
         earlier = prompt.context if isinstance(prompt, ChatPrompt) else []
         text = self.text(prompt, num_ctx)
-        tokens = model.tokenize(text, special=not earlier)
+        tokens = model.tokenize(text, special=False) if earlier else self._tokens_of(text)
         if model.adds_bos and tokens[:2] == [model.bos, model.bos]:
             tokens = tokens[1:]  # the template wrote BOS itself
         if any(not 0 <= token < model.n_vocab for token in earlier):
             raise OllamaError(400, "context holds tokens that this model does not have")
-        return earlier + tokens or [model.bos if model.bos >= 0 else max(model.eos, 0)]
+        return earlier + tokens or [model.filler_token]
 
     def fit(
         self, tokens: list[int], num_ctx: int, num_keep: int, *, truncate: bool, shift: bool
@@ -123,7 +125,7 @@ class Prompter:
         model = self._model
         tokens = model.tokenize(text, special=True)
         if len(tokens) <= num_ctx:
-            return tokens or [model.bos if model.bos >= 0 else max(model.eos, 0)]
+            return tokens or [model.filler_token]
         if not truncate:
             raise OllamaError(400, TOO_LONG)
         around = model.tokenize("", special=True)

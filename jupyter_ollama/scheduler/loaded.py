@@ -73,11 +73,6 @@ class LoadedModel:
         start = datetime.now().astimezone() if self.users else self._idle_since
         return start + timedelta(seconds=min(self.keep_alive, FOREVER.total_seconds()))
 
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for a slot."""
-        return len(self._waiting)
-
     async def take_slot(self) -> None:
         """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
         self.users += 1

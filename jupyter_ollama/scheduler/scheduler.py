@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +19,6 @@ from .loaded import LoadedModel, RunnerGone
 
 if TYPE_CHECKING:
     from ..library.model import Model
-
-log = logging.getLogger(__name__)
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 DEFAULT_NUM_CTX = 4096
