@@ -124,12 +124,17 @@ class OllamaServer(LoggingConfigurable):
     ).tag(config=True)
     kv_cache_type = CaselessStrEnum(
         ["f16", "q8_0", "q4_0"],
-        help="Store keys and values in this type. Default: OLLAMA_KV_CACHE_TYPE, or f16.",
+        help="""Store keys and values in this type; all but f16 need flash attention.
+        Default: OLLAMA_KV_CACHE_TYPE, or f16.""",
     ).tag(config=True)
     flash_attention = Bool(
         allow_none=True,
         help="""Use flash attention, None for where it is supported.
         Default: OLLAMA_FLASH_ATTENTION, or None.""",
+    ).tag(config=True)
+    truncate_prompts = Bool(
+        help="""Shorten prompts that the context does not hold, where a request does not say
+        whether to; else refuse them. Default: OLLAMA_TRUNCATE_PROMPTS, or yes."""
     ).tag(config=True)
     load_timeout = Duration(
         help="""Give up loading a model after this time, 0 or a negative value for never.
@@ -190,6 +195,10 @@ class OllamaServer(LoggingConfigurable):
     @default("flash_attention")
     def _default_flash_attention(self) -> bool | None:
         return _bool_variable("OLLAMA_FLASH_ATTENTION", None)
+
+    @default("truncate_prompts")
+    def _default_truncate_prompts(self) -> bool:
+        return bool(_bool_variable("OLLAMA_TRUNCATE_PROMPTS", True))
 
     @default("load_timeout")
     def _default_load_timeout(self) -> float:

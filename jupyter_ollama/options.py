@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,15 +15,19 @@ class Options(msgspec.Struct, omit_defaults=True):
     """Every option of a request with Ollama's default; -1 or 0 is "automatic" as upstream has it.
 
     The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
-    0 stands for the server's default.
+    0 and an empty ``kv_cache_type`` stand for the server's default. Upstream has no
+    ``tensor_split``, ``kv_cache_type`` and ``flash_attention``.
     """
 
     num_ctx: int = 0
     num_batch: int = 512
     num_gpu: int = -1
     main_gpu: int = 0
+    tensor_split: list[float] = []
     use_mmap: bool | None = None
     num_thread: int = 0
+    kv_cache_type: str = ""
+    flash_attention: bool | None = None
 
     num_keep: int = 4
     seed: int = -1
@@ -46,12 +51,17 @@ TYPES: dict[str, str] = {
     field.name: {
         int: "integer",
         float: "float32",
+        str: "string",
         bool | None: "boolean",
         list[str]: "an array of strings",
+        list[float]: "an array of numbers",
     }[field.type]
     for field in msgspec.structs.fields(Options)
 }
 """The type of each option in the words of Ollama's error texts."""
+
+KV_CACHE_TYPES = ("f16", "q8_0", "q4_0")
+"""The types that a KV cache may have; all but the first are quantized."""
 
 
 def merge_options(*layers: Mapping[str, Any] | None) -> tuple[Options, list[str]]:
@@ -73,13 +83,16 @@ def merge_options(*layers: Mapping[str, Any] | None) -> tuple[Options, list[str]
 
 def _typed(name: str, value: Any) -> Any:
     kind = TYPES[name]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "integer" and is_number and abs(value) < 2**63:
+    if kind == "integer" and _is_number(value) and abs(value) < 2**63:
         return int(value)
-    if kind == "float32" and is_number:
+    if kind == "float32" and _is_number(value):
         return float(value)
     if kind == "boolean" and isinstance(value, bool):
         return value
+    if kind == "string" and isinstance(value, str):
+        return _kv_cache_type(value)
+    if kind == "an array of numbers":
+        return _tensor_split(value)
     if kind == "an array of strings":
         if isinstance(value, str):
             return [value]
@@ -89,3 +102,23 @@ def _typed(name: str, value: Any) -> Any:
             kind = "array"
     prefix = "of " if kind.startswith("an ") else "of type "
     raise OllamaError(400, f'option "{name}" must be {prefix}{kind}')
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _kv_cache_type(text: str) -> str:
+    if text.lower() in KV_CACHE_TYPES:
+        return text.lower()
+    known = ", ".join(KV_CACHE_TYPES)
+    raise OllamaError(400, f'option "kv_cache_type" must be one of {known}, not "{text}"')
+
+
+def _tensor_split(value: Any) -> list[float]:
+    """Read the parts of the GPUs, of which one at least is to get something."""
+    parts = value if isinstance(value, list) else [value]
+    if all(_is_number(part) and 0 <= part < math.inf for part in parts) and any(parts):
+        return [float(part) for part in parts]
+    message = 'option "tensor_split" must be an array of numbers, none negative and not all 0'
+    raise OllamaError(400, message)

@@ -9,10 +9,11 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import ChatPrompt, Done, RawPrompt, SuffixPrompt, Text
+from ..engine.protocol import ChatPrompt, Done, RawPrompt, SuffixPrompt, Text, Truncated
 from ..errors import OllamaError
 from ..options import Options, merge_options
 from .endpoint import Call, Reply, Stream
+from .format import constraint
 from .wire import AnswerRequest
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ Piece = tuple[str, dict[str, Any] | None]
 """Text of an answer, and with the last piece the fields that end the answer."""
 Part = Callable[[str, dict[str, Any] | None], dict[str, Any]]
 """Makes an object of the answer from such a text and end."""
+
+TRUNCATED_HEADER = "X-Ollama-Truncated"
+"""Tells how many tokens of the prompt were left out, before the first of the answer comes."""
 
 
 def check_ranges(request: AnswerRequest) -> None:
@@ -44,7 +48,6 @@ def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: 
         lines = [f"{model.name.qualified} does not support {name}" for name in missing]
         raise OllamaError(400, "\n".join(lines))
     not_yet = [
-        ("format is", request.format not in (None, "")),
         ("logprobs is", request.logprobs),
         ("images are", "vision" in needed),
         ("tools are", "tools" in needed),
@@ -64,6 +67,11 @@ def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
             message += ". Pull the model again to get the latest version with full thinking support"
         raise OllamaError(400, message)
     return request.think
+
+
+def resolve_truncate(call: Call, request: AnswerRequest) -> bool:
+    """Return whether a prompt that is too long may be cut: the server decides unless told."""
+    return call.server.truncate_prompts if request.truncate is None else request.truncate
 
 
 def resolve_options(model: Model, asked: dict[str, Any]) -> Options:
@@ -116,18 +124,24 @@ class Run:
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes; closing this stops the model. Raises OllamaError."""
+        request = self.request
+        wanted = constraint(request.format)
         async with await self.acquire() as lease:
             events = lease.runner.generate(
                 self.prompt,
                 lease.options,
-                truncate=self.request.truncate,
-                shift=self.request.shift,
+                truncate=resolve_truncate(self.call, request),
+                shift=request.shift,
                 return_context=self.return_context,
+                stream=request.stream,
+                constraint=wanted,
             )
             async with aclosing(events):
                 async for event in events:
                     self.call.touch()
-                    if isinstance(event, Text):
+                    if isinstance(event, Truncated):
+                        self.call.headers[TRUNCATED_HEADER] = str(event.tokens)
+                    elif isinstance(event, Text):
                         yield event.text, None
                     else:
                         yield "", self._end(event, lease)
@@ -143,10 +157,11 @@ class Run:
             "total_duration": time.perf_counter_ns() - self.call.started,
             "load_duration": lease.load_duration,
             "prompt_eval_count": done.prompt_eval_count,
+            "prompt_eval_cached_count": done.cached,
             "prompt_eval_duration": done.prompt_eval_duration,
             "eval_count": done.eval_count,
             "eval_duration": done.eval_duration,
-            "prompt_truncated": done.truncated,
+            "truncated": done.truncated,
         }
         end: dict[str, Any] = {"done_reason": done.reason}
         if done.context:

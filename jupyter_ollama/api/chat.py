@@ -11,7 +11,13 @@ import msgspec
 from ..engine.protocol import ChatPrompt
 from ..errors import OllamaError
 from ..prompt.messages import Message
-from .answering import Run, check_capabilities, check_ranges, resolve_think
+from .answering import (
+    Run,
+    check_capabilities,
+    check_ranges,
+    resolve_think,
+    resolve_truncate,
+)
 from .endpoint import Call, Reply, Stream
 from .models import find_model
 from .timestamps import now_utc
@@ -42,7 +48,7 @@ async def chat(call: Call) -> Reply | Stream:
         template=model.template,
         tools=request.tools,
         think=think,
-        truncate=request.truncate,
+        truncate=resolve_truncate(call, request),
     )
     run = Run(call, request, model, prompt)
     return await run.answer(partial(_part, request), empty=not request.messages)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import OllamaError
 from .answering import resolve_options
 from .endpoint import Call, Reply
+from .vectors import in_json, parse_encoding_format
 from .wire import EmbeddingRequest, EmbedRequest
 
 if TYPE_CHECKING:
@@ -20,25 +21,27 @@ if TYPE_CHECKING:
 
 
 async def embed(call: Call) -> Reply:
-    """Answer with one unit vector for each text of ``input``, float32, in its order."""
+    """Answer with one unit vector for each text of ``input``, float32, in its order.
+
+    As JSON numbers or, by ``encoding_format``, as base64.
+    """
     request = call.decode(EmbedRequest)
     texts = _texts(request.input)
+    encoding_format = parse_encoding_format(request.encoding_format)
     model = await _find(call, request.model)
     async with await _acquire(call, model, request) as lease:
         if not texts:
             return Reply({"model": request.model, "embeddings": []})
         result = await lease.runner.embed(texts, lease.num_ctx, truncate=request.truncate)
-    body: dict[str, Any] = {
-        "model": request.model,
-        "embeddings": _cut(_rows(result), request.dimensions),
-    }
+    rows = _cut(_rows(result), request.dimensions)
     metrics = {
         "total_duration": time.perf_counter_ns() - call.started,
         "load_duration": lease.load_duration,
         "prompt_eval_count": result.prompt_eval_count,
     }
-    body |= {name: value for name, value in metrics.items() if value}
-    return Reply(body, compress=False)
+    metrics = {name: value for name, value in metrics.items() if value}
+    body = {"model": request.model, "embeddings": in_json(rows, encoding_format)}
+    return Reply(body | metrics, compress=False)
 
 
 async def embeddings(call: Call) -> Reply:

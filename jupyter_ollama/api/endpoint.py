@@ -53,7 +53,10 @@ class Buffer:
 
 @dataclass
 class Call:
-    """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter."""
+    """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter.
+
+    ``headers`` go out with the answer, or with the first part of a stream.
+    """
 
     server: OllamaServer
     body: Body
@@ -61,6 +64,7 @@ class Call:
     user_agent: str = ""
     touch: Callable[[], None] = lambda: None
     started: int = field(default_factory=time.perf_counter_ns)
+    headers: dict[str, str] = field(default_factory=dict)
 
     def decode(self, into: type[T]) -> T:
         """Return the JSON body as a struct. Raises OllamaError(400)."""

@@ -24,6 +24,9 @@ log = logging.getLogger(__name__)
 MAX_JSON_BODY = 512 * 2**20
 """The most bytes of a JSON body where no server setting says otherwise."""
 
+TOUCH_SECONDS = 30.0
+"""How often a request that runs is told to whoever culls idle servers."""
+
 
 @web.stream_request_body
 class Exchange(web.RequestHandler):
@@ -43,6 +46,7 @@ class Exchange(web.RequestHandler):
         self._body_error: Exception | None = None
         self._task: asyncio.Task[Any] | None = None
         self._client_gone = False
+        self._touches: asyncio.TimerHandle | None = None
 
     def endpoint(self) -> Endpoint:
         """Return the endpoint for this path and method. Raises HTTPError(404 or 405)."""
@@ -91,6 +95,7 @@ class Exchange(web.RequestHandler):
         assert self.call is not None
         self._task = asyncio.current_task()
         self.server.requests_running += endpoint.tracked
+        self._keep_touching()
         try:
             if self._body_error is not None:
                 raise self._body_error
@@ -110,6 +115,8 @@ class Exchange(web.RequestHandler):
             self.fail(self._as_ollama_error(error))
         finally:
             self._task = None
+            if self._touches:
+                self._touches.cancel()
             self.server.requests_running -= endpoint.tracked
             self.call.body.close()
 
@@ -121,6 +128,12 @@ class Exchange(web.RequestHandler):
             self._task.cancel()
         elif self.call is not None:
             self.call.body.close()
+
+    def _keep_touching(self) -> None:
+        """Count a request as activity while nothing of it is sent: loading, a whole answer."""
+        self.touch()
+        loop = asyncio.get_running_loop()
+        self._touches = loop.call_later(TOUCH_SECONDS, self._keep_touching)
 
     def touch(self) -> None:
         """Tell an idle culler that work goes on. Nobody culls a stand-alone server."""
@@ -157,6 +170,7 @@ class Exchange(web.RequestHandler):
 
     def _send(self, reply: Reply) -> None:
         self.set_status(reply.status)
+        self._set_headers()
         if not reply.compress:
             # Jupyter's gzip would hold the event loop for longer than the numbers took to compute.
             self.set_header("Content-Encoding", "identity")
@@ -174,6 +188,7 @@ class Exchange(web.RequestHandler):
                 async for part in stream:
                     if not started:
                         self.set_header("Content-Type", NDJSON)
+                        self._set_headers()
                         started = True
                     self.write(orjson.dumps(part) + b"\n")
                     await self.flush()
@@ -185,6 +200,11 @@ class Exchange(web.RequestHandler):
                 message = self._as_ollama_error(error).message
                 self.write(orjson.dumps({"error": message}) + b"\n")
         self.end(NDJSON)
+
+    def _set_headers(self) -> None:
+        assert self.call is not None
+        for name, value in self.call.headers.items():
+            self.set_header(name, value)
 
     def _as_ollama_error(self, error: Exception) -> OllamaError:
         if isinstance(error, OllamaError):

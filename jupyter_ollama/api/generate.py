@@ -15,6 +15,7 @@ from .answering import (
     check_capabilities,
     check_ranges,
     resolve_think,
+    resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
 from .models import find_model
@@ -42,7 +43,8 @@ async def generate(call: Call) -> Reply | Stream:
     check_capabilities(model, request, "generate", needed)
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
-    run = Run(call, request, model, _prompt(request, model, think), not request.raw)
+    prompt = _prompt(request, model, think, resolve_truncate(call, request))
+    run = Run(call, request, model, prompt, not request.raw)
     return await run.answer(partial(_part, request), empty=not request.prompt)
 
 
@@ -66,7 +68,9 @@ def _check_template(source: str) -> None:
         raise OllamaError(500, str(error)) from None
 
 
-def _prompt(request: GenerateRequest, model: Model, think: bool | str | None) -> Prompt:
+def _prompt(
+    request: GenerateRequest, model: Model, think: bool | str | None, truncate: bool
+) -> Prompt:
     if request.raw:
         return RawPrompt(request.prompt)
     template = request.template or model.template
@@ -83,5 +87,5 @@ def _prompt(request: GenerateRequest, model: Model, think: bool | str | None) ->
         template=template,
         think=think,
         context=request.context,
-        truncate=request.truncate,
+        truncate=truncate,
     )

@@ -28,7 +28,10 @@ Think = Annotated[bool | str | None, parse_think]
 
 
 class AnswerRequest(msgspec.Struct, kw_only=True):
-    """What generate and chat have in common. ``keep_alive`` is in seconds, None when not sent."""
+    """What generate and chat have in common. None stands for what was not sent.
+
+    ``keep_alive`` is in seconds.
+    """
 
     model: str = ""
     stream: bool = True
@@ -36,7 +39,7 @@ class AnswerRequest(msgspec.Struct, kw_only=True):
     keep_alive: KeepAlive = None
     options: dict[str, Any] = {}
     think: Think = None
-    truncate: bool = True
+    truncate: bool | None = None
     shift: bool = True
     logprobs: bool = False
     top_logprobs: int = 0
@@ -63,12 +66,16 @@ class ChatRequest(AnswerRequest, kw_only=True):
 
 
 class EmbedRequest(msgspec.Struct, kw_only=True):
-    """The body of POST /api/embed. ``input`` is a text or a list of texts."""
+    """The body of POST /api/embed. ``input`` is a text or a list of texts.
+
+    ``encoding_format`` is an extension: "base64" where numbers in JSON cost too much.
+    """
 
     model: str = ""
     input: Any = None
     truncate: bool = True
     dimensions: int = 0
+    encoding_format: str = "float"
     keep_alive: KeepAlive = None
     options: dict[str, Any] = {}
 

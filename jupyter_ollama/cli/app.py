@@ -25,6 +25,7 @@ COMMANDS = {
     "cp": ("jupyter_ollama.cli.models.CopyCommand", "give a model a second name"),
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),
+    "bench": ("jupyter_ollama.cli.bench.BenchCommand", "measure how fast a model runs here"),
 }
 
 HEAD = """\
@@ -36,8 +37,9 @@ commands:"""
 
 TAIL = """\
 
-Every command has its own --help. The commands other than serve talk to the server that OLLAMA_HOST
-names (an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
+Every command has its own --help. serve and bench load models themselves, all others talk to the
+server that OLLAMA_HOST names (an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY
+as its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 

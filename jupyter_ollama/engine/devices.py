@@ -1,30 +1,27 @@
-"""The devices llama.cpp computes on, and how many layers of a model they can take."""
+"""The devices llama.cpp computes on and their free memory."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import llama_cpp
 from llama_cpp._ggml import libggml
 
-from ..library.gguf import Header
+CPU, GPU, INTEGRATED_GPU = 0, 1, 2
+"""ggml's types of devices that hold layers; BLAS and its like compute on the CPU's memory."""
 
-CPU = 0
-"""ggml's type of the CPU device; all others hold memory of their own or share it."""
-
-COMPUTE_RESERVE = 512 * 2**20
-"""Bytes kept free on a device for compute buffers and the driver."""
-
-CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""Bytes of one value in a KV cache of each type."""
+PROC = Path("/proc")
+CGROUP = Path("/sys/fs/cgroup")
+RUNNER = b"jupyter_ollama.engine.runner"
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of ggml, with its memory in bytes as the driver reports it."""
+    """One device of ggml, with its memory in bytes."""
 
     name: str
     free: int
@@ -33,7 +30,22 @@ class Device:
 
 
 def devices() -> list[Device]:
-    """List what ggml's own device API knows."""
+    """List the devices that llama.cpp puts layers on, the GPUs in its order.
+
+    ggml takes all memory of the host for free; see `available_memory`.
+    """
+    found = list(_all_devices())
+    # llama.cpp uses integrated GPUs only where there are no others.
+    gpus = [device for kind, device in found if kind == GPU]
+    gpus = gpus or [device for kind, device in found if kind == INTEGRATED_GPU]
+    available = available_memory()
+    hosts = [device for kind, device in found if kind == CPU]
+    if available is not None:
+        hosts = [replace(host, free=min(host.free, available)) for host in hosts]
+    return [*gpus, *hosts]
+
+
+def _all_devices() -> Iterator[tuple[int, Device]]:
     # The registry lives in libggml, the getters in libggml-base; both are loaded by now.
     base = ctypes.CDLL(str(_library("libggml-base")))
     registry = libggml
@@ -45,15 +57,13 @@ def devices() -> list[Device]:
     base.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
     size = ctypes.POINTER(ctypes.c_size_t)
     base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size, size]
-    found = []
     for index in range(registry.ggml_backend_dev_count()):
         device = registry.ggml_backend_dev_get(index)
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
         base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
         name = base.ggml_backend_dev_name(device).decode()
-        is_cpu = base.ggml_backend_dev_type(device) == CPU
-        found.append(Device(name, free.value, total.value, is_cpu))
-    return found
+        kind = base.ggml_backend_dev_type(device)
+        yield kind, Device(name, free.value, total.value, is_cpu=kind == CPU)
 
 
 def _library(stem: str) -> Path:
@@ -61,34 +71,72 @@ def _library(stem: str) -> Path:
     return next(path for path in sorted(folder.iterdir()) if path.name.startswith(stem))
 
 
-def cache_bytes_per_token(header: Header, cache_type: str) -> float:
-    """Return the bytes a token takes in the KV cache, over all layers."""
-    key = header.architecture
-    layers = int(header.metadata.get(f"{key}.block_count") or 0)
-    heads = header.metadata.get(f"{key}.attention.head_count") or 1
-    kv_heads = header.metadata.get(f"{key}.attention.head_count_kv") or heads
-    width = int(header.metadata.get(f"{key}.embedding_length") or 0)
-    if not isinstance(heads, int) or not isinstance(kv_heads, int):
-        heads = kv_heads = 1  # a number per layer: count full attention, the safe side
-    per_head = width // max(heads, 1)
-    key_length = int(header.metadata.get(f"{key}.attention.key_length") or per_head)
-    value_length = int(header.metadata.get(f"{key}.attention.value_length") or per_head)
-    return layers * kv_heads * (key_length + value_length) * CACHE_BYTES[cache_type]
+def available_memory() -> int | None:
+    """Return the bytes of host memory that may still be taken, None where nobody tells.
 
-
-def plan_gpu_layers(header: Header, model_bytes: int, cache_bytes: float) -> int:
-    """Return how many layers fit the free memory of the GPUs: -1 for all, 0 without a GPU.
-
-    Sizes in bytes. A layer is taken to weigh the same as any other.
+    It is what the kernel calls available, and no more than the control groups of this process
+    allow. Weights that runners have mapped count as taken, though the kernel would give them up.
     """
-    free = sum(max(0, d.free - COMPUTE_RESERVE) for d in devices() if not d.is_cpu)
-    layers = int(header.metadata.get(f"{header.architecture}.block_count") or 0)
-    need = model_bytes + cache_bytes
-    if free <= 0:
-        return 0
-    if need <= free or not layers:
-        return -1
-    return int(layers * free / need)
+    try:
+        fields = _fields(PROC / "meminfo")
+    except OSError:
+        return None
+    free = [fields["MemAvailable"] * 1024, *_left_in_groups()]
+    return max(0, min(free) - _mapped_by_runners())
+
+
+def _fields(path: Path) -> dict[str, int]:
+    """Read a file of lines that begin with a name and a number."""
+    words = (line.replace(":", " ").split() for line in path.read_text().splitlines())
+    return {word[0]: int(word[1]) for word in words if len(word) > 1 and word[1].isdigit()}
+
+
+def _left_in_groups() -> Iterator[int]:
+    """What each control group above this process leaves of its limit; files in memory are free."""
+    for folder, limit, used in _memory_groups():
+        try:
+            most = (folder / limit).read_text().strip()
+            stat = _fields(folder / "memory.stat")
+            taken = int((folder / used).read_text())
+        except (OSError, ValueError):
+            continue
+        if most.isdigit():
+            prefix = "total_" if "total_inactive_file" in stat else ""
+            cached = (stat.get(f"{prefix}{age}_file", 0) for age in ("active", "inactive"))
+            yield int(most) - taken + sum(cached)
+
+
+def _memory_groups() -> Iterator[tuple[Path, str, str]]:
+    """The folders of this process's groups up to the root, and their files of limit and use."""
+    try:
+        lines = (PROC / "self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, name = line.split(":", 2)
+        if not controllers:
+            root, files = CGROUP, ("memory.max", "memory.current")
+        elif "memory" in controllers.split(","):
+            root, files = CGROUP / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        else:
+            continue
+        folder = root / name.lstrip("/")
+        # In a container the name may be that of the host's tree; the root is ours then.
+        for one in (folder, *folder.parents):
+            if one.is_relative_to(root):
+                yield one, *files
+
+
+def _mapped_by_runners() -> int:
+    """Bytes of files that the runners on this host, this one among them, have in memory."""
+    total = 0
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            if RUNNER in (folder / "cmdline").read_bytes():
+                total += _fields(folder / "status").get("RssFile", 0) * 1024
+        except OSError:  # it has just ended, or it is not ours to look at
+            continue
+    return total
 
 
 def physical_threads() -> int:

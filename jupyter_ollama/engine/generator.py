@@ -1,8 +1,8 @@
 """Continuous batching: many sequences, one context, one batch after the other.
 
-Each step decodes the newest token of every running sequence together with a chunk of the prompts
-that are still being read, then samples. What becomes of the tokens is the business of the output
-thread, which works while the next step computes.
+Each step decodes the newest token of every running sequence, and what is likely to follow it,
+together with a chunk of the prompts that are still being read, then samples. What becomes of the
+tokens is the business of the output thread, which works while the next step computes.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from .choice import Choice
 from .llama_context import Batch, LlamaContext
 from .llama_model import LlamaModel
 from .pace import Pace
+from .prefix_cache import PrefixCache
 from .sequence import Sequence
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,9 @@ Deliver = Callable[[list[tuple[Sequence, int, str]]], None]
 
 Fail = Callable[[Sequence, int, str], None]
 """Takes a sequence that cannot go on, an HTTP status and a text."""
+
+SHORT_RUN = 32
+"""Tokens without a choice (a constraint knows them) that are decoded like a single one."""
 
 
 class Generator:
@@ -36,17 +41,37 @@ class Generator:
         context: LlamaContext,
         deliver: Deliver,
         fail: Fail,
+        *,
+        parallel: int,
+        idle_tokens: int,
+        stored_bytes: int,
     ) -> None:
+        """Run ``parallel`` sequences at once; see PrefixCache for the last two."""
         self.model = model
-        self.context = context
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
-        self._slots = list(range(context.max_sequences - 1, -1, -1))
-        self._batch = Batch(context.batch)
+        self._parallel = parallel
+        self._cache_sizes = (idle_tokens, stored_bytes)
         self._deliver = deliver
         self._fail = fail
-        self._samplers = ThreadPoolExecutor(thread_name_prefix="sample")
+        self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
+        self._choice = Choice(model, self._threads)
+        self._use(context)
         self._pace = Pace(self._warm_up())
+
+    def _use(self, context: LlamaContext) -> None:
+        idle_tokens, stored_bytes = self._cache_sizes
+        self.context = context
+        self._batch = Batch(context.batch)
+        self._cache = PrefixCache(context, idle_tokens=idle_tokens, stored_bytes=stored_bytes)
+
+    def replace_context(self, make: Callable[[], LlamaContext]) -> None:
+        """Go on with another context; what runs is read again. ``make`` may raise."""
+        context = make()
+        for sequence in reversed(self.running):
+            self._put_back(sequence)
+        self.context.close()
+        self._use(context)
 
     def _warm_up(self) -> float:
         """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
@@ -83,13 +108,13 @@ class Generator:
         """Admit, decode one batch, sample."""
         self._retire()
         self._admit()
-        streams = self._fill()
+        streams, drafted = self._fill()
         if not self._batch.size:
             return
         start = time.perf_counter()
         code = self.context.decode(self._batch)
         if code == 1:
-            self._preempt()
+            self._make_cells()
             return
         if code != 0:
             self._give_up(code)
@@ -97,69 +122,119 @@ class Generator:
         for sequence in self.running:
             sequence.cached += sequence.scheduled
         ready = [sequence for sequence in self.running if sequence.row >= 0]
-        tokens = self._sample(ready)
-        self._pace.record(time.perf_counter() - start, streams, self._batch.size - streams)
-        self._deliver([self._advance(s, token) for s, token in zip(ready, tokens, strict=True)])
+        if ready:
+            self._deliver(self._choice.advance(ready, self.context, self._batch.outputs))
+        prefill = self._batch.size - streams - drafted
+        self._pace.record(time.perf_counter() - start, streams, drafted, prefill)
 
     def _retire(self) -> None:
         for sequence in [s for s in self.running if s.over]:
-            self._release(sequence)
+            self.running.remove(sequence)
+            self._cache.release(sequence, keep=True)
 
-    def _release(self, sequence: Sequence) -> None:
-        self.context.forget(sequence.slot)
-        self._slots.append(sequence.slot)
+    def _put_back(self, sequence: Sequence) -> None:
         self.running.remove(sequence)
-        sequence.slot, sequence.cached = -1, 0
+        self._cache.release(sequence, keep=False)
+        self.waiting.appendleft(sequence)
 
     def _admit(self) -> None:
         """Start waiting sequences, first come first served, while slots and KV cells last."""
-        room = self.context.cells - sum(len(s.tokens) + 1 for s in self.running)
-        while self.waiting and self._slots:
+        if not self.waiting:
+            return
+        room = self.context.cells - sum(len(s.tokens) + 1 - s.reused for s in self.running)
+        while self.waiting and len(self.running) < self._parallel:
             sequence = self.waiting[0]
             if self.running and len(sequence.tokens) + 1 > room:
-                return
-            room -= len(sequence.tokens) + 1
+                break
+            if not self._cache.admit(sequence):
+                break
             self.waiting.popleft()
-            sequence.slot = self._slots.pop()
             sequence.started = sequence.started or time.perf_counter_ns()
             self.running.append(sequence)
+            room -= len(sequence.tokens) + 1 - sequence.reused
+        self._cache.trim()
 
-    def _fill(self) -> int:
-        """Put the next tokens of every running sequence into the batch; return its streams."""
+    def _fill(self) -> tuple[int, int]:
+        """Put the next tokens of every running sequence into the batch.
+
+        Returns the number of streams (sequences that have begun to answer) and of their drafts.
+        """
         self._batch.clear()
         self._make_room()
-        streams = [s for s in self.running if s.pending == 1]
-        prefills = [s for s in self.running if s.pending > 1]
-        for sequence in streams:
-            self._put(sequence, 1)
+        streams = [s for s in self.running if s.generated and s.pending <= SHORT_RUN]
+        others = [s for s in self.running if s not in streams]
+        drafted = self._put_streams(streams)
         chunk = min(self._pace.chunk(len(streams)), self._batch.room)
-        for sequence in prefills:
-            taken = min(chunk, sequence.pending)
+        for sequence in others:
+            sequence.scheduled, sequence.row = 0, -1
+            if chunk <= 0 or self._cache.follow(sequence):
+                continue
+            taken = min(chunk, sequence.pending, self._until_meeting(sequence))
             self._put(sequence, taken)
             chunk -= taken
-        return len(streams)
+        return len(streams), drafted
+
+    def _put_streams(self, streams: list[Sequence]) -> int:
+        price = 1.0 if self.context.is_recurrent else self._pace.price(len(streams))
+        drafted = 0
+        plain = []
+        spare = self._batch.room - len(streams)
+        for sequence in streams:
+            sequence.drafts = self._draft(sequence, price, spare)
+            if sequence.pending == 1 and not sequence.drafts:
+                plain.append(sequence)
+                continue
+            count = min(sequence.pending, spare + 1)
+            self._put(sequence, count)
+            more = len(sequence.drafts) + count - 1
+            drafted, spare = drafted + more, spare - more
+        first = self._batch.outputs
+        self._batch.add_newest(
+            [s.tokens[-1] for s in plain], [s.cached for s in plain], [s.slot for s in plain]
+        )
+        for row, sequence in enumerate(plain, first):
+            sequence.scheduled, sequence.row = 1, row
+        return drafted
+
+    def _draft(self, sequence: Sequence, price: float, spare: int) -> list[int]:
+        """Return tokens that may follow; ``spare`` is what the batch holds beside the streams."""
+        if sequence.constraint or sequence.pending > 1:
+            return []
+        room = min(
+            spare,
+            sequence.num_ctx - len(sequence.tokens),
+            sequence.num_predict - sequence.generated - 1,
+        )
+        return sequence.lookup.draft(sequence.tokens, price)[: max(room, 0)]
+
+    def _until_meeting(self, sequence: Sequence) -> int:
+        """Return how far a sequence may read before another one forks from it."""
+        if not self.context.is_recurrent:
+            return sequence.pending
+        ahead = [p - sequence.cached for p in sequence.followed_until if p > sequence.cached]
+        return min(ahead, default=sequence.pending)
 
     def _put(self, sequence: Sequence, count: int) -> None:
-        sequence.scheduled, sequence.row = count, -1
-        if not count:
-            return
+        """Schedule ``count`` tokens and the drafts; logits come with the last and with drafts."""
         tokens = sequence.tokens[sequence.cached : sequence.cached + count]
-        if count == sequence.pending:
-            sequence.row = self._batch.add(tokens, sequence.cached, sequence.slot, outputs="last")
-        else:
-            self._batch.add(tokens, sequence.cached, sequence.slot, outputs="none")
+        position = sequence.cached
+        sequence.scheduled, sequence.row = count, -1
+        if count < sequence.pending:
+            self._batch.add(tokens, position, sequence.slot, outputs="none")
+            return
+        sequence.row = self._batch.outputs
+        self._batch.add(tokens, position, sequence.slot, outputs="last")
+        if sequence.drafts:
+            self._batch.add(sequence.drafts, position + count, sequence.slot, outputs="all")
 
     def _make_room(self) -> None:
         """Shift or end the sequences that fill their context, before they need another cell."""
         ended = []
         for sequence in self.running:
-            if sequence.pending > 1 or len(sequence.tokens) <= sequence.num_ctx:
+            if not sequence.generated or len(sequence.tokens) <= sequence.num_ctx:
                 continue
             if sequence.shift and self.context.can_shift:
-                keep = min(sequence.num_keep, sequence.cached - 2)
-                discard = max(1, (sequence.cached - keep) // 2)
-                self.context.shift(sequence.slot, keep, discard, sequence.cached)
-                sequence.discard(keep, discard)
+                self._shift(sequence)
             else:
                 ended.append((sequence, -1, "length"))
                 sequence.over = True
@@ -167,8 +242,27 @@ class Generator:
             self._deliver(ended)
             self._retire()
 
-    def _preempt(self) -> None:
-        """No cell is left: put the youngest sequence back; it reads its tokens again later."""
+    def _shift(self, sequence: Sequence) -> None:
+        """Let a sequence lose the older half of what follows its first ``num_keep`` tokens."""
+        keep = max(0, min(sequence.num_keep, sequence.cached - 2))
+        discard = max(1, (sequence.cached - keep) // 2)
+        if self._cache.unshare(sequence, keep):
+            self.context.shift(sequence.slot, keep, discard, sequence.cached)
+            sequence.discard(keep, discard)
+        else:
+            sequence.discard(keep, discard)
+            self.context.cut(sequence.slot, keep)
+            sequence.cached = keep
+
+    def _make_cells(self) -> None:
+        """No cell is left: drop what is idle, else put the youngest sequence back.
+
+        It reads its tokens again later.
+        """
+        for sequence in self.running:
+            sequence.drafts = []
+        if self._cache.evict():
+            return
         victim = self.running[-1]
         if len(self.running) == 1:
             self._fail(victim, 500, "the KV cache is too small for this request")
@@ -176,37 +270,11 @@ class Generator:
             self._retire()
             return
         log.info("KV cache full: a sequence of %d tokens is put back", len(victim.tokens))
-        self._release(victim)
-        self.waiting.appendleft(victim)
+        self._put_back(victim)
 
     def _give_up(self, code: int) -> None:
         for sequence in list(self.running):
             self._fail(sequence, 500, f"llama.cpp could not decode the batch (code {code})")
             sequence.over = True
+            sequence.exact = 0
         self._retire()
-
-    def _sample(self, sequences: list[Sequence]) -> list[int]:
-        def sample(sequence: Sequence) -> int:
-            return sequence.sampler.sample(self.context, sequence.row)
-
-        if not sequences:
-            return []
-        # The first read of a row makes llama.cpp wait for the device and order its outputs; after
-        # that rows can be read by many threads.
-        self.context.logits(sequences[0].row)
-        chains = sum(not s.sampler.is_greedy for s in sequences)
-        if chains > 1:
-            return list(self._samplers.map(sample, sequences))
-        return [sample(sequence) for sequence in sequences]
-
-    def _advance(self, sequence: Sequence, token: int) -> tuple[Sequence, int, str]:
-        """Book a sampled token and tell whether it is the last."""
-        sequence.append(token)
-        if self.model.is_end(token):
-            reason = "stop"
-        elif sequence.generated >= sequence.num_predict:
-            reason = "length"
-        else:
-            return sequence, token, ""
-        sequence.over = True
-        return sequence, token, reason

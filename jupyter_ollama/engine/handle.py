@@ -23,6 +23,7 @@ from .protocol import (
     Cancel,
     ChatPrompt,
     Command,
+    Constraint,
     Done,
     Embed,
     Embedded,
@@ -35,8 +36,11 @@ from .protocol import (
     Ready,
     Render,
     Rendered,
+    Resize,
+    Resized,
     SuffixPrompt,
     Text,
+    Truncated,
 )
 
 log = logging.getLogger(__name__)
@@ -57,6 +61,14 @@ class Embeddings:
     count: int
     size: int
     prompt_eval_count: int
+
+
+class LoadRefused(OllamaError):
+    """The runner could not load its model; ``shortage`` is how many bytes of memory it lacked."""
+
+    def __init__(self, event: LoadFailed) -> None:
+        super().__init__(500, event.message)
+        self.shortage = max(0, event.required - event.available)
 
 
 Answer = tuple[Event, list[bytes]]
@@ -215,12 +227,19 @@ class Runner:
                 self._dispatch(event, frames)
 
     def _dispatch(self, event: Event, frames: list[bytes]) -> None:
+        if isinstance(event, Resized):
+            self._resized(event)
         if isinstance(event, Ready):
             self._loaded.set_result(event)
         elif isinstance(event, LoadFailed):
-            self._loaded.set_exception(OllamaError(500, event.message))
+            self._loaded.set_exception(LoadRefused(event))
         elif answers := self._requests.get(event.request):
             answers.put_nowait((event, frames))
+
+    def _resized(self, event: Resized) -> None:
+        self.ready = msgspec.structs.replace(
+            self.ready, num_ctx=event.num_ctx, size=event.size, size_vram=event.size_vram
+        )
 
     def _tell(self, command: Command | LoadSpec) -> None:
         self._commands.send(self._encoder.encode(command))
@@ -236,7 +255,7 @@ class Runner:
             self._tell(command)
             while not over:
                 event, frames = await answers.get()
-                over = not isinstance(event, Text)
+                over = not isinstance(event, Text | Truncated)
                 if isinstance(event, Failed):
                     raise OllamaError(event.status, event.message)
                 yield event, frames
@@ -253,16 +272,28 @@ class Runner:
         truncate: bool = True,
         shift: bool = True,
         return_context: bool = False,
-    ) -> AsyncGenerator[Text | Done]:
-        """Yield the text of an answer as it comes, then its Done.
+        stream: bool = True,
+        constraint: Constraint | None = None,
+    ) -> AsyncGenerator[Truncated | Text | Done]:
+        """Yield the text of an answer as it comes, or at once without ``stream``, then its Done.
 
-        Closing the generator frees the sequence in the runner. Raises OllamaError.
+        A prompt that was cut is told first. Closing the generator frees the sequence in the
+        runner. Raises OllamaError.
         """
-        command = Generate(next(self._numbers), prompt, options, truncate, shift, return_context)
+        command = Generate(
+            next(self._numbers),
+            prompt,
+            options,
+            truncate,
+            shift,
+            return_context,
+            stream,
+            constraint,
+        )
         answers = self._ask(command)
         try:
             async for event, _ in answers:
-                assert isinstance(event, Text | Done)
+                assert isinstance(event, Truncated | Text | Done)
                 yield event
         finally:
             await answers.aclose()
@@ -277,6 +308,14 @@ class Runner:
         event, frames = await self._answer(command)
         assert isinstance(event, Embedded)
         return Embeddings(frames[0], event.count, event.size, event.prompt_eval_count)
+
+    async def resize(self, num_ctx: int) -> None:
+        """Make room for sequences of ``num_ctx`` tokens; ``ready`` tells of it.
+
+        Raises OllamaError if there is no memory for it; all is as before then.
+        """
+        event, _ = await self._answer(Resize(next(self._numbers), num_ctx))
+        assert isinstance(event, Resized)
 
     async def render(self, prompt: Prompt, num_ctx: int) -> str:
         """Return the text a prompt is rendered to."""

@@ -30,6 +30,7 @@ class Batch:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.size = 0
+        self.outputs = 0
         self._tokens = np.zeros(capacity, np.int32)
         self._positions = np.zeros(capacity, np.int32)
         self._sequences = np.zeros(capacity, np.int32)
@@ -59,10 +60,10 @@ class Batch:
 
     def clear(self) -> None:
         """Make the batch empty."""
-        self.size = 0
+        self.size = self.outputs = 0
 
     def add(self, tokens: list[int], position: int, sequence: int, *, outputs: str) -> int:
-        """Append consecutive tokens of a sequence and return the row of the last one.
+        """Append consecutive tokens of a sequence and return the index of the last one.
 
         ``outputs`` says which of them shall have logits or embeddings: "none", "last" or "all".
         """
@@ -73,8 +74,19 @@ class Batch:
         self._outputs[start:stop] = outputs == "all"
         if outputs == "last":
             self._outputs[stop - 1] = True
+        self.outputs += {"none": 0, "last": 1, "all": len(tokens)}[outputs]
         self.size = stop
         return stop - 1
+
+    def add_newest(self, tokens: list[int], positions: list[int], sequences: list[int]) -> None:
+        """Append one token of each of many sequences; all of them shall have logits."""
+        start, stop = self.size, self.size + len(tokens)
+        self._tokens[start:stop] = tokens
+        self._positions[start:stop] = positions
+        self._sequences[start:stop] = sequences
+        self._outputs[start:stop] = True
+        self.outputs += len(tokens)
+        self.size = stop
 
     def as_struct(self) -> llama.llama_batch:
         """Return the C view of what was added."""
@@ -124,9 +136,17 @@ class LlamaContext:
         self._n_embd_out = model.n_embd_out
         self.memory = llama.llama_get_memory(self.pointer)
         self.can_shift = bool(self.memory and llama.llama_memory_can_shift(self.memory))
+        self.is_recurrent = bool(
+            llama.llama_model_is_recurrent(model.pointer)
+            or llama.llama_model_is_hybrid(model.pointer)
+        )
         self.cells: int = llama.llama_n_ctx(self.pointer)
         self.batch: int = llama.llama_n_batch(self.pointer)
         self.max_sequences: int = llama.llama_n_seq_max(self.pointer)
+
+    def close(self) -> None:
+        """Free all memory; nothing may be called after this."""
+        llama.llama_free(self.pointer)
 
     def decode(self, batch: Batch) -> int:
         """Run a batch and return llama_decode's code: 0 done, 1 no room in the KV cache, < 0 error.
@@ -145,8 +165,17 @@ class LlamaContext:
             raise LoadError("unable to apply the adapters")
 
     def logits(self, row: int) -> NDArray[np.float32]:
-        """Return a view, valid until the next decode, of one row of logits (n_vocab float32)."""
+        """Return a view, valid until the next decode, of one token's logits (n_vocab float32)."""
         return self._view(llama.llama_get_logits_ith(self.pointer, row), self._n_vocab)
+
+    def all_logits(self, rows: int) -> NDArray[np.float32]:
+        """Return a view, valid until the next decode, of all logits (rows, n_vocab float32).
+
+        ``rows`` is the number of outputs that the batch asked for; they are in its order. Waits for
+        the device.
+        """
+        flat = self._view(llama.llama_get_logits(self.pointer), rows * self._n_vocab)
+        return flat.reshape(rows, self._n_vocab)
 
     def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
         """Return a view of the pooled embedding of a sequence (n_embd_out float32)."""
@@ -164,6 +193,31 @@ class LlamaContext:
         """Drop all that the memory holds of a sequence (of every one for -1)."""
         if self.memory:
             llama.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+
+    def fork(self, source: int, target: int, length: int) -> None:
+        """Let a sequence share the first ``length`` tokens of another one; nothing is copied."""
+        end = -1 if self.is_recurrent else length
+        llama.llama_memory_seq_cp(self.memory, source, target, 0, end)
+
+    def cut(self, sequence: int, length: int) -> None:
+        """Drop what a sequence has behind its first ``length`` tokens."""
+        llama.llama_memory_seq_rm(self.memory, sequence, length, -1)
+
+    def save(self, sequence: int) -> NDArray[np.uint8] | None:
+        """Return all that the memory holds of a sequence, to restore it later; None if it fails."""
+        state = np.empty(llama.llama_state_seq_get_size(self.pointer, sequence), np.uint8)
+        buffer = self._pointer_to(state)
+        size = llama.llama_state_seq_get_data(self.pointer, buffer, state.size, sequence)
+        return state if size == state.size else None
+
+    def restore(self, sequence: int, state: NDArray[np.uint8]) -> bool:
+        """Fill an empty sequence from a saved state; False if there is no room for it."""
+        buffer = self._pointer_to(state)
+        return bool(llama.llama_state_seq_set_data(self.pointer, buffer, state.size, sequence))
+
+    @staticmethod
+    def _pointer_to(state: NDArray[np.uint8]) -> Any:
+        return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
 
     def shift(self, sequence: int, keep: int, discard: int, length: int) -> None:
         """Drop ``discard`` tokens after the first ``keep`` and move the rest of ``length`` down."""

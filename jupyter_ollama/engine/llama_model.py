@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import llama_cpp.llama_cpp as llama
 
@@ -15,17 +15,43 @@ LOAD_MODES = {
 
 
 class LoadError(Exception):
-    """llama.cpp refused a model or a context; the text says why as far as it told."""
+    """llama.cpp refused a model or a context; the text says why as far as it told.
+
+    Where memory is short, ``required`` and ``available`` are bytes of it.
+    """
+
+    required = 0
+    available = 0
 
 
 class LlamaModel:
     """Weights and vocabulary. Lives as long as its process, so nothing is ever freed by hand."""
 
-    def __init__(self, path: str, *, gpu_layers: int, main_gpu: int, use_mmap: bool | None) -> None:
+    def __init__(
+        self,
+        path: str,
+        *,
+        gpu_layers: int = 0,
+        only_gpu: int | None = None,
+        tensor_split: Sequence[float] = (),
+        use_mmap: bool | None = None,
+        no_alloc: bool = False,
+    ) -> None:
+        """Load a GGUF, the last ``gpu_layers`` to ``only_gpu`` or in parts to several.
+
+        With ``no_alloc`` there are no weights: contexts tell what they would take.
+        """
         params = llama.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
-        params.main_gpu = main_gpu
-        params.load_mode = LOAD_MODES[use_mmap]
+        if only_gpu is not None:
+            params.split_mode = llama.LLAMA_SPLIT_MODE_NONE
+            params.main_gpu = only_gpu
+        elif any(tensor_split):
+            # llama.cpp reads as many parts as it could have devices.
+            parts = (ctypes.c_float * llama.llama_max_devices())(*tensor_split)
+            params.tensor_split = parts
+        params.load_mode = LOAD_MODES[False if no_alloc else use_mmap]
+        params.no_alloc = no_alloc
         self.pointer = llama.llama_model_load_from_file(path.encode(), params)
         if not self.pointer:
             raise LoadError(f"unable to load model: {path}")

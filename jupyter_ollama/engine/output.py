@@ -15,9 +15,16 @@ from .sequence import Sequence
 Send = Callable[[list[Event], list[bytes]], None]
 """Takes events and the frames that follow them."""
 
+FRAME = 1 / 30
+"""Seconds between two messages of running text. Where tokens come faster than anybody can see,
+sending each on its own costs more than making it: on two cores a fifth of a small model's speed."""
+
 
 class Output(threading.Thread):
-    """Detokenizes, finds stop strings and sends. The only user of ``send``."""
+    """Detokenizes, finds stop strings and sends. The only user of ``send``.
+
+    The first text of an answer and its end are sent at once, what is between in frames.
+    """
 
     def __init__(self, model: LlamaModel, send: Send) -> None:
         super().__init__(name="output", daemon=True)
@@ -25,6 +32,8 @@ class Output(threading.Thread):
         self._send = send
         self._queue: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]]
         self._queue = queue.SimpleQueue()
+        self._texts: dict[Sequence, str] = {}
+        self._sent = 0.0
 
     def deliver(self, step: list[tuple[Sequence, int, str]]) -> None:
         """Hand over what a step gave: (sequence, token or -1, reason it ends or "")."""
@@ -39,22 +48,49 @@ class Output(threading.Thread):
         """Hand over an event of another kind."""
         self._queue.put((self._send, ([event], list(frames))))
 
+    def cancel(self, request: int) -> None:
+        """Drop the text of a request that nobody waits for any more."""
+        self._queue.put((self._forget, (request,)))
+
+    def _forget(self, request: int) -> None:
+        self._texts = {s: text for s, text in self._texts.items() if s.request != request}
+
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            work, arguments = self._queue.get()
-            work(*arguments)
+            try:
+                work, arguments = self._queue.get(timeout=self._until_frame())
+            except queue.Empty:
+                self._flush([])
+            else:
+                work(*arguments)
+
+    def _until_frame(self) -> float | None:
+        if not any(sequence.stream for sequence in self._texts):
+            return None
+        return max(0.0, self._sent + FRAME - time.perf_counter())
 
     def _tell_step(self, step: list[tuple[Sequence, int, str]]) -> None:
-        events: list[Event] = []
+        ends: list[Event] = []
+        urgent = False
         for sequence, token, reason in step:
             # A step may have been under way when a stop string was found.
             if not sequence.text.stopped:
-                self._tell(sequence, token, reason, events)
-        if events:
-            self._send(events, [])
+                urgent |= not sequence.told and sequence.stream
+                self._tell(sequence, token, reason, ends)
+        if urgent or ends or self._until_frame() == 0:
+            self._flush(ends)
 
-    def _tell(self, sequence: Sequence, token: int, reason: str, events: list[Event]) -> None:
+    def _flush(self, ends: list[Event]) -> None:
+        """Send the text that has gathered, then the ends of answers."""
+        over = {event.request for event in ends if isinstance(event, Done)}
+        ready = [s for s in self._texts if s.stream or s.request in over]
+        events: list[Event] = [Text(s.request, self._texts.pop(s)) for s in ready]
+        if events or ends:
+            self._send(events + ends, [])
+        self._sent = time.perf_counter()
+
+    def _tell(self, sequence: Sequence, token: int, reason: str, ends: list[Event]) -> None:
         text = ""
         if token >= 0:
             sequence.told += 1
@@ -63,12 +99,12 @@ class Output(threading.Thread):
         if reason and not sequence.text.stopped:
             text += sequence.text.finish()
         if text:
-            events.append(Text(sequence.request, text))
+            self._texts[sequence] = self._texts.get(sequence, "") + text
         if sequence.text.stopped:
             reason = "stop"
             sequence.over = True
         if reason:
-            events.append(self._done(sequence, reason))
+            ends.append(self._done(sequence, reason))
 
     @staticmethod
     def _done(sequence: Sequence, reason: str) -> Done:
@@ -81,5 +117,6 @@ class Output(threading.Thread):
             eval_count=sequence.told,
             eval_duration=time.perf_counter_ns() - sequence.first_token,
             truncated=sequence.truncated,
+            cached=sequence.reused,
             context=context if sequence.return_context else [],
         )

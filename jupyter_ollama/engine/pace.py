@@ -1,4 +1,4 @@
-"""How many prompt tokens a step may take, learnt from how long steps have taken."""
+"""How long steps take on this host: what a step may hold, and what one more token costs."""
 
 from __future__ import annotations
 
@@ -9,21 +9,36 @@ a cancel can take to be seen)."""
 
 
 class Pace:
-    """Sizes prefill chunks by the measured speed of this host and model."""
+    """Sizes prefill chunks, and prices drafts, by the measured speed of this host and model."""
 
     def __init__(self, seconds_per_token: float) -> None:
         self._prefill = seconds_per_token
-        self._decode = 0.0
+        self._draft = seconds_per_token
+        self._decode: dict[int, float] = {}
+        self._latest = 0.0
 
     def chunk(self, streams: int) -> int:
-        """Return how many prompt tokens the next step may hold beside ``streams`` tokens."""
-        seconds = BESIDE_STREAMS - self._decode if streams else ALONE
+        """Return how many prompt tokens the next step may hold beside ``streams`` sequences."""
+        seconds = BESIDE_STREAMS - self._latest if streams else ALONE
         return max(8, int(seconds / self._prefill))
 
-    def record(self, seconds: float, streams: int, prefill: int) -> None:
-        """Learn from a step. Slower is believed at once, faster by and by."""
-        if not prefill:
-            self._decode += (seconds - self._decode) * 0.2
-        elif prefill >= 8:
-            cost = max(seconds - (self._decode if streams else 0.0), 1e-6) / prefill
+    def price(self, streams: int) -> float:
+        """Return the cost of one more token in a step, as a part of what a stream's token costs."""
+        decode = self._decode.get(streams)
+        return self._draft * streams / decode if decode else 1.0
+
+    def record(self, seconds: float, streams: int, drafted: int, prefill: int) -> None:
+        """Learn from a step of so many streams with their drafts, and prompt tokens beside them.
+
+        Slower is believed at once, faster by and by.
+        """
+        if prefill >= 8:
+            cost = max(seconds - (self._latest if streams else 0.0), 1e-6) / prefill
             self._prefill = max(cost, self._prefill + (cost - self._prefill) * 0.3)
+        elif not prefill and drafted:
+            cost = max(seconds - self._decode.get(streams, seconds), 0.0) / drafted
+            self._draft += (cost - self._draft) * 0.2
+        elif not prefill:
+            known = self._decode.get(streams, seconds)
+            self._decode[streams] = known + (seconds - known) * 0.2
+            self._latest += (seconds - self._latest) * 0.2

@@ -50,16 +50,25 @@ class Prompter:
 
     def text(self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int) -> str:
         """Render a prompt; a conversation loses old messages until ``num_ctx`` tokens hold it."""
+        return self._fitted(prompt, num_ctx)[0]
+
+    def _fitted(
+        self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int
+    ) -> tuple[str, int]:
+        """Return the text of a prompt and the tokens that were left out with old messages."""
         try:
             return self._render(prompt, num_ctx)
         except TemplateError as error:
             raise OllamaError(400, f"template error: {error}") from error
 
-    def _render(self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int) -> str:
+    def _render(
+        self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int
+    ) -> tuple[str, int]:
         if isinstance(prompt, RawPrompt):
-            return prompt.text
+            return prompt.text, 0
         if isinstance(prompt, SuffixPrompt):
-            return self._go_template(prompt.template).render_suffix(prompt.prompt, prompt.suffix)
+            suffix_template = self._go_template(prompt.template)
+            return suffix_template.render_suffix(prompt.prompt, prompt.suffix), 0
         template: GoTemplate | JinjaTemplate
         if prompt.template is None and self._jinja:
             template = self._jinja
@@ -71,26 +80,30 @@ class Prompter:
                 return template.render(messages, tools=prompt.tools, think=prompt.think)
 
         if not prompt.truncate:
-            return render(prompt.messages)
-        text, _ = fit_messages(
+            return render(prompt.messages), 0
+        return fit_messages(
             prompt.messages,
             render,
             lambda text: len(self._tokens_of(text)),
             num_ctx,
         )
-        return text
 
-    def tokens(self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int) -> list[int]:
-        """Return the token ids of a prompt, at least one, with BOS once if the model wants it."""
+    def tokens(
+        self, prompt: ChatPrompt | SuffixPrompt | RawPrompt, num_ctx: int
+    ) -> tuple[list[int], int]:
+        """Return the token ids of a prompt and how many were left out with old messages.
+
+        There is at least one, and BOS once if the model wants it.
+        """
         model = self._model
         earlier = prompt.context if isinstance(prompt, ChatPrompt) else []
-        text = self.text(prompt, num_ctx)
+        text, lost = self._fitted(prompt, num_ctx)
         tokens = model.tokenize(text, special=False) if earlier else self._tokens_of(text)
         if model.adds_bos and tokens[:2] == [model.bos, model.bos]:
             tokens = tokens[1:]  # the template wrote BOS itself
         if any(not 0 <= token < model.n_vocab for token in earlier):
             raise OllamaError(400, "context holds tokens that this model does not have")
-        return earlier + tokens or [model.filler_token]
+        return earlier + tokens or [model.filler_token], lost
 
     def fit(
         self, tokens: list[int], num_ctx: int, num_keep: int, *, truncate: bool, shift: bool

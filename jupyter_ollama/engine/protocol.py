@@ -7,7 +7,7 @@ streams; the raw float32 rows of embeddings follow as further frames of the same
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -30,6 +30,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
     num_batch: int = 512
     num_gpu: int = -1
     main_gpu: int = 0
+    tensor_split: tuple[float, ...] = ()
     use_mmap: bool | None = None
     num_thread: int = 0
     kv_cache_type: str = "f16"
@@ -65,8 +66,21 @@ class RawPrompt(msgspec.Struct, tag="raw"):
     text: str
 
 
+class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an answer must look like: any ``json`` value, a JSON ``schema``, or a ``grammar``.
+
+    ``text`` is the schema as JSON, or the grammar in Lark as llguidance has it, or in GBNF.
+    """
+
+    kind: Literal["json", "schema", "grammar"]
+    text: str = ""
+
+
 class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
-    """Continue a prompt. ``shift`` lets a full context lose its oldest half instead of ending."""
+    """Continue a prompt. ``shift`` lets a full context lose its oldest half instead of ending.
+
+    Without ``stream`` the whole text comes as one event, which saves the pipe its work.
+    """
 
     request: int
     prompt: ChatPrompt | SuffixPrompt | RawPrompt
@@ -74,6 +88,8 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     truncate: bool = True
     shift: bool = True
     return_context: bool = False
+    stream: bool = True
+    constraint: Constraint | None = None
 
 
 class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
@@ -100,7 +116,14 @@ class Render(msgspec.Struct, tag="render"):
     num_ctx: int
 
 
-Command = Generate | Embed | Cancel | Render
+class Resize(msgspec.Struct, tag="resize"):
+    """Make room for sequences of ``num_ctx`` tokens: a new context for the loaded weights."""
+
+    request: int
+    num_ctx: int
+
+
+Command = Generate | Embed | Cancel | Render | Resize
 
 
 class Ready(msgspec.Struct, tag="ready", array_like=True):
@@ -116,9 +139,30 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
 
 
 class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):
-    """The model could not be loaded; the runner ends after this."""
+    """The model could not be loaded; the runner ends after this.
+
+    Where memory is short, ``required`` and ``available`` are bytes of it.
+    """
 
     message: str
+    required: int = 0
+    available: int = 0
+
+
+class Resized(msgspec.Struct, tag="resized", array_like=True):
+    """The context has its new size; what Ready told is replaced by this."""
+
+    request: int
+    num_ctx: int
+    size: int
+    size_vram: int
+
+
+class Truncated(msgspec.Struct, tag="truncated", array_like=True):
+    """The prompt lost ``tokens`` of its tokens because the context does not hold it."""
+
+    request: int
+    tokens: int
 
 
 class Text(msgspec.Struct, tag="text", array_like=True):
@@ -131,8 +175,9 @@ class Text(msgspec.Struct, tag="text", array_like=True):
 class Done(msgspec.Struct, tag="done", array_like=True):
     """The end of an answer. Durations in nanoseconds, counts in tokens.
 
-    ``reason`` is ``stop`` or ``length``; ``truncated`` counts prompt tokens that did not fit;
-    ``context`` holds the tokens of prompt and answer if they were asked for.
+    ``reason`` is ``stop`` or ``length``; ``truncated`` counts prompt tokens that did not fit,
+    ``cached`` those of the rest that had not to be read again; ``context`` holds the tokens of
+    prompt and answer if they were asked for.
     """
 
     request: int
@@ -142,6 +187,7 @@ class Done(msgspec.Struct, tag="done", array_like=True):
     eval_count: int
     eval_duration: int
     truncated: int = 0
+    cached: int = 0
     context: list[int] = []
 
 
@@ -169,4 +215,4 @@ class Rendered(msgspec.Struct, tag="rendered", array_like=True):
     text: str
 
 
-Event = Ready | LoadFailed | Text | Done | Failed | Embedded | Rendered
+Event = Ready | LoadFailed | Resized | Truncated | Text | Done | Failed | Embedded | Rendered

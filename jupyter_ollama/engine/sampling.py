@@ -1,15 +1,33 @@
-"""Choosing the next token: greedy by argmax, all else by llama.cpp's sampler chain."""
+"""Choosing the next token: greedy by argmax, all else by llama.cpp's samplers on few candidates.
+
+llama.cpp's samplers look at a list of candidates. Building it for a whole vocabulary takes longer
+than all the rest of a step, so only those that a top-k sampler at the head of the chain would keep
+are put into it. The choice is the same as over the whole vocabulary.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import weakref
+from collections import deque
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
 
 from ..options import Options
-from .llama_context import LlamaContext
 from .llama_model import LlamaModel
+
+if TYPE_CHECKING:
+    from .constraint import TokenConstraint
+
+CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True)
+"""A llama_token_data."""
+
+ROWS = 64
+"""How many parts a row of logits is folded into to find its largest values."""
 
 
 class Sampler:
@@ -20,13 +38,17 @@ class Sampler:
         penalties = (options.repeat_penalty, options.presence_penalty, options.frequency_penalty)
         last_n = options.repeat_last_n
         last_n = options.num_ctx if last_n < 0 else min(last_n, options.num_ctx)
-        penalized = penalties != (1.0, 0.0, 0.0) and last_n > 0
+        self._penalized = penalties != (1.0, 0.0, 0.0) and last_n > 0
         self._chain = None
-        if options.temperature <= 0 and not penalized:
+        self._wanted = 1 if options.temperature <= 0 else options.top_k
+        if options.mirostat in (1, 2) and options.temperature > 0:
+            self._wanted = 0
+        self._recent: deque[int] = deque(maxlen=last_n if self._penalized else 0)
+        if options.temperature <= 0 and not self._penalized:
             return
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         weakref.finalize(self, llama.llama_sampler_free, self._chain)
-        if penalized:
+        if self._penalized:
             self._add(
                 llama.llama_sampler_init_penalties(
                     model.n_vocab,
@@ -37,8 +59,8 @@ class Sampler:
                 )
             )
         self._add_choice(model, options)
-        for token in prompt[-last_n:] if penalized else ():
-            llama.llama_sampler_accept(self._chain, token)
+        for token in prompt[-last_n:] if self._penalized else ():
+            self.accept(token)
 
     def _add(self, sampler: llama.llama_sampler_p) -> None:
         llama.llama_sampler_chain_add(self._chain, sampler)
@@ -72,8 +94,67 @@ class Sampler:
         """True if the choice is the largest logit and needs no candidates."""
         return self._chain is None
 
-    def sample(self, context: LlamaContext, row: int) -> int:
-        """Choose a token from a row of the last decode."""
+    def accept(self, token: int) -> None:
+        """Count a token that comes next, chosen here or not, for the penalties."""
+        if self._chain is not None:
+            llama.llama_sampler_accept(self._chain, token)
+            self._recent.append(token)
+
+    def choose(self, logits: NDArray[np.float32], constraint: TokenConstraint | None = None) -> int:
+        """Choose a token by its logits (n_vocab), one that ``constraint`` allows.
+
+        The logits of forbidden tokens may be overwritten.
+        """
+        if constraint is not None and not self._is_settled(logits, constraint):
+            constraint.apply(logits)
         if self._chain is None:
-            return int(context.logits(row).argmax())
-        return int(llama.llama_sampler_sample(self._chain, context.pointer, row))
+            return int(logits.argmax())
+        ids = self._candidates(logits)
+        candidates = np.empty(ids.size, CANDIDATE)
+        candidates["id"] = ids
+        candidates["logit"] = logits[ids]
+        candidates["p"] = 0
+        array = llama.llama_token_data_array(
+            data=ctypes.cast(candidates.ctypes.data, llama.llama_token_data_p),
+            size=ids.size,
+            selected=-1,
+            sorted=False,
+        )
+        llama.llama_sampler_apply(self._chain, ctypes.byref(array))
+        # The samplers may have sorted and shortened the array, in its own memory.
+        return int(array.data[array.selected].id)
+
+    def _is_settled(self, logits: NDArray[np.float32], constraint: TokenConstraint) -> bool:
+        """True if a greedy choice is allowed anyway, which spares a walk over the vocabulary."""
+        return self._chain is None and constraint.allows(int(logits.argmax()))
+
+    def _candidates(self, logits: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return, in ascending order, the tokens that can be chosen."""
+        if self._wanted <= 0:
+            return np.arange(logits.size, dtype=np.int32)
+        if not self._penalized:
+            return largest(logits, self._wanted)
+        # A penalty moves tokens out of the first places: as many others can move up.
+        recent = np.unique(np.fromiter(self._recent, np.int32, len(self._recent)))
+        return np.union1d(largest(logits, self._wanted + recent.size), recent)
+
+
+def largest(logits: NDArray[np.float32], count: int) -> NDArray[np.int32]:
+    """Return the ids, in ascending order, of the ``count`` largest logits, and of few others.
+
+    The row is folded into columns. The count-th largest of their maxima is a bound that at least
+    ``count`` logits reach, and only columns that reach it have any.
+    """
+    columns = logits.size // ROWS
+    if count >= columns:
+        return np.arange(logits.size, dtype=np.int32)
+    folded = logits[: ROWS * columns].reshape(ROWS, columns)
+    maxima = folded.max(axis=0)
+    bound = np.partition(maxima, columns - count)[columns - count]
+    if not bound > -np.inf:  # a constraint has left fewer than count
+        return np.flatnonzero(logits > -np.inf).astype(np.int32)
+    reaching = np.flatnonzero(maxima >= bound)
+    row, column = np.nonzero(folded[:, reaching] >= bound)
+    ids = row * columns + reaching[column]
+    rest = np.flatnonzero(logits[ROWS * columns :] >= bound) + ROWS * columns
+    return np.concatenate([ids, rest]).astype(np.int32)

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from .lookup import Lookup
 from .sampling import Sampler
 from .text_stream import TextStream
+
+if TYPE_CHECKING:
+    from .constraint import TokenConstraint
 
 
 @dataclass(slots=True, eq=False)
@@ -14,9 +21,10 @@ class Sequence:
     """A prompt and the tokens generated after it.
 
     The KV cache holds ``tokens[:cached]`` at positions 0 to ``cached``; the rest is still to be
-    decoded, ``scheduled`` of it in the batch under way, whose ``row`` has the logits of the last
-    token (-1: not yet). ``slot`` is llama.cpp's sequence id while the sequence runs. Any thread may
-    set ``over``; the batch loop then lets go of the sequence. Times are perf_counter nanoseconds.
+    decoded, ``scheduled`` of it in the batch under way together with ``drafts``, tokens that may
+    follow. ``row`` is where the batch's logits for this sequence begin (-1: it has none). ``slot``
+    is llama.cpp's sequence id while the sequence runs. Any thread may set ``over``; the batch loop
+    then lets go of the sequence. Times are perf_counter nanoseconds.
     """
 
     request: int
@@ -29,11 +37,16 @@ class Sequence:
     shift: bool
     truncated: int = 0
     return_context: bool = False
+    stream: bool = True
+    constraint: TokenConstraint | None = None
 
     slot: int = -1
     cached: int = 0
     scheduled: int = 0
     row: int = -1
+    drafts: list[int] = field(default_factory=list)
+    mask: Future[None] | None = None
+    lookup: Lookup = field(default_factory=Lookup)
     generated: int = 0
     told: int = 0
     over: bool = False
@@ -41,6 +54,16 @@ class Sequence:
     first_token: int = 0
     prompt: list[int] = field(init=False)
     answer: list[int] = field(default_factory=list)
+
+    # What the prefix cache knows: the age of the sequence, how much it got without reading, how
+    # many first tokens nothing was taken out of, whom it waits for and until where, and up to
+    # where others wait for it.
+    order: int = 0
+    reused: int = 0
+    exact: int = sys.maxsize
+    leader: Sequence | None = None
+    meeting_point: int = 0
+    followed_until: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.prompt = list(self.tokens)
@@ -63,3 +86,5 @@ class Sequence:
         """Forget ``count`` tokens after the first ``keep``, as the KV cache has done."""
         del self.tokens[keep : keep + count]
         self.cached -= count
+        self.exact = min(self.exact, keep)
+        self.lookup.forget()

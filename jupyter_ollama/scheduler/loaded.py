@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -11,9 +12,12 @@ from typing import TYPE_CHECKING
 
 from ..engine.handle import Runner
 from ..engine.protocol import LoadSpec
+from ..errors import OllamaError
 
 if TYPE_CHECKING:
     from ..library.model import Model
+
+log = logging.getLogger(__name__)
 
 FOREVER = timedelta(days=292 * 365)
 """How far in the future Ollama shows the end of a model that is kept for ever."""
@@ -44,7 +48,8 @@ class LoadedModel:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._on_expiry = on_expiry
         self._timer: asyncio.TimerHandle | None = None
-        self._idle_since = datetime.now().astimezone()
+        self._growing = asyncio.Lock()
+        self.idle_since = datetime.now().astimezone()
         runner.exited.add_done_callback(lambda _: self._dismiss())
 
     @property
@@ -56,6 +61,10 @@ class LoadedModel:
     def num_ctx(self) -> int:
         """The longest sequence in tokens."""
         return self.runner.ready.num_ctx
+
+    def holds(self, num_ctx: int) -> bool:
+        """True for sequences of ``num_ctx`` tokens, or if it was loaded for them anyhow."""
+        return num_ctx <= max(self.num_ctx, self.spec.num_ctx)
 
     @property
     def size(self) -> int:
@@ -70,14 +79,28 @@ class LoadedModel:
     @property
     def expires_at(self) -> datetime:
         """When the model is to be unloaded if nobody asks for it again (local time, aware)."""
-        start = datetime.now().astimezone() if self.users else self._idle_since
+        start = datetime.now().astimezone() if self.users else self.idle_since
         return start + timedelta(seconds=min(self.keep_alive, FOREVER.total_seconds()))
+
+    async def grow(self, num_ctx: int) -> bool:
+        """Make room for sequences of ``num_ctx`` tokens, the weights untouched.
+
+        Returns False if the runner cannot; it then goes on as it was, if it still runs.
+        """
+        self._come()
+        try:
+            async with self._growing:
+                if not self.holds(num_ctx):
+                    await self.runner.resize(num_ctx)
+        except OllamaError as error:
+            log.info("Runner %d keeps its context: %s", self.runner.pid, error.message)
+        finally:
+            self._leave()
+        return self.holds(num_ctx)
 
     async def take_slot(self) -> None:
         """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
-        self.users += 1
-        self.became_idle.clear()
-        self._stop_timer()
+        self._come()
         try:
             if self._free > 0:
                 self._free -= 1
@@ -113,10 +136,15 @@ class LoadedModel:
                 return
         self._free += 1
 
+    def _come(self) -> None:
+        self.users += 1
+        self.became_idle.clear()
+        self._stop_timer()
+
     def _leave(self) -> None:
         self.users -= 1
         if self.users == 0:
-            self._idle_since = datetime.now().astimezone()
+            self.idle_since = datetime.now().astimezone()
             self.became_idle.set()
             self.restart_timer()
 

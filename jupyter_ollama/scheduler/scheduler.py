@@ -3,42 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from ..engine.handle import Runner
+from ..engine.handle import LoadRefused, Runner
 from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
 from ..options import Options
 from .loaded import LoadedModel, RunnerGone
+from .wanted import Key, Settings, Wanted, key_of, wanted_of
 
 if TYPE_CHECKING:
     from ..library.model import Model
 
+log = logging.getLogger(__name__)
+
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
-DEFAULT_NUM_CTX = 4096
-MIN_NUM_CTX = 4
 DEFAULT_MAX_LOADED = 3
-
-Key = tuple[str, tuple[str, ...], tuple[str, ...]]
-
-
-class Settings(Protocol):
-    """What the scheduler asks of the configuration; times in seconds, 0 is automatic."""
-
-    keep_alive: float
-    load_timeout: float
-    max_loaded_models: int
-    max_queue: int
-    num_parallel: int
-    context_length: int
-    kv_cache_type: str
-    flash_attention: bool | None
 
 
 @dataclass
@@ -80,6 +68,8 @@ class Scheduler:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        if settings.kv_cache_type != "f16" and settings.flash_attention is False:
+            log.warning("A quantized KV cache needs flash attention, which is off: f16 is used")
         self._loaded: dict[Key, LoadedModel] = {}
         self._pending = 0
         self._loader = asyncio.Lock()
@@ -96,16 +86,22 @@ class Scheduler:
         """Load a model if need be, wait for a slot of it and return the lease.
 
         ``keep_alive`` in seconds (None: leave as it is, math.inf: for ever) replaces the model's.
-        Raises OllamaError: 503 if too many requests wait already, 404 if a file of the model is
-        missing, 500 if it cannot be loaded.
+        Raises OllamaError: 400 for options that exclude each other, 503 if too many requests wait
+        already, 404 if a file of the model is missing, 500 if it cannot be loaded.
         """
         start = time.perf_counter_ns()
-        spec = self._spec(model, options)
+        wanted = wanted_of(model, options, keep_alive, self._settings)
+        too_short: LoadedModel | None = None
         while True:
-            loaded = self._usable(spec)
-            if loaded is None:
+            loaded = self._shared(wanted)
+            if loaded is None or loaded is too_short:
                 with self._queue_place():
-                    loaded = await self._load(model, spec, keep_alive)
+                    loaded = await self._load(wanted, too_short)
+            if not loaded.holds(wanted.spec.num_ctx):
+                with self._queue_place():
+                    if not await loaded.grow(wanted.spec.num_ctx):
+                        too_short = loaded
+                continue
             try:
                 await self._take_slot(loaded)
             except RunnerGone:
@@ -114,12 +110,12 @@ class Scheduler:
         loaded.model = model
         if keep_alive is not None:
             loaded.keep_alive = keep_alive
-        options.num_ctx = min(spec.num_ctx, loaded.num_ctx)
+        options.num_ctx = min(wanted.spec.num_ctx, loaded.num_ctx)
         return Lease(loaded, options, time.perf_counter_ns() - start)
 
     def expire(self, model: Model) -> None:
         """Unload a model as soon as it is idle; nothing happens if it is not loaded."""
-        loaded = self._loaded.get(_key(self._spec(model, Options())))
+        loaded = self._loaded.get(key_of(wanted_of(model, Options(), None, self._settings).spec))
         if loaded:
             loaded.keep_alive = 0
             loaded.restart_timer()
@@ -133,30 +129,15 @@ class Scheduler:
             self._unload(loaded)
         await asyncio.gather(*self._unloading)
 
-    def _spec(self, model: Model, options: Options) -> LoadSpec:
-        settings = self._settings
-        num_ctx = options.num_ctx or settings.context_length or DEFAULT_NUM_CTX
-        trained = model.header.metadata.get(f"{model.header.architecture}.context_length")
-        if isinstance(trained, int) and trained > 0:
-            num_ctx = min(num_ctx, trained)
-        return LoadSpec(
-            model=str(model.model_path),
-            adapters=tuple(map(str, model.adapter_paths)),
-            projectors=tuple(map(str, model.projector_paths)),
-            num_ctx=max(num_ctx, MIN_NUM_CTX),
-            num_parallel=settings.num_parallel,
-            num_batch=max(1, options.num_batch),
-            num_gpu=options.num_gpu,
-            main_gpu=options.main_gpu,
-            use_mmap=options.use_mmap,
-            num_thread=options.num_thread,
-            kv_cache_type=settings.kv_cache_type,
-            flash_attention=settings.flash_attention,
-        )
-
-    def _usable(self, spec: LoadSpec) -> LoadedModel | None:
-        loaded = self._loaded.get(_key(spec))
-        if loaded and loaded.runner.is_alive and not loaded.draining and _fits(spec, loaded.spec):
+    def _shared(self, wanted: Wanted) -> LoadedModel | None:
+        """Return the loaded model if a request can use it, be its context long enough or not."""
+        loaded = self._loaded.get(key_of(wanted.spec))
+        if (
+            loaded
+            and loaded.runner.is_alive
+            and not loaded.draining
+            and wanted.agrees_with(loaded.spec)
+        ):
             return loaded
         return None
 
@@ -178,34 +159,58 @@ class Scheduler:
         finally:
             self._pending -= 1
 
-    async def _load(self, model: Model, spec: LoadSpec, keep_alive: float | None) -> LoadedModel:
-        """Load a model; one at a time, in the order of the requests."""
+    async def _load(self, wanted: Wanted, too_short: LoadedModel | None) -> LoadedModel:
+        """Load a model, or one anew that was ``too_short``; one at a time, first come first served.
+
+        What another request has loaded meanwhile is returned instead.
+        """
         async with self._loader:
-            loaded = self._usable(spec)
-            if loaded:
+            loaded = self._shared(wanted)
+            if loaded and loaded is not too_short:
                 return loaded
-            await self._make_way(spec)
-            _check_files(model, spec)
-            start = Runner.start(spec, self._settings.load_timeout)
-            self._starting = asyncio.create_task(start)
-            runner = await self._starting
-            seconds = self._settings.keep_alive if keep_alive is None else keep_alive
-            fresh = LoadedModel(model, runner, seconds, self._unload)
-            self._loaded[_key(spec)] = fresh
+            await self._make_way(wanted.spec)
+            _check_files(wanted.model, wanted.spec)
+            runner = await self._start(wanted.spec)
+            seconds = self._settings.keep_alive
+            if wanted.keep_alive is not None:
+                seconds = wanted.keep_alive
+            fresh = LoadedModel(wanted.model, runner, seconds, self._unload)
+            self._loaded[key_of(wanted.spec)] = fresh
             fresh.restart_timer()
             runner.exited.add_done_callback(lambda _: self._forget(fresh))
             return fresh
 
+    async def _start(self, spec: LoadSpec) -> Runner:
+        """Start a runner; where memory is short, unload idle models as long as that can help."""
+        while True:
+            start = Runner.start(spec, self._settings.load_timeout)
+            self._starting = asyncio.create_task(start)
+            try:
+                return await self._starting
+            except LoadRefused as error:
+                idle = [loaded for loaded in self._by_use() if not loaded.users]
+                if not 0 < error.shortage <= sum(loaded.size for loaded in idle):
+                    raise
+                log.info("Unloading %s: %s", idle[0].model.name.display, error.message)
+                await self._drain(idle[0])
+
     async def _make_way(self, spec: LoadSpec) -> None:
         """Unload what stands against a load: the same model loaded otherwise, or one too many."""
-        same = self._loaded.get(_key(spec))
+        same = self._loaded.get(key_of(spec))
         if same:
             await self._drain(same)
         limit = self._settings.max_loaded_models or DEFAULT_MAX_LOADED
         while len(self._loaded) >= limit:
-            by_length = sorted(self._loaded.values(), key=lambda m: m.keep_alive)
-            idle = [m for m in by_length if not m.users]
-            await self._drain((idle or by_length)[0])
+            by_use = self._by_use()
+            idle = [loaded for loaded in by_use if not loaded.users]
+            await self._drain((idle or by_use)[0])
+
+    def _by_use(self) -> list[LoadedModel]:
+        """List what is loaded, the least recently used first, what is kept for ever at the end."""
+        return sorted(
+            self._loaded.values(),
+            key=lambda loaded: (math.isinf(loaded.keep_alive), loaded.idle_since),
+        )
 
     async def _drain(self, loaded: LoadedModel) -> None:
         """Let a model finish what it does, take nothing new, and unload it."""
@@ -225,13 +230,9 @@ class Scheduler:
         task.add_done_callback(self._unloading.discard)
 
     def _forget(self, loaded: LoadedModel) -> None:
-        key = _key(loaded.spec)
+        key = key_of(loaded.spec)
         if self._loaded.get(key) is loaded:
             del self._loaded[key]
-
-
-def _key(spec: LoadSpec) -> Key:
-    return spec.model, spec.adapters, spec.projectors
 
 
 def _check_files(model: Model, spec: LoadSpec) -> None:
@@ -239,12 +240,3 @@ def _check_files(model: Model, spec: LoadSpec) -> None:
         if not Path(path).exists():
             message = f'model "{model.name.display}" not found, try pulling it first'
             raise OllamaError(404, message)
-
-
-def _fits(wanted: LoadSpec, loaded: LoadSpec) -> bool:
-    """True if a request can use what is loaded: smaller contexts and automatic values can."""
-    default = LoadSpec(model="")
-    return wanted.num_ctx <= loaded.num_ctx and all(
-        getattr(wanted, name) in (getattr(default, name), getattr(loaded, name))
-        for name in ("num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
-    )

@@ -63,8 +63,24 @@ class Client:
         return self.stream("/api/generate", {"model": model, "prompt": prompt, **fields})
 
     def embed(self, model: str, input: str | Sequence[str], **fields: Any) -> dict[str, Any]:
-        """Embed a text or several; ``["embeddings"]`` of the answer has one vector for each."""
-        return self.call("POST", "/api/embed", {"model": model, "input": input, **fields})
+        """Embed a text or several.
+
+        ``["embeddings"]`` of the answer is a float32 array (texts, dimensions), perhaps read-only.
+        """
+        from . import vectors
+
+        body = {"model": model, "input": input, "encoding_format": "base64", **fields}
+        request = {"json": _without_none(body), "headers": {"Accept": vectors.accepted()}}
+        with self._response("POST", "/api/embed", **request) as response:
+            content = response.read()
+            if response.headers.get("content-type") == vectors.ARROW:
+                return vectors.from_arrow(content)
+            answer = self._decode(content, response)
+        try:
+            return vectors.from_json(answer)
+        except (ValueError, TypeError):
+            message = f"{self.url} answered with embeddings that are not rows of numbers."
+            raise OllamaResponseError(response.status_code, message) from None
 
     # -- models
 

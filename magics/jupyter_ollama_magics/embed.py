@@ -64,8 +64,7 @@ def _matrix(
     done = 0
     progress(done, len(places))
     for batch in _batches(list(places)):
-        answer = client.embed(model, batch, dimensions=dimensions)
-        vectors = np.asarray(answer.get("embeddings"), dtype=np.float32)
+        vectors = client.embed(model, batch, dimensions=dimensions)["embeddings"]
         if vectors.ndim != 2 or len(vectors) != len(batch):
             raise OllamaMagicsError(f"{model} did not answer with one vector for each text.")
         parts.append(vectors)
@@ -75,9 +74,8 @@ def _matrix(
         return np.full((len(items), dimensions or 0), np.nan, dtype=np.float32)
     unique = np.concatenate(parts)
     result = np.full((len(items), unique.shape[1]), np.nan, dtype=np.float32)
-    for row, text in enumerate(texts):
-        if text is not None:
-            result[row] = unique[places[text]]
+    given = {row: places[text] for row, text in enumerate(texts) if text is not None}
+    result[list(given)] = unique[list(given.values())]
     return result
 
 

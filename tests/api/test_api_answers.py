@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,6 +16,8 @@ import pytest
 from api_client import GREEDY, QUESTION, Fetch, chat, error, generate, lines
 
 from jupyter_ollama.config import OllamaServer
+from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.protocol import Text
 
 METRICS = [
     "total_duration",
@@ -34,7 +38,7 @@ async def test_generate_streams_and_ends(either: Fetch) -> None:
     response = await either("POST", "/api/generate", generate(model="SmolLM2"))
     assert (response.code, response.headers["Content-Type"]) == (200, "application/x-ndjson")
     *parts, last = lines(response)
-    assert len(parts) > 3
+    assert len(parts) > 1
     for part in parts:
         assert list(part) == ["model", "created_at", "response", "done"]
         assert (part["model"], part["done"]) == ("SmolLM2", False)
@@ -137,7 +141,12 @@ async def test_load_and_unload_answers(standalone: Fetch, ollama_server: OllamaS
             "registry.ollama.ai/library/smollm2:latest does not support vision",
         ),
         ("generate", {"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
-        ("generate", {"format": "json"}, 400, "format is not supported yet"),
+        (
+            "generate",
+            {"format": "xml"},
+            400,
+            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
+        ),
         ("generate", {"logprobs": True}, 400, "logprobs is not supported yet"),
         (
             "generate",
@@ -181,14 +190,37 @@ async def test_refusals_before_anything_is_loaded(
     assert ollama_server.scheduler.loaded() == []
 
 
-async def test_a_prompt_that_does_not_fit_is_told_and_not_silent(standalone: Fetch) -> None:
-    options = GREEDY | {"num_ctx": 64, "num_predict": 2}
-    body = generate(prompt="word " * 300, options=options, stream=False)
-    answer = json.loads((await standalone("POST", "/api/generate", body)).body)
-    assert answer["prompt_truncated"] > 0
-    response = await standalone("POST", "/api/generate", body | {"truncate": False})
-    assert response.code == 400
-    assert "context length" in error(response)
+async def test_prompt_tokens_that_were_not_read_again_are_told(standalone: Fetch) -> None:
+    for path, body in (("/api/generate", generate(stream=False)), ("/api/chat", chat())):
+        first = lines(await standalone("POST", path, body))[-1]
+        again = lines(await standalone("POST", path, body))[-1]
+        assert "prompt_eval_cached_count" not in first
+        assert again["prompt_eval_count"] == first["prompt_eval_count"]
+        assert 0 < again["prompt_eval_cached_count"] < again["prompt_eval_count"]
+        place = list(again).index("prompt_eval_cached_count")
+        assert list(again)[place - 1] == "prompt_eval_count"
+
+
+async def test_a_whole_answer_crosses_the_pipe_as_one_text(
+    standalone: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[Text] = []
+    generate_ = Runner.generate
+
+    async def listen(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
+        async with aclosing(generate_(*arguments, **named)) as source:
+            async for event in source:
+                if isinstance(event, Text):
+                    events.append(event)
+                yield event
+
+    monkeypatch.setattr(Runner, "generate", listen)
+    response = await standalone("POST", "/api/generate", generate(stream=False))
+    assert [event.text for event in events] == [json.loads(response.body)["response"]]
+    events.clear()
+    parts = lines(await standalone("POST", "/api/generate", generate()))
+    assert [event.text for event in events] == [part["response"] for part in parts[:-1]]
+    assert len(events) > 1
 
 
 async def ask_and_leave(url: str, body: dict[str, Any], until: bytes, headers: str = "") -> None:
@@ -252,8 +284,26 @@ async def test_tokens_count_as_activity(jupyter: Fetch, jp_web_app: Any) -> None
         settings["api_last_activity"] = settings["started"]
 
     await jupyter("POST", "/api/generate", generate(), streaming_callback=mark)
-    assert len(marks) > 3
+    assert len(marks) > 1
     assert all(moment > settings["started"] for moment in marks)
+
+
+async def test_a_whole_answer_counts_as_activity_while_it_is_made(
+    jupyter: Fetch, jp_web_app: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jupyter_ollama.api.exchange.TOUCH_SECONDS", 0.02)
+    await jupyter("POST", "/api/generate", generate(prompt=""))
+    settings = jp_web_app.settings
+    body = generate(options=ENDLESS | {"num_predict": 100}, stream=False)
+    answer = asyncio.ensure_future(jupyter("POST", "/api/generate", body))
+    await asyncio.sleep(0.1)
+    settings["api_last_activity"] = settings["started"]
+    for _ in range(1000):
+        await asyncio.sleep(0.01)
+        if settings["api_last_activity"] != settings["started"]:
+            break
+    assert not answer.done()
+    assert (await answer).code == 200
 
 
 async def test_running_requests_keep_an_idle_server_up(jupyter: Fetch, jp_serverapp: Any) -> None:

@@ -27,7 +27,8 @@ async def answer(
     async for event in runner.generate(prompt, Options(**options)):
         if isinstance(event, Done):
             return "".join(chunks), event
-        chunks.append(event.text)
+        if isinstance(event, Text):
+            chunks.append(event.text)
     raise AssertionError("no Done")
 
 

@@ -37,15 +37,15 @@ def numbers(text: str) -> list[int]:
 
 
 def test_all_that_fits_stays() -> None:
-    text, dropped = fit_messages(chat(5), TEMPLATE.render, count, 10)
-    assert (numbers(text), dropped) == ([0, 1, 2, 3, 4], 0)
+    text, lost = fit_messages(chat(5), TEMPLATE.render, count, 10)
+    assert (numbers(text), lost) == ([0, 1, 2, 3, 4], 0)
 
 
 @pytest.mark.parametrize("num_ctx", range(1, 42))
 def test_the_oldest_go_one_by_one(num_ctx: int) -> None:
-    text, dropped = fit_messages(chat(20), TEMPLATE.render, count, num_ctx)
+    text, lost = fit_messages(chat(20), TEMPLATE.render, count, num_ctx)
     kept = min(20, max(1, num_ctx // 2))
-    assert (numbers(text), dropped) == (list(range(20 - kept, 20)), 20 - kept)
+    assert (numbers(text), lost) == (list(range(20 - kept, 20)), 2 * (20 - kept))
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_the_oldest_go_one_by_one(num_ctx: int) -> None:
 )
 def test_system_messages_and_the_last_one_stay(num_ctx: int, kept: list[int]) -> None:
     messages = chat(10, system_at=[0, 4])
-    text, dropped = fit_messages(messages, TEMPLATE.render, count, num_ctx)
-    assert (numbers(text), dropped) == (kept, 10 - len(kept))
+    text, lost = fit_messages(messages, TEMPLATE.render, count, num_ctx)
+    assert (numbers(text), lost) == (kept, count(TEMPLATE.render(messages)) - count(text))
 
 
 def test_images_cost_tokens() -> None:
     messages = chat(3)
     messages[0].images = ["aGk="]
-    assert fit_messages(messages, TEMPLATE.render, count, 5 + IMAGE_TOKENS)[1] == 1
+    assert fit_messages(messages, TEMPLATE.render, count, 5 + IMAGE_TOKENS)[1] == 2 + IMAGE_TOKENS
     assert fit_messages(messages, TEMPLATE.render, count, 6 + IMAGE_TOKENS)[1] == 0
 
 
@@ -77,8 +77,8 @@ def test_few_renderings_are_tried() -> None:
         tried.append(len(messages))
         return TEMPLATE.render(messages)
 
-    _, dropped = fit_messages(chat(1000), render, count, 100)
-    assert dropped == 950
+    _, lost = fit_messages(chat(1000), render, count, 100)
+    assert lost == 2 * 950
     assert len(tried) <= 12
 
 
@@ -91,10 +91,10 @@ ALTERNATING = JinjaTemplate(
 
 @pytest.mark.parametrize("num_ctx", range(1, 42))
 def test_parts_that_the_template_refuses_are_passed_over(num_ctx: int) -> None:
-    text, dropped = fit_messages(chat(21), ALTERNATING.render, count, num_ctx)
+    text, lost = fit_messages(chat(21), ALTERNATING.render, count, num_ctx)
     kept = max(1, min(21, num_ctx // 2))
     kept -= 1 - kept % 2
-    assert (numbers(text), dropped) == (list(range(21 - kept, 21)), 21 - kept)
+    assert (numbers(text), lost) == (list(range(21 - kept, 21)), 2 * (21 - kept))
 
 
 def test_when_only_the_whole_can_be_rendered_it_is_returned() -> None:
@@ -103,8 +103,8 @@ def test_when_only_the_whole_can_be_rendered_it_is_returned() -> None:
             raise TemplateError("too few")
         return TEMPLATE.render(messages)
 
-    text, dropped = fit_messages(chat(4), render, count, 2)
-    assert (numbers(text), dropped) == ([0, 1, 2, 3], 0)
+    text, lost = fit_messages(chat(4), render, count, 2)
+    assert (numbers(text), lost) == ([0, 1, 2, 3], 0)
 
 
 def test_a_conversation_that_the_template_refuses_is_an_error() -> None:

@@ -6,54 +6,17 @@ import asyncio
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
+from scheduling import eventually, raises, scheduling, use
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.protocol import Done, RawPrompt
+from jupyter_ollama.engine.protocol import RawPrompt
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.model import Library, Model
+from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
-
-
-@asynccontextmanager
-async def scheduling(store: Path, **traits: object) -> AsyncIterator[Scheduler]:
-    server = OllamaServer(models_dir=str(store), **traits)
-    try:
-        yield server.scheduler
-    finally:
-        await server.stop()
-
-
-async def use(lease: Lease, tokens: int = 3) -> Done:
-    async for event in lease.runner.generate(
-        RawPrompt("Once upon a time"), Options(num_predict=tokens, num_ctx=lease.num_ctx)
-    ):
-        if isinstance(event, Done):
-            return event
-    raise AssertionError("no Done")
-
-
-async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
-    for _ in range(int(seconds / 0.02)):
-        if condition():
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")
-
-
-@pytest.fixture
-def smollm2(library: Library) -> Model:
-    return library.find("smollm2")
-
-
-@pytest.fixture
-def minilm(library: Library) -> Model:
-    return library.find("all-minilm")
 
 
 async def test_a_loaded_model_is_shared(ollama_store: Path, smollm2: Model) -> None:
@@ -124,24 +87,6 @@ async def test_one_model_too_many_evicts_an_idle_one(
         assert [loaded.model.name.display for loaded in scheduler.loaded()] == ["all-minilm:latest"]
 
 
-async def test_a_longer_context_reloads_a_shorter_one_does_not(
-    ollama_store: Path, smollm2: Model
-) -> None:
-    async with scheduling(ollama_store, context_length=256) as scheduler:
-
-        async def pid(**options: int) -> int:
-            async with await scheduler.acquire(smollm2, Options(**options)) as lease:
-                return lease.runner.pid
-
-        first = await pid()
-        assert await pid(num_ctx=128) == first
-        second = await pid(num_ctx=512)
-        assert second != first
-        assert await pid() == second
-        async with await scheduler.acquire(smollm2, Options(num_ctx=10**9)) as lease:
-            assert lease.num_ctx == 8192
-
-
 async def test_requests_wait_for_a_slot_and_the_queue_is_bounded(
     ollama_store: Path, smollm2: Model
 ) -> None:
@@ -189,12 +134,6 @@ async def test_a_model_that_cannot_load_harms_nobody(scratch_store: Path, smollm
             await raises(404, "not found, try pulling it", scheduler.acquire(missing, Options()))
             assert (await use(good)).eval_count == 3
         assert len(scheduler.loaded()) == 1
-
-
-async def raises(status: int, text: str, action: Awaitable[object]) -> None:
-    with pytest.raises(OllamaError, match=text) as caught:
-        await action
-    assert caught.value.status == status
 
 
 async def test_a_cancelled_drain_leaves_the_scheduler_in_order(

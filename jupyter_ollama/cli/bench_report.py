@@ -1,0 +1,223 @@
+"""What `jupyter ollama bench` tells: the figures of all rounds, summed up and put into words."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from .formats import size, table
+from .other_formats import BITS, bits, candidates
+from .speed import Served, Speed, Workload
+
+CLEARLY_FASTER = 1.1
+"""What a format must gain in every round to be called faster."""
+NOT_SLOWER = 0.95
+NOISY = 0.1
+"""How far rounds may lie apart, as a part of their median, before they are called rough."""
+
+
+@dataclass
+class Format:
+    """A model's weights in one format, and the speed of the bare loop on them, round by round."""
+
+    name: str
+    path: Path
+    size: int
+    speeds: list[Speed] = field(default_factory=list)
+
+
+@dataclass
+class Measured:
+    """What the rounds gave. ``format`` is the type of the weights, ``size`` the bytes of the file.
+
+    ``limits`` are speeds of the bare loop by number of streams. The first of ``formats`` is the
+    model's own, measured once more beside the others.
+    """
+
+    model: str
+    format: str
+    size: int
+    workload: Workload
+    served: list[Served] = field(default_factory=list)
+    limits: list[dict[int, Speed]] = field(default_factory=list)
+    formats: list[Format] = field(default_factory=list)
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a part of the model was on a GPU."""
+        return self.served[0].ready.size_vram > 0
+
+
+def report(measured: Measured) -> dict[str, Any]:
+    """Return the figures as JSON values: tokens a second, medians of the rounds."""
+    ready = measured.served[0].ready
+    counts = list(measured.limits[0])
+    return {
+        "model": measured.model,
+        "format": measured.format,
+        "size": measured.size,
+        "size_vram": ready.size_vram,
+        "context_length": ready.num_ctx,
+        "slots": ready.slots,
+        "cpus": os.cpu_count(),
+        "rounds": len(measured.served),
+        "tokens": measured.workload.tokens,
+        "prompt_tokens": measured.workload.prompt_tokens,
+        "streams": [
+            {"streams": n, **{kind: _compared(measured, n, kind) for kind in ("decode", "prefill")}}
+            for n in counts
+        ],
+        "left_out": [n for n in measured.workload.streams if n not in counts],
+        "spread": _spread(measured),
+        "formats": [_format(each, measured) for each in measured.formats],
+    }
+
+
+def _series(measured: Measured, streams: int, kind: str) -> tuple[list[float], list[float]]:
+    """Return the speeds of runner and bare loop, a number for each round."""
+    served = [getattr(served.speeds[streams], kind) for served in measured.served]
+    return served, [getattr(limit[streams], kind) for limit in measured.limits]
+
+
+def _compared(measured: Measured, streams: int, kind: str) -> dict[str, float]:
+    served, limits = _series(measured, streams, kind)
+    ratios = [a / b for a, b in zip(served, limits, strict=True)]
+    return {
+        "server": round(median(served), 2),
+        "limit": round(median(limits), 2),
+        "ratio": round(median(ratios), 3),
+    }
+
+
+def _spread(measured: Measured) -> float | None:
+    """Return how far the rounds lie apart at most, as a part of their median."""
+    if len(measured.served) < 2:
+        return None
+    series = [
+        speeds
+        for n in measured.limits[0]
+        for kind in ("decode", "prefill")
+        for speeds in _series(measured, n, kind)
+    ]
+    return round(max((max(s) - min(s)) / median(s) for s in series), 3)
+
+
+def _format(each: Format, measured: Measured) -> dict[str, Any]:
+    """Return the speed of a format and how many times as fast as the model's own it is."""
+    streams = min(measured.limits[0])
+    found: dict[str, Any] = {"format": each.name, "size": each.size, "streams": streams}
+    gains = []
+    for kind in ("decode", "prefill"):
+        own = [getattr(speed, kind) for speed in measured.formats[0].speeds]
+        speeds = [getattr(speed, kind) for speed in each.speeds]
+        gains.append([a / b for a, b in zip(speeds, own, strict=True)])
+        found[kind] = round(median(speeds), 2)
+        found[f"{kind}_gain"] = round(median(gains[-1]), 3)
+    faster = any(min(gain) >= CLEARLY_FASTER for gain in gains)
+    found["faster"] = faster and all(median(gain) >= NOT_SLOWER for gain in gains)
+    return found
+
+
+def text(facts: dict[str, Any]) -> str:
+    """Return the figures as a table with what is to be said about them."""
+    head = f"{facts['model']}    {facts['format']}    {size(facts['size'])}    "
+    place = "GPU" if facts["size_vram"] else f"{facts['cpus']} CPUs"
+    parts = [head + place, _speeds(facts), _explanation(facts)]
+    if len(facts["formats"]) > 1:
+        parts += [_formats(facts), _advice(facts)]
+    elif candidates(facts["format"]) and not facts["size_vram"]:
+        parts.append("Other formats were not tried. --compare does, at the cost of room and time.")
+    return "\n\n".join(parts)
+
+
+def _speeds(facts: dict[str, Any]) -> str:
+    rows = []
+    for line in facts["streams"]:
+        cells = [str(line["streams"])]
+        for kind in ("decode", "prefill"):
+            found = line[kind]
+            cells += [_speed(found["server"]), _speed(found["limit"]), f"{found['ratio']:.0%}"]
+        rows.append(cells)
+    return table(("STREAMS", "DECODE", "LIMIT", "RATIO", "PREFILL", "LIMIT", "RATIO"), rows)
+
+
+def _speed(value: float) -> str:
+    return f"{value:.1f} tok/s" if value < 10 else f"{value:.0f} tok/s"
+
+
+def _explanation(facts: dict[str, Any]) -> str:
+    lines = [
+        "Tokens a second, all streams together, the median of the rounds. DECODE: each generates "
+        f"{facts['tokens']}.",
+        f"PREFILL: they read about {facts['prompt_tokens']} of new prompts. LIMIT: the same in the "
+        "barest loop",
+        "over llama.cpp, without a server.",
+    ]
+    if facts["left_out"]:
+        left_out = ", ".join(map(str, facts["left_out"]))
+        lines.append(f"Left out, as the server runs {facts['slots']} at once: {left_out} streams.")
+    return "\n".join([*lines, *_noise(facts)])
+
+
+def _noise(facts: dict[str, Any]) -> list[str]:
+    """Say how far the figures can be trusted."""
+    spread = facts["spread"]
+    ratios = [line[kind]["ratio"] for line in facts["streams"] for kind in ("decode", "prefill")]
+    lines = []
+    if spread is None:
+        lines.append("One round only: how far such figures vary was not seen.")
+    elif spread > NOISY:
+        lines.append(f"Noisy: the {facts['rounds']} rounds lie up to {spread:.0%} apart.")
+    else:
+        lines.append(f"The {facts['rounds']} rounds lie {spread:.0%} apart at most.")
+    if max(ratios) > 1 + NOISY / 2:
+        lines.append("A ratio above 100% shows that the speed of this machine changed in between.")
+    if len(lines) == 2 or (spread or 0) > NOISY:
+        lines.append("Close what else computes here and measure again, or take these as rough.")
+    return lines
+
+
+def _formats(facts: dict[str, Any]) -> str:
+    rows = []
+    for number, each in enumerate(facts["formats"]):
+        cells = [each["format"], size(each["size"])]
+        for kind in ("decode", "prefill"):
+            cells += [_speed(each[kind]), f"{each[f'{kind}_gain']:.1f} times" if number else ""]
+        rows.append(cells)
+    return table(("FORMAT", "SIZE", "DECODE", "", "PREFILL", ""), rows)
+
+
+def _advice(facts: dict[str, Any]) -> str:
+    streams = facts["formats"][0]["streams"]
+    lines = [
+        "These are the same weights in other formats, in the barest loop with "
+        f"{streams} stream{'s' if streams > 1 else ''}."
+    ]
+    faster = [other for other in facts["formats"] if other["faster"]]
+    if not faster:
+        lines.append("None is clearly faster here in one column and as fast in the other.")
+        return "\n".join(lines)
+    for other in faster:
+        gains = (
+            f"prefill {other['prefill_gain']:.1f} times and decode {other['decode_gain']:.1f} times"
+        )
+        lines.append(
+            f"{other['format']} would {gains} as fast on this host, {_price(other, facts)}."
+        )
+    best = max(faster, key=lambda other: other["prefill_gain"])["format"]
+    lines += [
+        "They were quantized a second time for this, which loses quality. To use one, make the",
+        "model anew from its F16 weights:",
+        f"    jupyter ollama create NAME -f Modelfile --quantize {best.lower()}",
+    ]
+    return "\n".join(lines)
+
+
+def _price(other: dict[str, Any], facts: dict[str, Any]) -> str:
+    """Say what a faster format costs."""
+    if BITS[other["format"]] == bits(facts["format"]):
+        return f"and is less exact than {facts['format']}"
+    return f"and takes {other['size'] / facts['size']:.1f} times the memory"

@@ -1,0 +1,104 @@
+"""From the logits of a step to the tokens that each sequence goes on with."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .llama_context import LlamaContext
+from .llama_model import LlamaModel
+from .sequence import Sequence
+
+Told = list[tuple[Sequence, int, str]]
+"""(sequence, token or -1, reason it ends or "") in the order of the tokens."""
+
+
+class Choice:
+    """Samples for all sequences of a step, checks their drafts and obeys their constraints."""
+
+    def __init__(self, model: LlamaModel, threads: ThreadPoolExecutor) -> None:
+        self._model = model
+        self._threads = threads
+
+    def advance(self, ready: list[Sequence], context: LlamaContext, rows: int) -> Told:
+        """Give every sequence its next token, or several; return what there is to tell."""
+        logits = context.all_logits(rows)
+        chosen = self._choose(ready, logits)
+        told: Told = []
+        for sequence, tokens in zip(ready, chosen, strict=True):
+            sequence.lookup.record(tokens)
+            self._keep(sequence, tokens, context)
+            for token in tokens:
+                told.append((sequence, token, self._book(sequence, token)))
+                if sequence.over:
+                    break
+            else:
+                told += self._constrain(sequence, tokens[-1])
+        return told
+
+    def _choose(self, ready: list[Sequence], logits: NDArray[np.float32]) -> list[list[int]]:
+        is_plain = all(s.sampler.is_greedy and s.constraint is None for s in ready)
+        if is_plain and len(ready) == len(logits):
+            best = logits.argmax(axis=1)
+            return [[int(best[s.row])] for s in ready]
+        if len(ready) == 1:
+            return [_choose_run(ready[0], logits)]
+        return list(self._threads.map(lambda s: _choose_run(s, logits), ready))
+
+    def _keep(self, sequence: Sequence, tokens: list[int], context: LlamaContext) -> None:
+        """Book the drafts that were right and drop the others from the KV cache."""
+        if not sequence.drafts:
+            return
+        right = len(tokens) - 1
+        if right < len(sequence.drafts):
+            context.cut(sequence.slot, sequence.cached + right)
+        sequence.cached += right
+        sequence.drafts = []
+
+    def _book(self, sequence: Sequence, token: int) -> str:
+        """Append a token; return why the sequence ends with it, or ""."""
+        sequence.append(token)
+        if self._model.is_end(token):
+            reason = "stop"
+        elif sequence.generated >= sequence.num_predict:
+            reason = "length"
+        else:
+            return ""
+        sequence.over = True
+        return reason
+
+    def _constrain(self, sequence: Sequence, token: int) -> Told:
+        """Tell the constraint; add what must follow and begin with the next mask."""
+        constraint = sequence.constraint
+        if constraint is None:
+            return []
+        constraint.accept(token)
+        told: Told = []
+        for forced in constraint.forced():
+            constraint.accept(forced)
+            sequence.sampler.accept(forced)
+            told.append((sequence, forced, self._book(sequence, forced)))
+            if sequence.over:
+                return told
+        if constraint.is_over:
+            sequence.over = True
+            told.append((sequence, -1, "stop"))
+        else:
+            sequence.mask = self._threads.submit(constraint.prepare)
+        return told
+
+
+def _choose_run(sequence: Sequence, logits: NDArray[np.float32]) -> list[int]:
+    """Choose a token, and one more for each draft that was right."""
+    if sequence.mask is not None:
+        sequence.mask.result()
+    tokens = []
+    for offset in range(len(sequence.drafts) + 1):
+        token = sequence.sampler.choose(logits[sequence.row + offset], sequence.constraint)
+        sequence.sampler.accept(token)
+        tokens.append(token)
+        if offset == len(sequence.drafts) or token != sequence.drafts[offset]:
+            break
+    return tokens

@@ -1,0 +1,60 @@
+"""Speculation without a draft model: what followed the last few tokens before may follow again.
+
+Prompts are quoted, code repeats itself, lists have a form. Where that happens several tokens are
+decoded in one step and the wrong ones thrown away; where it does not, nothing is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+NGRAM = 3
+"""Tokens that must have occurred before for their continuation to be proposed."""
+
+LONGEST = 12
+"""Tokens of a proposal."""
+
+FIRST_RATE = 0.6
+"""How often a proposed token is right, as long as nothing is known."""
+
+
+class Lookup:
+    """Proposes the next tokens of one sequence and learns how often it is right."""
+
+    def __init__(self) -> None:
+        self.proposal: list[int] = []
+        self._after: dict[tuple[int, ...], int] = {}
+        self._seen = 0
+        self._rate = FIRST_RATE
+
+    def draft(self, tokens: Sequence[int], price: float) -> list[int]:
+        """Return tokens worth decoding ahead.
+
+        ``price`` is what one more token in a batch costs, as a part of what a token is worth: a
+        token is drafted if it is more likely than that to be used.
+        """
+        self._learn(tokens)
+        start = self._after.get(tuple(tokens[-NGRAM:]), len(tokens))
+        self.proposal = list(tokens[start : start + LONGEST])
+        count, likely = 0, self._rate
+        while count < len(self.proposal) and likely > price:
+            count += 1
+            likely *= self._rate
+        return self.proposal[:count]
+
+    def _learn(self, tokens: Sequence[int]) -> None:
+        for end in range(max(self._seen, NGRAM), len(tokens)):
+            self._after[tuple(tokens[end - NGRAM : end])] = end
+        self._seen = len(tokens)
+
+    def record(self, chosen: Sequence[int]) -> None:
+        """Learn from what was chosen, also where the proposal was not drafted."""
+        for proposed, token in zip(self.proposal, chosen, strict=False):
+            self._rate += ((proposed == token) - self._rate) * 0.1
+            if proposed != token:
+                break
+
+    def forget(self) -> None:
+        """Start anew after tokens have been taken out of the sequence."""
+        self._after.clear()
+        self._seen = 0

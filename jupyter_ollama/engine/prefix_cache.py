@@ -1,0 +1,220 @@
+"""The prefix cache: no token is read twice while somebody still has it.
+
+Every sequence, running or finished, is in a radix tree over its tokens. A new one forks the longest
+prefix that has been computed; if another one is just reading a prefix they share, it waits for that
+one and forks then. Finished sequences stay in the KV cache as long as they cost little there, then
+in the memory of the host. The least recently used goes first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .llama_context import LlamaContext
+from .prefix_tree import PrefixTree
+from .sequence import Sequence
+
+WORTH_WAITING = 32
+"""Tokens that must be saved before a sequence waits for another, or is kept when it is over."""
+
+WORTH_STORING = 128
+"""Tokens that nobody else has before a sequence is copied to the host's memory."""
+
+
+@dataclass(slots=True, eq=False)
+class Parked:
+    """A finished sequence: its tokens, in the KV cache (``slot``) or in a saved ``state``."""
+
+    tokens: list[int]
+    slot: int
+    used: int
+    state: NDArray[np.uint8] | None = field(default=None)
+
+    @property
+    def cached(self) -> int:
+        """Tokens that have been computed: all."""
+        return len(self.tokens)
+
+
+Holder = Sequence | Parked
+
+
+class PrefixCache:
+    """Gives out llama.cpp's sequence ids and what is known of a prompt already."""
+
+    def __init__(self, context: LlamaContext, *, idle_tokens: int, stored_bytes: int) -> None:
+        """Keep ``idle_tokens`` of finished sequences in the KV cache beside running ones.
+
+        Attention looks at the cells of idle sequences too before it masks them, so they slow down
+        whoever runs. ``stored_bytes`` of the host's memory take what has to leave.
+        """
+        self._context = context
+        self._tree: PrefixTree[Holder] = PrefixTree()
+        self._ids = list(range(context.max_sequences - 1, -1, -1))
+        self._idle_tokens = idle_tokens
+        self._stored_bytes = stored_bytes
+        self._parked: list[Parked] = []
+        self._clock = count(1)
+
+    def admit(self, sequence: Sequence) -> bool:
+        """Give a sequence an id and the prefix it shares; False if there is no id left."""
+        if not self._ids and not self.evict():
+            return False
+        sequence.slot = self._ids.pop()
+        sequence.order = next(self._clock)
+        self.share(sequence)
+        sequence.reused = sequence.cached
+        self._tree.insert(sequence.tokens, sequence)
+        if not self._context.is_recurrent:
+            for parked in [p for p in self._parked if not self._tree.alone(p)]:
+                self._drop(parked)
+        return True
+
+    def share(self, sequence: Sequence) -> None:
+        """Fork what is computed of a sequence's tokens, and note whom to wait for."""
+        sequence.leader = None
+        best, ready = None, sequence.cached
+        last = len(sequence.tokens) - 1  # one token must be decoded to have logits
+        shared = self._tree.match(sequence.tokens)
+        shared.pop(sequence, None)
+        for holder, common in shared.items():
+            length = self._usable(holder, min(common, last))
+            if length > ready or (length == ready and best and best.slot < 0 <= holder.slot):
+                best, ready = holder, length
+        if best is not None:
+            self._fork(best, sequence, ready)
+        self._find_leader(sequence, shared, last)
+
+    def _usable(self, holder: Holder, common: int) -> int:
+        """Return the tokens of a common prefix that a holder can give now."""
+        if not self._context.is_recurrent:
+            return min(holder.cached, common)
+        # A recurrent state stands for all of its tokens, not for a part of them.
+        return holder.cached if holder.cached <= common else 0
+
+    def _fork(self, source: Holder, target: Sequence, length: int) -> None:
+        if target.cached:
+            self._context.forget(target.slot)
+            target.cached = 0
+        if isinstance(source, Parked):
+            source.used = next(self._clock)
+            if source.state is not None:
+                if not self._context.restore(target.slot, source.state):
+                    return
+                if length < source.cached:
+                    self._context.cut(target.slot, length)
+                target.cached = length
+                return
+        self._context.fork(source.slot, target.slot, length)
+        target.cached = length
+
+    def _find_leader(self, sequence: Sequence, shared: dict[Holder, int], last: int) -> None:
+        gain = WORTH_WAITING
+        for holder, common in shared.items():
+            if isinstance(holder, Parked) or holder.order > sequence.order or holder.pending <= 1:
+                continue
+            common = min(common, last)
+            if common - sequence.cached >= gain and common > holder.cached:
+                gain = common - sequence.cached
+                sequence.leader, sequence.meeting_point = holder, common
+        if sequence.leader:
+            sequence.leader.followed_until.append(sequence.meeting_point)
+
+    def follow(self, sequence: Sequence) -> bool:
+        """Fork from the sequence that leads this one as soon as it can; True to wait longer."""
+        leader = sequence.leader
+        if leader is None:
+            return False
+        is_ahead = leader.slot >= 0 and leader.order < sequence.order
+        if is_ahead and leader.cached < sequence.meeting_point:
+            return True
+        self.share(sequence)
+        sequence.reused = max(sequence.reused, sequence.cached)
+        return sequence.leader is not None
+
+    def release(self, sequence: Sequence, *, keep: bool) -> None:
+        """Take a sequence's id back; ``keep`` parks what it has computed."""
+        self._tree.remove(sequence)
+        tokens = sequence.tokens[: min(sequence.cached, sequence.exact)]
+        whole = len(tokens) == sequence.cached or not self._context.is_recurrent
+        if keep and whole and len(tokens) >= WORTH_WAITING:
+            if len(tokens) < sequence.cached:
+                self._context.cut(sequence.slot, len(tokens))
+            parked = Parked(tokens, sequence.slot, next(self._clock))
+            self._parked.append(parked)
+            self._tree.insert(tokens, parked)
+            if not self._tree.alone(parked) and not self._context.is_recurrent:
+                self._drop(parked)
+        else:
+            self._context.forget(sequence.slot)
+            self._ids.append(sequence.slot)
+        sequence.slot, sequence.cached = -1, 0
+
+    def unshare(self, sequence: Sequence, keep: int) -> bool:
+        """Make the cells of a sequence behind its first ``keep`` tokens its own.
+
+        Moving them would move them for all who share them. Returns False if a running one does.
+        """
+        shared = self._tree.match(sequence.tokens)
+        for holder, common in shared.items():
+            if common > keep and isinstance(holder, Parked) and holder.slot >= 0:
+                self._drop(holder)
+        mine = self._tree.match(sequence.tokens)
+        running = (h for h in mine if isinstance(h, Sequence) and h is not sequence)
+        is_own = all(mine[holder] <= keep for holder in running)
+        self._tree.insert(sequence.tokens[:keep], sequence)
+        return is_own
+
+    def trim(self) -> None:
+        """Let idle sequences leave the KV cache until those that run are hardly slowed down."""
+        while self._idle_in_cells() > self._idle_tokens and self.evict():
+            pass
+        while self._stored() > self._stored_bytes:
+            self._drop(min((p for p in self._parked if p.slot < 0), key=lambda p: p.used))
+
+    def _idle_in_cells(self) -> int:
+        return sum(
+            len(node.tokens)
+            for node in self._tree.nodes()
+            if all(isinstance(holder, Parked) for holder in node.holders)
+            and any(holder.slot >= 0 for holder in node.holders)
+        )
+
+    def _stored(self) -> int:
+        return sum(parked.state.nbytes for parked in self._parked if parked.state is not None)
+
+    def evict(self) -> bool:
+        """Move the least recently used idle sequence out of the KV cache; False without any."""
+        hot = [parked for parked in self._parked if parked.slot >= 0]
+        if not hot:
+            return False
+        oldest = min(hot, key=lambda parked: parked.used)
+        state = None
+        if self._tree.alone(oldest) >= WORTH_STORING and self._stored_bytes:
+            state = self._context.save(oldest.slot)
+        if state is None:
+            self._drop(oldest)
+        else:
+            self._empty(oldest)
+            oldest.state = state
+        return True
+
+    def clear(self) -> None:
+        """Forget all idle sequences."""
+        for parked in list(self._parked):
+            self._drop(parked)
+
+    def _drop(self, parked: Parked) -> None:
+        self._tree.remove(parked)
+        self._parked.remove(parked)
+        if parked.slot >= 0:
+            self._empty(parked)
+
+    def _empty(self, parked: Parked) -> None:
+        self._context.forget(parked.slot)
+        self._ids.append(parked.slot)
+        parked.slot = -1

@@ -1,0 +1,121 @@
+"""A radix tree over token ids: who holds which prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, TypeVar
+
+Holder = TypeVar("Holder")
+
+STRIDE = 64
+"""Tokens compared at once: lists are compared in C, single tokens in Python."""
+
+
+class Node(Generic[Holder]):
+    """A run of tokens without a fork, and all holders whose tokens lead through it."""
+
+    __slots__ = ("children", "holders", "parent", "tokens")
+
+    def __init__(self, tokens: list[int], parent: Node[Holder] | None) -> None:
+        self.tokens = tokens
+        self.parent = parent
+        self.children: dict[int, Node[Holder]] = {}
+        self.holders: set[Holder] = set()
+
+    def split(self, length: int) -> Node[Holder]:
+        """Give the first ``length`` tokens to a new node above this one, and return it."""
+        assert self.parent
+        above = Node(self.tokens[:length], self.parent)
+        above.holders = set(self.holders)
+        self.parent.children[above.tokens[0]] = above
+        self.tokens = self.tokens[length:]
+        above.children[self.tokens[0]] = self
+        self.parent = above
+        return above
+
+
+class PrefixTree(Generic[Holder]):
+    """Finds who shares the longest prefix with a list of tokens.
+
+    The tree knows tokens only. That a holder has really computed them is for the caller to check.
+    """
+
+    def __init__(self) -> None:
+        self._root: Node[Holder] = Node([], None)
+        self._ends: dict[Holder, Node[Holder]] = {}
+
+    def insert(self, tokens: Sequence[int], holder: Holder) -> None:
+        """Put a holder on the path of its tokens; it is taken from where it was before."""
+        self.remove(holder)
+        node, depth = self._root, 0
+        while depth < len(tokens):
+            child = node.children.get(tokens[depth])
+            if child is None:
+                child = Node(list(tokens[depth:]), node)
+                node.children[tokens[depth]] = child
+            else:
+                common = common_length(child.tokens, tokens, depth)
+                if common < len(child.tokens):
+                    child = child.split(common)
+            child.holders.add(holder)
+            node, depth = child, depth + len(child.tokens)
+        self._ends[holder] = node
+
+    def remove(self, holder: Holder) -> None:
+        """Take a holder away, and the tokens that nobody else holds."""
+        node: Node[Holder] | None = self._ends.pop(holder, None)
+        while node is not None and node.parent is not None:
+            node.holders.discard(holder)
+            if not node.holders:
+                del node.parent.children[node.tokens[0]]
+            node = node.parent
+
+    def match(self, tokens: Sequence[int]) -> dict[Holder, int]:
+        """Return how many first tokens each holder has in common with ``tokens``, if any."""
+        shared: dict[Holder, int] = {}
+        node, depth = self._root, 0
+        while depth < len(tokens):
+            child = node.children.get(tokens[depth])
+            if child is None:
+                break
+            common = common_length(child.tokens, tokens, depth)
+            depth += common
+            shared.update(dict.fromkeys(child.holders, depth))
+            if common < len(child.tokens):
+                break
+            node = child
+        return shared
+
+    def alone(self, holder: Holder) -> int:
+        """Return how many tokens, its last ones, a holder shares with nobody."""
+        node: Node[Holder] | None = self._ends[holder]
+        count = 0
+        while node is not None and node.parent is not None and len(node.holders) == 1:
+            count += len(node.tokens)
+            node = node.parent
+        return count
+
+    def nodes(self) -> Iterator[Node[Holder]]:
+        """Walk over all runs of tokens."""
+        stack = list(self._root.children.values())
+        while stack:
+            node = stack.pop()
+            yield node
+            stack.extend(node.children.values())
+
+    def __contains__(self, holder: Holder) -> bool:
+        return holder in self._ends
+
+
+def common_length(run: list[int], tokens: Sequence[int], start: int) -> int:
+    """Return how many tokens of ``run`` equal those of ``tokens`` from ``start`` on."""
+    end = min(len(run), len(tokens) - start)
+    length = 0
+    while length < end:
+        stride = min(STRIDE, end - length)
+        if run[length : length + stride] != tokens[start + length : start + length + stride]:
+            break
+        length += stride
+    while length < end and run[length] == tokens[start + length]:
+        length += 1
+    return length

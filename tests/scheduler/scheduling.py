@@ -1,0 +1,48 @@
+"""A scheduler over real runners, and what tests do with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from jupyter_ollama.config import OllamaServer
+from jupyter_ollama.engine.protocol import Done, RawPrompt
+from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.options import Options
+from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
+
+
+@asynccontextmanager
+async def scheduling(store: Path, **traits: object) -> AsyncIterator[Scheduler]:
+    server = OllamaServer(models_dir=str(store), **traits)
+    try:
+        yield server.scheduler
+    finally:
+        await server.stop()
+
+
+async def use(lease: Lease, tokens: int = 3) -> Done:
+    async for event in lease.runner.generate(
+        RawPrompt("Once upon a time"), Options(num_predict=tokens, num_ctx=lease.num_ctx)
+    ):
+        if isinstance(event, Done):
+            return event
+    raise AssertionError("no Done")
+
+
+async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None:
+    for _ in range(int(seconds / 0.02)):
+        if condition():
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("it did not come true")
+
+
+async def raises(status: int, text: str, action: Awaitable[object]) -> None:
+    with pytest.raises(OllamaError, match=text) as caught:
+        await action
+    assert caught.value.status == status
