@@ -8,6 +8,8 @@ from pathlib import Path
 import llama_cpp.llama_cpp as llama
 import numpy as np
 
+from jupyter_ollama.engine.constraint import TokenConstraint
+
 
 def quiet() -> object:
     """Silence llama.cpp; keep what is returned."""
@@ -31,11 +33,17 @@ class PlainLoop:
         vocab = llama.llama_model_get_vocab(self.model)
         self.n_vocab = llama.llama_vocab_n_tokens(vocab)
 
-    def misses(self, prompt: list[int], answer: list[int]) -> list[float]:
-        """Feed an answer token by token; return by how much each missed the best logit here."""
+    def misses(
+        self, prompt: list[int], answer: list[int], constraint: TokenConstraint | None = None
+    ) -> list[float]:
+        """Feed an answer token by token; return by how much each missed the best logit here.
+
+        With a constraint the best of those it allows; tokens that it forces are no choice.
+        """
         llama.llama_memory_clear(llama.llama_get_memory(self.context), True)
         misses = []
         feed = prompt
+        forced: list[int] = []
         for token in answer:
             tokens = (llama.llama_token * len(feed))(*feed)
             assert (
@@ -43,7 +51,15 @@ class PlainLoop:
             )
             row = llama.llama_get_logits_ith(self.context, -1)
             logits = np.ctypeslib.as_array(row, (self.n_vocab,))
-            misses.append(float(logits.max() - logits[token]))
+            if constraint and not forced:
+                constraint.apply(logits)
+            if forced:
+                assert token == forced.pop(0)
+            else:
+                misses.append(float(logits.max() - logits[token]))
+            if constraint:
+                constraint.accept(token)
+                forced = forced or constraint.forced()
             feed = [token]
         return misses
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from textwrap import fill
 from typing import Any
 
 from .formats import size, table
@@ -17,6 +18,10 @@ CLEARLY_FASTER = 1.1
 NOT_SLOWER = 0.95
 NOISY = 0.1
 """How far rounds may lie apart, as a part of their median, before they are called rough."""
+ABOVE_THE_LIMIT = 1.05
+"""A ratio of runner and bare loop that needs to be explained."""
+
+WIDTH = 96
 
 
 @dataclass
@@ -149,35 +154,39 @@ def _speed(value: float) -> str:
 
 
 def _explanation(facts: dict[str, Any]) -> str:
-    lines = [
-        "Tokens a second, all streams together, the median of the rounds. DECODE: each generates "
-        f"{facts['tokens']}.",
-        f"PREFILL: they read about {facts['prompt_tokens']} of new prompts. LIMIT: the same in the "
-        "barest loop",
-        "over llama.cpp, without a server.",
+    sentences = [
+        "Tokens a second, all streams together, the median of the rounds.",
+        f"DECODE: each generates {facts['tokens']}.",
+        f"PREFILL: they read about {facts['prompt_tokens']} of new prompts.",
+        "LIMIT: the same in the barest loop over llama.cpp, without a server.",
+        "RATIO: of the two in the same round.",
     ]
     if facts["left_out"]:
         left_out = ", ".join(map(str, facts["left_out"]))
-        lines.append(f"Left out, as the server runs {facts['slots']} at once: {left_out} streams.")
-    return "\n".join([*lines, *_noise(facts)])
+        sentences.append(f"Left out: {left_out} streams, as the server runs {facts['slots']}.")
+    return fill(" ".join([*sentences, *_noise(facts)]), WIDTH)
 
 
 def _noise(facts: dict[str, Any]) -> list[str]:
     """Say how far the figures can be trusted."""
-    spread = facts["spread"]
-    ratios = [line[kind]["ratio"] for line in facts["streams"] for kind in ("decode", "prefill")]
-    lines = []
+    rounds, spread = facts["rounds"], facts["spread"]
     if spread is None:
-        lines.append("One round only: how far such figures vary was not seen.")
+        sentences = ["One round only: how far such figures vary was not seen."]
     elif spread > NOISY:
-        lines.append(f"Noisy: the {facts['rounds']} rounds lie up to {spread:.0%} apart.")
+        sentences = [
+            f"Noisy: the {rounds} rounds lie up to {spread:.0%} apart. Close what else computes "
+            "here and measure again, or take these as rough."
+        ]
     else:
-        lines.append(f"The {facts['rounds']} rounds lie {spread:.0%} apart at most.")
-    if max(ratios) > 1 + NOISY / 2:
-        lines.append("A ratio above 100% shows that the speed of this machine changed in between.")
-    if len(lines) == 2 or (spread or 0) > NOISY:
-        lines.append("Close what else computes here and measure again, or take these as rough.")
-    return lines
+        sentences = [f"The {rounds} rounds lie {spread:.0%} apart at most."]
+    if any(line["prefill"]["ratio"] > ABOVE_THE_LIMIT for line in facts["streams"]):
+        sentences.append("PREFILL above its limit: the speed of this machine changed in between.")
+    if any(line["decode"]["ratio"] > ABOVE_THE_LIMIT for line in facts["streams"]):
+        sentences.append(
+            "DECODE above its limit: the runner guesses ahead where a text repeats itself, or the "
+            "speed changed."
+        )
+    return sentences
 
 
 def _formats(facts: dict[str, Any]) -> str:
@@ -192,28 +201,28 @@ def _formats(facts: dict[str, Any]) -> str:
 
 def _advice(facts: dict[str, Any]) -> str:
     streams = facts["formats"][0]["streams"]
-    lines = [
+    sentences = [
         "These are the same weights in other formats, in the barest loop with "
         f"{streams} stream{'s' if streams > 1 else ''}."
     ]
     faster = [other for other in facts["formats"] if other["faster"]]
     if not faster:
-        lines.append("None is clearly faster here in one column and as fast in the other.")
-        return "\n".join(lines)
+        sentences.append("None is clearly faster here in one column and as fast in the other.")
+        return fill(" ".join(sentences), WIDTH)
     for other in faster:
-        gains = (
-            f"prefill {other['prefill_gain']:.1f} times and decode {other['decode_gain']:.1f} times"
-        )
-        lines.append(
-            f"{other['format']} would {gains} as fast on this host, {_price(other, facts)}."
-        )
+        gains = " and ".join(_gain(kind, other[f"{kind}_gain"]) for kind in ("prefill", "decode"))
+        sentences.append(f"{other['format']} would {gains} on this host, {_price(other, facts)}.")
+    sentences.append(
+        "They were quantized a second time for this, which loses quality. To use one, make the "
+        "model anew from its F16 weights:"
+    )
     best = max(faster, key=lambda other: other["prefill_gain"])["format"]
-    lines += [
-        "They were quantized a second time for this, which loses quality. To use one, make the",
-        "model anew from its F16 weights:",
-        f"    jupyter ollama create NAME -f Modelfile --quantize {best.lower()}",
-    ]
-    return "\n".join(lines)
+    command = f"    jupyter ollama create NAME -f Modelfile --quantize {best.lower()}"
+    return fill(" ".join(sentences), WIDTH) + "\n" + command
+
+
+def _gain(kind: str, gain: float) -> str:
+    return f"{kind} as fast" if f"{gain:.1f}" == "1.0" else f"{kind} {gain:.1f} times as fast"
 
 
 def _price(other: dict[str, Any], facts: dict[str, Any]) -> str:

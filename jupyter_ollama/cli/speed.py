@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..engine.handle import ENVIRONMENT, Runner
-from ..engine.protocol import Done, LoadSpec, RawPrompt, Ready
+from ..engine.protocol import Done, LoadSpec, RawPrompt, Ready, Text
 from ..engine.workload import PROMPT_WORDS, prompts
 from ..options import Options, merge_options
 from .command import CommandError
@@ -32,6 +33,9 @@ GREEDY = {
     "presence_penalty": 0.0,
     "frequency_penalty": 0.0,
 }
+
+SAME_MESSAGE = 0.005
+"""Seconds within which the streams are woken that one message is for."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,14 @@ class Served:
     spec: LoadSpec
     ready: Ready
     speeds: dict[int, Speed]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """An answer: when pieces of its text came and how long they are, and its tokens in all."""
+
+    pieces: list[tuple[float, int]]
+    tokens: int
 
 
 async def serve(server: OllamaServer, model: Model, workload: Workload, key: str) -> Served:
@@ -90,30 +102,45 @@ async def serve(server: OllamaServer, model: Model, workload: Workload, key: str
 
 
 async def decode(runner: Runner, options: Options, texts: list[str], tokens: int) -> float:
-    """Return tokens a second of streams that each generate ``tokens`` side by side.
+    """Return tokens a second of streams while all of them generate, about ``tokens`` each.
 
-    Raises CommandError if the model has nothing to say.
+    Raises OllamaError, or CommandError if they are never at it together.
     """
-    # Prompts that are known already let all streams begin in the same step.
-    await prefill(runner, options, texts)
-    options = msgspec.structs.replace(options, num_predict=tokens)
+    # The first ones are ahead by the steps in which the prompts of the others are read.
+    options = msgspec.structs.replace(options, num_predict=tokens + 2 * len(texts))
+    return speed_together(await asyncio.gather(*(follow(runner, options, text) for text in texts)))
 
-    async def follow(text: str) -> tuple[float, float, int]:
-        """Return when the first text came, when the end, and the number of tokens."""
-        times: list[float] = []
-        async with aclosing(runner.generate(RawPrompt(text), options)) as events:
-            async for event in events:
-                times.append(time.perf_counter())
-                if isinstance(event, Done):
-                    return times[0], times[-1], event.eval_count
-        raise AssertionError("unreachable")
 
-    begins, ends, counts = zip(*await asyncio.gather(*map(follow, texts)), strict=True)
-    # The first token of each stream was there when the clock started.
-    generated = sum(counts) - len(texts)
-    if generated <= 0:
+async def follow(runner: Runner, options: Options, text: str) -> Stream:
+    """Generate, and note when how much came."""
+    pieces: list[tuple[float, int]] = []
+    async with aclosing(runner.generate(RawPrompt(text), options, truncate=False)) as events:
+        async for event in events:
+            if isinstance(event, Text):
+                pieces.append((time.perf_counter(), len(event.text)))
+            elif isinstance(event, Done):
+                return Stream(pieces, event.eval_count)
+    raise AssertionError("unreachable")
+
+
+def speed_together(streams: Sequence[Stream]) -> float:
+    """Return tokens a second from when the last stream began to when the first one ended.
+
+    A message of the runner has the text of all streams up to then, of several tokens each: so the
+    tokens are told from the length of the text. Raises CommandError if there is no such time.
+    """
+    start = max((stream.pieces[0][0] for stream in streams if stream.pieces), default=0.0)
+    stop = min((stream.pieces[-1][0] for stream in streams if stream.pieces), default=0.0)
+    if stop <= start + SAME_MESSAGE or not all(stream.pieces for stream in streams):
         raise CommandError("the model ends its answers too soon to measure its speed")
-    return generated / (max(ends) - min(begins))
+    tokens = 0.0
+    for stream in streams:
+        whole = sum(length for _, length in stream.pieces)
+        inside = [
+            n for t, n in stream.pieces if SAME_MESSAGE < t - start <= stop - start + SAME_MESSAGE
+        ]
+        tokens += stream.tokens * sum(inside) / whole
+    return tokens / (stop - start)
 
 
 async def prefill(runner: Runner, options: Options, texts: list[str]) -> float:

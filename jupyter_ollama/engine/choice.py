@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OllamaError
 from .llama_context import LlamaContext
 from .llama_model import LlamaModel
 from .sequence import Sequence
+
+Fail = Callable[[Sequence, int, str], None]
+"""Takes a sequence that cannot go on, an HTTP status and a text."""
 
 Told = list[tuple[Sequence, int, str]]
 """(sequence, token or -1, reason it ends or "") in the order of the tokens."""
@@ -18,9 +23,10 @@ Told = list[tuple[Sequence, int, str]]
 class Choice:
     """Samples for all sequences of a step, checks their drafts and obeys their constraints."""
 
-    def __init__(self, model: LlamaModel, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, model: LlamaModel, threads: ThreadPoolExecutor, fail: Fail) -> None:
         self._model = model
         self._threads = threads
+        self._fail = fail
 
     def advance(self, ready: list[Sequence], context: LlamaContext, rows: int) -> Told:
         """Give every sequence its next token, or several; return what there is to tell."""
@@ -28,27 +34,43 @@ class Choice:
         chosen = self._choose(ready, logits)
         told: Told = []
         for sequence, tokens in zip(ready, chosen, strict=True):
-            sequence.lookup.record(tokens)
-            self._keep(sequence, tokens, context)
-            for token in tokens:
-                told.append((sequence, token, self._book(sequence, token)))
-                if sequence.over:
-                    break
+            if isinstance(tokens, OllamaError):
+                self._give_up(sequence, tokens)
             else:
-                told += self._constrain(sequence, tokens[-1])
+                self._keep(sequence, tokens, context)
+                told += self._book_all(sequence, tokens)
         return told
 
-    def _choose(self, ready: list[Sequence], logits: NDArray[np.float32]) -> list[list[int]]:
+    def _give_up(self, sequence: Sequence, error: OllamaError) -> None:
+        sequence.over = True
+        self._fail(sequence, error.status, error.message)
+
+    def _book_all(self, sequence: Sequence, tokens: list[int]) -> Told:
+        told: Told = []
+        for token in tokens:
+            told.append((sequence, token, self._book(sequence, token)))
+            if sequence.over:
+                return told
+        try:
+            told += self._constrain(sequence, tokens[-1])
+        except OllamaError as error:
+            self._give_up(sequence, error)
+        return told
+
+    def _choose(
+        self, ready: list[Sequence], logits: NDArray[np.float32]
+    ) -> Iterable[list[int] | OllamaError]:
         is_plain = all(s.sampler.is_greedy and s.constraint is None for s in ready)
         if is_plain and len(ready) == len(logits):
             best = logits.argmax(axis=1)
             return [[int(best[s.row])] for s in ready]
         if len(ready) == 1:
             return [_choose_run(ready[0], logits)]
-        return list(self._threads.map(lambda s: _choose_run(s, logits), ready))
+        return self._threads.map(lambda s: _choose_run(s, logits), ready)
 
     def _keep(self, sequence: Sequence, tokens: list[int], context: LlamaContext) -> None:
         """Book the drafts that were right and drop the others from the KV cache."""
+        sequence.lookup.record(tokens)
         if not sequence.drafts:
             return
         right = len(tokens) - 1
@@ -90,10 +112,13 @@ class Choice:
         return told
 
 
-def _choose_run(sequence: Sequence, logits: NDArray[np.float32]) -> list[int]:
+def _choose_run(sequence: Sequence, logits: NDArray[np.float32]) -> list[int] | OllamaError:
     """Choose a token, and one more for each draft that was right."""
-    if sequence.mask is not None:
-        sequence.mask.result()
+    try:
+        if sequence.mask is not None:
+            sequence.mask.result()
+    except OllamaError as error:
+        return error
     tokens = []
     for offset in range(len(sequence.drafts) + 1):
         token = sequence.sampler.choose(logits[sequence.row + offset], sequence.constraint)

@@ -155,7 +155,10 @@ class TokenConstraint:
         logits += _BIASES.take(self._bytes, axis=0).reshape(-1)[: logits.size]
 
     def accept(self, token: int) -> None:
-        """Go on by a token. Raises ValueError, and stays as it was, if it may not follow."""
+        """Go on by a token. Raises ValueError, and stays as it was, if its text may not follow.
+
+        Where text is forced, the mask allows only the tokenizer's own split of it, this any.
+        """
         if not self._matcher.is_stopped():
             accepted = self._matcher.try_consume_tokens([token]) == 1
             self._check()
@@ -169,8 +172,8 @@ class TokenConstraint:
     def forced(self) -> list[int]:
         """Return tokens that must follow, split as the model's tokenizer would split their text.
 
-        They need no sampling: accept each and give all to the model at once. Empty if there is a
-        choice of text or of its tokens.
+        They need no sampling: accept each and give all to the model at once (they may be more than
+        a batch). Empty if there is a choice of text or of its tokens.
         """
         return [] if self._matcher.is_stopped() else self._matcher.compute_ff_tokens()
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import llama_cpp.llama_cpp as llama
 
 from ..library.gguf import Header
+from .footprint import Demand, has_states, layer_count, rough_demand
 from .llama_context import LlamaContext
 from .llama_log import LlamaLog
 from .llama_model import LlamaModel
-from .memory_plan import Demand, has_states, rough_demand
 
 TRIAL_CELLS = 2**20
 """Cells of a trial at most: llama.cpp keeps some bytes about each, even where it allocates none."""
@@ -64,13 +64,16 @@ class Estimator:
         # States of recurrent models are allocated even in a trial: one is enough.
         copies = shape.sequences if has_states(self._header) else 1
         stretch = max(1.0, shape.cells / TRIAL_CELLS)
-        sizes = self._try(
-            shape._replace(cells=int(shape.cells / stretch), sequences=shape.sequences // copies)
+        trial = shape._replace(
+            cells=int(shape.cells / stretch), sequences=shape.sequences // copies
         )
+        sizes = self._try(trial)
         state = sizes["RS"]
+        # The graph gathers the states of all sequences, a layer at a time.
+        gathered = state / max(1, layer_count(self._header)) * (copies - 1)
         return Demand(
             cache=int((sizes["cache"] - state) * stretch + state * copies),
-            compute=int(sizes["compute"] * stretch),
+            compute=int(sizes["compute"] * stretch + gathered),
             outputs=int(sizes["output"] * copies),
         )
 

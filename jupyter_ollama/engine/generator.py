@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from .choice import Choice
+from .choice import Choice, Fail, Told
 from .llama_context import Batch, LlamaContext
 from .llama_model import LlamaModel
 from .pace import Pace
@@ -22,11 +22,8 @@ from .sequence import Sequence
 
 log = logging.getLogger(__name__)
 
-Deliver = Callable[[list[tuple[Sequence, int, str]]], None]
-"""Takes what a step gave: (sequence, token or -1, reason it ends or "")."""
-
-Fail = Callable[[Sequence, int, str], None]
-"""Takes a sequence that cannot go on, an HTTP status and a text."""
+Deliver = Callable[[Told], None]
+"""Takes what a step gave."""
 
 SHORT_RUN = 32
 """Tokens without a choice (a constraint knows them) that are decoded like a single one."""
@@ -55,7 +52,7 @@ class Generator:
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
-        self._choice = Choice(model, self._threads)
+        self._choice = Choice(model, self._threads, fail)
         self._use(context)
         self._pace = Pace(self._warm_up())
 
@@ -178,7 +175,7 @@ class Generator:
         price = 1.0 if self.context.is_recurrent else self._pace.price(len(streams))
         drafted = 0
         plain = []
-        spare = self._batch.room - len(streams)
+        spare = min(self._batch.room - len(streams), self.context.max_outputs - len(self.running))
         for sequence in streams:
             sequence.drafts = self._draft(sequence, price, spare)
             if sequence.pending == 1 and not sequence.drafts:

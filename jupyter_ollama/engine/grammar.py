@@ -7,10 +7,11 @@ compiled in a child process with limits before it may be compiled in the runner.
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher, LLTokenizer
@@ -20,6 +21,8 @@ _LONGEST = 1 << 20
 """How long a schema or grammar may be, in characters."""
 _LONGEST_UNTRIED = 1 << 15
 _LONGEST_REASON = 600
+_OPENING = {"additionalProperties", "unevaluatedProperties", "patternProperties"}
+"""Keywords that say what other properties an object may have."""
 _COSTLY = ('"pattern"', '"patternProperties"', '"multipleOf"', '"x-guidance"')
 _TRIAL_CPU_SECONDS = 4
 _TRIAL_SECONDS = 15
@@ -31,8 +34,11 @@ _SCHEMA_OPTIONS: JsonCompileOptions = {
     # Ollama takes schemas with keywords that nobody can enforce.
     "lenient": True,
     "coerce_one_of": True,
-    # A blank, or a new line and its indentation: small models write blanks for ever if they may.
-    "whitespace_pattern": r" |\n[ \t]{0,32}",
+    # All on one line, as json.dumps writes: small models that may choose write blanks and line ends
+    # for ever, and what is fixed need not be sampled.
+    "whitespace_flexible": False,
+    "item_separator": ", ",
+    "key_separator": ": ",
 }
 
 
@@ -67,10 +73,37 @@ def to_grammar(kind: str, text: str) -> str:
         except Exception as error:  # the converter raises bare exceptions, too
             raise GrammarError(f"not GBNF: {error}") from None
     # Like Ollama's own grammar, "json" means an object.
-    schema = text if kind == "schema" else '{"type": "object"}'
+    schema = _closed(text) if kind == "schema" else '{"type": "object"}'
     try:
         return LLMatcher.grammar_from_json_schema(schema, defaults=_SCHEMA_OPTIONS)
     except ValueError as error:
+        raise GrammarError(str(error)) from None
+
+
+def _closed(schema: str) -> str:
+    """Forbid properties that an object's schema does not name, unless it says otherwise.
+
+    JSON Schema would allow them. Ollama's grammar does not, and a model that may add them goes on
+    for ever. With ``allOf`` an object is described in parts, which must not forbid each other's.
+    """
+    if '"allOf"' in schema:
+        return schema
+
+    def close(value: Any) -> Any:
+        if isinstance(value, list):
+            return [close(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        closed = {
+            key: item if key in ("const", "enum") else close(item) for key, item in value.items()
+        }
+        if isinstance(value.get("properties"), dict) and not _OPENING & value.keys():
+            closed["additionalProperties"] = False
+        return closed
+
+    try:
+        return json.dumps(close(json.loads(schema)))
+    except (ValueError, RecursionError) as error:
         raise GrammarError(str(error)) from None
 
 

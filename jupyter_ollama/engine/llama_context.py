@@ -23,6 +23,9 @@ FLASH_ATTENTION = {
     False: llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
 
+MAX_OUTPUTS = 64
+"""Logits rows of one batch: one for each sequence, the rest for drafts."""
+
 
 class Batch:
     """A llama_batch over numpy arrays, filled by slices rather than token by token."""
@@ -126,7 +129,11 @@ class LlamaContext:
         params.kv_unified = True
         params.swa_full = True
         params.no_perf = True
-        if pooling is not None:
+        self.max_outputs = max(sequences, MAX_OUTPUTS)
+        if pooling is None:
+            # Logits for every token of a batch would need a buffer of hundreds of MB.
+            params.n_outputs_max = self.max_outputs
+        else:
             params.embeddings = True
             params.pooling_type = pooling
         self.pointer = llama.llama_init_from_model(model.pointer, params)

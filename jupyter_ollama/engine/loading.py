@@ -12,10 +12,11 @@ import llama_cpp.llama_cpp as llama
 from ..library.gguf import read_header
 from .devices import Device, devices, physical_threads
 from .estimate import Estimator, Shape
+from .footprint import Demand, Weights, has_states
 from .llama_context import LlamaContext
 from .llama_log import Buffer, LlamaLog
 from .llama_model import LlamaModel, LoadError, load_adapters
-from .memory_plan import Demand, MemoryShortage, Placement, Weights, has_states, place, plan
+from .memory_plan import MemoryShortage, Placement, place, plan
 from .protocol import LoadSpec
 
 DEFAULT_PARALLEL = 16

@@ -1,15 +1,14 @@
-"""What a model needs of each device, and where its layers go. Sizes in bytes; nothing is loaded."""
+"""Where the layers of a model go, and how long its context can be: arithmetic, sizes in bytes."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol, TypeVar
 
-from ..library.gguf import Header
 from .devices import Device
+from .footprint import Demand, Weights
 from .llama_model import LoadError
 
 GPU_RESERVE = 512 * 2**20
@@ -18,14 +17,8 @@ GPU_RESERVE = 512 * 2**20
 PROCESS_BYTES = 128 * 2**20
 """Taken by a runner without its model: the interpreter, libraries, the vocabulary."""
 
-CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
-"""Bytes of one value in a KV cache of each type."""
-
 Choice = TypeVar("Choice")
 Of = TypeVar("Of", contravariant=True)
-
-_LAYER = re.compile(r"(?:^|\.)blk\.(\d+)\.")
-_RECURRENT = ("ssm.", "wkv.", "shortconv.", "kda.")
 
 
 class MemoryShortage(LoadError):
@@ -44,112 +37,6 @@ class MemoryShortage(LoadError):
 def _readable(size: int) -> str:
     size = max(size, 0)
     return f"{size / 2**30:.1f} GiB" if size >= 2**30 else f"{size / 2**20:.1f} MiB"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The weights of each repeating layer, of what comes before them, and of what comes after.
-
-    ``output_on_gpu`` is what the output layer takes on a GPU: there it cannot share the table of
-    the input, which always stays on the host.
-    """
-
-    layers: tuple[int, ...]
-    input: int = 0
-    output: int = 0
-    output_on_gpu: int = 0
-
-    @property
-    def total(self) -> int:
-        """What the host holds without a GPU."""
-        return sum(self.layers) + self.input + self.output
-
-    def loaded(self) -> Weights:
-        """Return what is still to be found room for once they are loaded."""
-        return Weights((0,) * len(self.layers))
-
-    @classmethod
-    def of(cls, header: Header, adapters: int = 0) -> Weights:
-        """Read the sizes from a header; ``adapters`` are the sizes of their files together."""
-        layers = [0] * int(header.get("block_count") or 0)
-        before = after = shared = 0
-        data_end = header.file_size - header.data_offset
-        tensors = sorted(header.tensors, key=lambda tensor: tensor.offset)
-        # By their places in the file, so that types which are not known here count as well.
-        ends = [*(tensor.offset for tensor in tensors[1:]), data_end]
-        for tensor, end in zip(tensors, ends, strict=True):
-            size = max(0, end - tensor.offset)
-            layer = _LAYER.search(tensor.name)
-            if layer and int(layer[1]) < len(layers):
-                layers[int(layer[1])] += size
-            elif tensor.name.startswith("output"):
-                after += size
-            else:
-                before += size
-                shared += size * (tensor.name == "token_embd.weight")
-        tied = not any(tensor.name == "output.weight" for tensor in tensors)
-        each = adapters // max(len(layers), 1)
-        weighed = tuple(size + each for size in layers)
-        return cls(weighed, before, after, after + shared * tied)
-
-
-@dataclass(frozen=True)
-class Demand:
-    """What a context needs besides the weights.
-
-    ``cache`` is for all layers together, ``compute`` on every device that computes, ``outputs``
-    (logits) on the host.
-    """
-
-    cache: int
-    compute: int
-    outputs: int
-
-    def doubled(self) -> Demand:
-        """Return twice the demand."""
-        return Demand(2 * self.cache, 2 * self.compute, 2 * self.outputs)
-
-
-def cache_bytes_per_token(header: Header, cache_type: str) -> float:
-    """Return the bytes a token takes in the KV cache, over all layers; rather too many."""
-    heads = header.get("attention.head_count") or 1
-    kv_heads = header.get("attention.head_count_kv") or heads
-    width = int(header.get("embedding_length") or 0)
-    if not isinstance(heads, int) or not isinstance(kv_heads, int):
-        heads = kv_heads = 1  # a number per layer: count full attention, the safe side
-    per_head = width // max(heads, 1)
-    key_length = int(header.get("attention.key_length") or per_head)
-    value_length = int(header.get("attention.value_length") or per_head)
-    layers = int(header.get("block_count") or 0)
-    return layers * kv_heads * (key_length + value_length) * CACHE_BYTES[cache_type]
-
-
-def has_states(header: Header) -> bool:
-    """True for recurrent and hybrid models, whose sequences each own a state."""
-    prefixes = tuple(f"{header.architecture}.{prefix}" for prefix in _RECURRENT)
-    return any(key.startswith(prefixes) for key in header.metadata)
-
-
-def rough_demand(
-    header: Header, cache_type: str, *, cells: int, sequences: int, tokens: int
-) -> Demand | None:
-    """Estimate the demand of a plain transformer on the safe side, None for any other model.
-
-    ``tokens`` are those of one graph, ``sequences`` the rows of logits.
-    """
-    if has_states(header):
-        return None
-    vocabulary = header.lengths.get("tokenizer.ggml.tokens", 0)
-    width = int(header.get("embedding_length") or 0)
-    inner = header.get("feed_forward_length") or 4 * width
-    experts = int(header.get("expert_used_count") or 1)
-    heads = header.get("attention.head_count") or 1
-    if not isinstance(inner, int) or not isinstance(heads, int):
-        return None
-    # Logits of every token, the widest rows of a layer, and scores as without flash attention.
-    row = vocabulary + 4 * width + 2 * inner * experts + heads * cells
-    cache = int(cells * cache_bytes_per_token(header, cache_type))
-    return Demand(cache, 4 * tokens * row, 4 * sequences * (vocabulary + width))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """The runner process: ``python -m jupyter_ollama.engine.runner FOLDER``.
 
 It owns one model. Three threads: the main one runs the batch loop and sleeps when there is nothing
-to do; "intake" reads commands, renders and tokenizes; "output" detokenizes and sends. The folder
-holds the two sockets of the parent, who ends the runner by closing its stdin, or by a signal.
+to do; the intake reads commands, renders and tokenizes; the output detokenizes and sends. The
+folder holds the two sockets of the parent, who ends the runner by closing its stdin, or by a
+signal.
 """
 
 from __future__ import annotations
@@ -13,53 +14,41 @@ import shutil
 import sys
 import threading
 from collections.abc import Callable
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 import msgspec
 import zmq
 
 from ..errors import OllamaError
+from .devices import available_memory
 from .embedder import PACK_TOKENS, Embedder, EmbedJob
 from .generator import Generator
+from .intake import Intake
 from .llama_model import LoadError
 from .loading import EMBED_PARALLEL, LoadedModel
 from .memory_plan import MemoryShortage
 from .output import Output
 from .prompting import Prompter
 from .protocol import (
-    Cancel,
-    Command,
-    Embed,
     Event,
     Failed,
-    Generate,
     LoadFailed,
     LoadSpec,
     Ready,
-    Render,
-    Rendered,
     Resize,
     Resized,
-    Truncated,
 )
-from .sampling import Sampler
 from .sequence import Sequence
-from .text_stream import TextStream
-
-if TYPE_CHECKING:
-    from .constraint import ConstraintCompiler
 
 IDLE_TOKENS_ON_CPU = 512
 """Tokens of finished sequences in the KV cache of a CPU while others run. There the cells of idle
 sequences cost a running one about 1 % of its speed for each hundred (measured on SmolLM2)."""
 
 STORED_BYTES = 2**30
-"""Host memory for finished sequences that had to leave the KV cache."""
+"""Host memory for finished sequences that had to leave the KV cache, where there is enough."""
 
 SWITCH_SECONDS = 2e-4
-
-Work = tuple[Callable[[Any], None], Any]
+"""How long one Python thread may keep the others waiting."""
 
 
 class Runner:
@@ -69,7 +58,7 @@ class Runner:
         self._loaded = LoadedModel(spec)
         self._model = self._loaded.model
         self._prompter = Prompter(self._model)
-        self._inbox: queue.SimpleQueue[Work] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._output = Output(self._model, send)
         self._generator: Generator | None = None
         self._embedder: Embedder | None = None
@@ -83,13 +72,6 @@ class Runner:
         self._output.start()
         self._output.event(Ready(self.num_ctx, slots, *self._sizes()))
 
-    @cached_property
-    def _constraints(self) -> ConstraintCompiler:
-        # Loaded when first asked for: most runners are never asked.
-        from .constraint import ConstraintCompiler
-
-        return ConstraintCompiler(self._model)
-
     def _sizes(self) -> tuple[int, int]:
         """Return the bytes that llama.cpp holds: all of them, and those not on the host."""
         log = self._loaded.log
@@ -98,6 +80,7 @@ class Runner:
     def _make_generator(self) -> Generator:
         context = self._loaded.generation_context()
         on_cpu = not self._loaded.log.device_bytes
+        memory = available_memory()
         return Generator(
             self._model,
             context,
@@ -105,7 +88,7 @@ class Runner:
             self._output.fail,
             parallel=self._loaded.parallel,
             idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else context.cells // 2,
-            stored_bytes=STORED_BYTES,
+            stored_bytes=STORED_BYTES if memory is None else min(STORED_BYTES, memory // 8),
         )
 
     def _make_embedder(self) -> Embedder:
@@ -113,8 +96,9 @@ class Runner:
         longest = min(context.batch, self._model.n_ctx_train)
         return Embedder(self._prompter, context, longest, self._output)
 
-    def run(self) -> None:
+    def run(self, commands: zmq.Socket[bytes]) -> None:
         """Work for ever; blocks without using the CPU while nothing is to be done."""
+        Intake(commands, self._model, self, self._inbox.put, self._output).start()
         while True:
             generating = self._generator is not None and self._generator.busy
             embedding = self._embedder is not None and self._embedder.busy
@@ -126,96 +110,50 @@ class Runner:
 
     def _take_work(self, *, wait: bool) -> None:
         if wait:
-            work, argument = self._inbox.get()
-            work(argument)
+            self._inbox.get()()
         while not self._inbox.empty():
-            work, argument = self._inbox.get()
-            work(argument)
+            self._inbox.get()()
 
-    def listen(self, commands: zmq.Socket[bytes]) -> None:
-        """Turn commands into work. Runs in the intake thread."""
-        decoder = msgspec.msgpack.Decoder(Command)
-        while True:
-            command = decoder.decode(commands.recv())
-            try:
-                self._take(command)
-            except OllamaError as error:
-                self._output.event(Failed(command.request, error.status, error.message))
-            except Exception as error:
-                self._output.event(Failed(command.request, 500, f"{type(error).__name__}: {error}"))
-
-    def _take(self, command: Command) -> None:
-        if isinstance(command, Cancel):
-            self._inbox.put((self._cancel, command.request))
-        elif isinstance(command, Render):
-            text = self._prompter.text(command.prompt, command.num_ctx)
-            self._output.event(Rendered(command.request, text))
-        elif isinstance(command, Embed):
-            self._inbox.put((self._embed, EmbedJob(command)))
-        elif isinstance(command, Resize):
-            self._inbox.put((self._resize, command))
-        else:
-            self._inbox.put((self._generate, self._sequence(command)))
-
-    def _sequence(self, command: Generate) -> Sequence:
+    @property
+    def longest(self) -> tuple[int, int]:
+        """Tokens of a sequence: what it gets if it does not say, and the most it can have."""
         if self._generator is None:
             raise OllamaError(400, "this model does not support generate")
-        cells = self._generator.context.cells
-        num_ctx = min(command.options.num_ctx or self.num_ctx, cells)
-        options = msgspec.structs.replace(command.options, num_ctx=num_ctx)
-        tokens, dropped = self._prompter.tokens(command.prompt, num_ctx)
-        keep = self._prompter.num_keep(options.num_keep, len(tokens))
-        tokens, cut = self._prompter.fit(
-            tokens, num_ctx, keep, truncate=command.truncate, shift=command.shift
-        )
-        truncated = dropped + cut
-        if truncated:
-            self._output.event(Truncated(command.request, truncated))
-        constraint = None
-        if command.constraint:
-            constraint = self._constraints.compile(command.constraint)
-            constraint.prepare()
-        cap = 10 * num_ctx
-        return Sequence(
-            command.request,
-            tokens,
-            Sampler(self._model, options, tokens),
-            TextStream(options.stop),
-            num_ctx=num_ctx,
-            num_predict=min(options.num_predict, cap) if options.num_predict > 0 else cap,
-            num_keep=keep,
-            shift=command.shift,
-            truncated=truncated,
-            return_context=command.return_context,
-            stream=command.stream,
-            constraint=constraint,
-        )
+        return self.num_ctx, self._generator.context.cells
 
-    def _generate(self, sequence: Sequence) -> None:
+    def generate(self, sequence: Sequence) -> None:
+        """Queue a sequence."""
         assert self._generator
         self._generator.add(sequence)
 
-    def _resize(self, command: Resize) -> None:
+    def resize(self, command: Resize) -> None:
+        """Make room for longer sequences; what runs goes on."""
         generator = self._generator
         try:
             if generator is None:
                 raise LoadError("this model has no context to resize")
-            generator.replace_context(partial(self._loaded.generation_context, command.num_ctx))
+            if command.num_ctx > generator.context.cells:
+                make = partial(self._loaded.generation_context, command.num_ctx)
+                generator.replace_context(make)
         except LoadError as error:
             self._output.event(Failed(command.request, 500, str(error)))
         else:
             self.num_ctx = command.num_ctx
             self._output.event(Resized(command.request, self.num_ctx, *self._sizes()))
 
-    def _embed(self, job: EmbedJob) -> None:
+    def embed(self, job: EmbedJob) -> None:
+        """Queue texts to embed."""
         try:
-            self._embedder = self._embedder or self._make_embedder()
+            if self._embedder is None:
+                self._embedder = self._make_embedder()
+                self._output.event(Resized(0, self.num_ctx, *self._sizes()))
         except LoadError as error:
             self._output.event(Failed(job.command.request, 500, str(error)))
         else:
             self._embedder.add(job)
 
-    def _cancel(self, request: int) -> None:
+    def cancel(self, request: int) -> None:
+        """Forget a request."""
         if self._generator:
             self._generator.cancel(request)
         if self._embedder:
@@ -271,8 +209,7 @@ def main() -> None:
         send([failed], [])
         context.destroy(linger=2000)
         sys.exit(1)
-    threading.Thread(target=runner.listen, args=(commands,), name="intake", daemon=True).start()
-    runner.run()
+    runner.run(commands)
 
 
 if __name__ == "__main__":

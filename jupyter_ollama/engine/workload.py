@@ -10,7 +10,7 @@ school captain bridge kitchen paper island teacher mountain picture station farm
 horse water church friend basket silver harbor valley lantern
 """
 
-PROMPT_WORDS = 16
+PROMPT_WORDS = 8
 """How long a prompt is where generating is what counts."""
 
 
@@ -24,6 +24,6 @@ def prompts(count: int, words: int, key: str = "") -> list[str]:
     texts = []
     for number in range(count):
         chance = random.Random(f"{key}/{number}")
-        chosen = " ".join(chance.choices(words_known, k=max(4, words - 8)))
-        texts.append(f"{chosen}. Here is a long story about it. Once upon a time")
+        chosen = " ".join(chance.choices(words_known, k=max(3, words - 5)))
+        texts.append(f"{chosen}. Once upon a time")
     return texts

@@ -225,19 +225,25 @@ def _apply(body: dict[str, Any], command: Command) -> None:
             raise InvalidModelfile("DRAFT is not supported")
 
 
+_ELEMENTS = {"an array of strings": "string", "an array of numbers": "float32"}
+"""The type of the elements of lists, which take a line each."""
+
+
 def _apply_parameter(body: dict[str, Any], name: str, text: str) -> None:
     if name in LEGACY_PARAMETERS:
         return
     if name not in TYPES:
         raise InvalidModelfile(f"unknown parameter '{name}'")
     parameters = body.setdefault("parameters", {})
-    if TYPES[name] == "an array of strings":
-        parameters.setdefault(name, []).append(text)
+    if element := _ELEMENTS.get(TYPES[name]):
+        parameters.setdefault(name, []).append(_typed(element, text))
     else:
         parameters[name] = _typed(TYPES[name], text)
 
 
-def _typed(kind: str, text: str) -> int | float | bool:
+def _typed(kind: str, text: str) -> int | float | bool | str:
+    if kind == "string":
+        return text
     if kind == "integer" and re.fullmatch(r"[+-]?\d+", text, re.ASCII):
         return int(text)
     if kind == "boolean":

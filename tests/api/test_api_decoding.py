@@ -45,7 +45,7 @@ def test_null_leaves_the_default() -> None:
     assert request == GenerateRequest()
     assert generate("null") == GenerateRequest()
     assert request.stream
-    assert request.truncate
+    assert request.truncate is None
 
 
 def test_null_inside_a_list_is_the_empty_value() -> None:

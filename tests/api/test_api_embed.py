@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from api_client import Fetch, error
+from jupyter_ollama_magics import Client
+from jupyter_ollama_magics import vectors as client_vectors
+from jupyter_ollama_magics.embed import embed as embed_column
 
+from jupyter_ollama.api import vectors
 from jupyter_ollama.api.embed import _cut, _rows
+from jupyter_ollama.api.vectors import ARROW, answers_arrow, arrow_stream
 from jupyter_ollama.engine.handle import Embeddings
 from jupyter_ollama.errors import OllamaError
 
@@ -91,6 +100,12 @@ async def test_the_older_endpoint_does_not_normalise(standalone: Fetch) -> None:
     [
         ("embed", {"model": "all-minilm", "input": [1]}, 400, "invalid input type"),
         ("embed", {"model": "all-minilm", "input": {}}, 400, "invalid input type"),
+        (
+            "embed",
+            {"model": "all-minilm", "input": "a", "encoding_format": "int8"},
+            400,
+            "Invalid value for 'encoding_format' = int8. Supported values: ['float', 'base64'].",
+        ),
         ("embed", {"model": "x", "input": "a"}, 404, 'model "x" not found, try pulling it first'),
         ("embed", {"model": "a//b"}, 404, 'model "a//b" not found, try pulling it first'),
         ("embeddings", {}, 400, "model is required"),
@@ -113,6 +128,67 @@ def test_numbers_that_are_none_are_an_error() -> None:
 
 def test_a_row_of_zeros_can_be_cut() -> None:
     assert _cut(np.zeros((1, 4), dtype=np.float32), 2).tolist() == [[0, 0]]
+
+
+async def test_base64_is_the_same_in_fewer_bytes(either: Fetch) -> None:
+    numbers = await embed(either, input=["a cat", "a dog"], dimensions=8)
+    texts = await embed(either, input=["a cat", "a dog"], dimensions=8, encoding_format="Base64")
+    assert list(texts) == list(numbers)
+    rows = [np.frombuffer(base64.b64decode(text), "<f4") for text in texts["embeddings"]]
+    assert np.array_equal(rows, np.array(numbers["embeddings"], np.float32))
+    plain = await embed(either, input=["a cat", "a dog"], dimensions=8, encoding_format="float")
+    assert plain["embeddings"] == numbers["embeddings"]
+
+
+@pytest.mark.parametrize(
+    ("accept", "arrow", "without_pyarrow"),
+    [
+        ("", False, False),
+        ("*/*", False, False),
+        ("text/html", False, False),
+        ("application/json", False, False),
+        (f"{ARROW}, application/json;q=0.9", True, False),
+        (f"application/json, {ARROW.upper()}", True, False),
+        (f"{ARROW};q=0.5, */*", False, False),
+        (f"{ARROW};q=0, */*;q=0.1", False, False),
+        (ARROW, True, None),
+        (f"{ARROW}; q=often, text/html", True, None),
+    ],
+)
+def test_what_the_accept_header_asks_for(
+    accept: str, arrow: bool, without_pyarrow: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert answers_arrow(accept) is arrow
+    monkeypatch.setattr(vectors, "find_spec", lambda name: None)
+    if without_pyarrow is None:
+        with pytest.raises(OllamaError, match="needs pyarrow on the server") as caught:
+            answers_arrow(accept)
+        assert caught.value.status == 406
+    else:
+        assert answers_arrow(accept) is without_pyarrow
+
+
+def test_an_arrow_stream_is_one_batch_of_one_column() -> None:
+    rows = np.arange(6, dtype=np.float32).reshape(3, 2)
+    with pa.ipc.open_stream(arrow_stream(rows, {"model": "m", "load_duration": "7"})) as stream:
+        assert stream.schema.field("embedding").type == pa.list_(pa.float32(), 2)
+        assert stream.schema.metadata == {b"model": b"m", b"load_duration": b"7"}
+        [batch] = list(stream)
+    assert batch.to_pydict() == {"embedding": [[0, 1], [2, 3], [4, 5]]}
+
+
+async def test_a_column_of_a_frame(standalone_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    column = pd.Series(["a cat", None, "a dog", "a cat"], index=list("wxyz"))
+    client = Client(standalone_url)
+    embedded = await asyncio.to_thread(embed_column, column, client, "all-minilm", 4)
+    assert embedded.index.tolist() == list("wxyz")
+    assert (embedded.dtypes == np.float32).all()
+    assert embedded.isna().all(axis=1).tolist() == [False, True, False, False]
+    assert embedded.loc["w"].equals(embedded.loc["z"])
+    monkeypatch.setattr(client_vectors, "find_spec", lambda name: None)
+    answer = await asyncio.to_thread(client.embed, "all-minilm", ["a cat", "a dog"], dimensions=4)
+    assert np.allclose(answer["embeddings"], embedded.loc[["w", "y"]], atol=1e-6)
+    assert answer["prompt_eval_count"] == 8
 
 
 async def test_the_answer_is_not_compressed(jupyter: Fetch) -> None:

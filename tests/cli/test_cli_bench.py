@@ -14,8 +14,9 @@ import pytest
 from cli_process import Ollama
 
 from jupyter_ollama.cli.bench_report import Format, Measured, report, text
+from jupyter_ollama.cli.command import CommandError
 from jupyter_ollama.cli.other_formats import candidates
-from jupyter_ollama.cli.speed import Served, Speed, Workload
+from jupyter_ollama.cli.speed import Served, Speed, Stream, Workload, speed_together
 from jupyter_ollama.engine.protocol import LoadSpec, Ready
 from jupyter_ollama.engine.workload import prompts
 
@@ -39,7 +40,7 @@ def test_a_table_of_what_was_measured(ollama: Ollama, variables: dict[str, str])
     speed = r"[\d.]+ tok/s +"
     for row, streams in zip(rows, (1, 3), strict=False):
         assert re.fullmatch(rf"{streams} +({speed}{speed}\d+%\s*){{2}}", row)
-    assert "2 rounds lie" in done.stdout
+    assert "2 rounds lie" in " ".join(done.stdout.split())
     assert "Other formats were not tried" in done.stdout
     assert re.fullmatch(r"(round \d of 2: server, limit \(\d+ s\)\n){2}", done.stderr)
 
@@ -166,18 +167,23 @@ def test_a_format_is_faster_if_it_was_so_in_every_round() -> None:
     assert not faster([Speed(500, 200), Speed(102, 200), Speed(500, 200)])
 
 
+def unfolded(facts: dict[str, Any]) -> str:
+    return " ".join(text(facts).split())
+
+
 def test_what_is_said_of_a_faster_format() -> None:
-    said = text(report(measured(STEADY, [Speed(120, 580)] * 3)))
-    assert "Q4_0 would prefill 2.9 times and decode 1.2 times as fast on this host, and is" in said
-    assert "less exact than Q4_1" in said
+    said = unfolded(report(measured(STEADY, [Speed(120, 580)] * 3)))
+    gain = "Q4_0 would prefill 2.9 times as fast and decode 1.2 times as fast on this host"
+    assert f"{gain}, and is less exact than Q4_1." in said
     assert "loses quality" in said
-    assert said.endswith("    jupyter ollama create NAME -f Modelfile --quantize q4_0")
-    said = text(report(measured(STEADY, [Speed(120, 580)] * 3, name="Q8_0", size=190)))
+    assert said.endswith(" jupyter ollama create NAME -f Modelfile --quantize q4_0")
+    said = unfolded(report(measured(STEADY, [Speed(100, 580)] * 3, name="Q8_0", size=190)))
+    assert "prefill 2.9 times as fast and decode as fast on this host" in said
     assert "and takes 1.9 times the memory" in said
 
 
 def test_nothing_is_advised_without_a_gain_or_for_a_gpu() -> None:
-    said = text(report(measured(STEADY, [Speed(100, 200)] * 3)))
+    said = unfolded(report(measured(STEADY, [Speed(100, 200)] * 3)))
     assert "None is clearly faster here" in said
     assert "create NAME" not in said
     on_gpu = measured(STEADY, [], vram=10**6)
@@ -191,13 +197,15 @@ def test_noise_is_told() -> None:
     steady = report(measured(STEADY, STEADY))
     assert steady["spread"] == 0.02
     assert steady["streams"][0]["decode"] == {"server": 50, "limit": 100, "ratio": 0.5}
-    assert "Noisy" not in text(steady)
+    assert "Noisy" not in unfolded(steady)
     drifting = report(measured([Speed(50, 200), *STEADY[1:]], STEADY))
-    assert "Noisy: the 3 rounds lie up to 52% apart." in text(drifting)
-    assert "One round only" in text(report(measured(STEADY[:1], STEADY[:1])))
-    facts: dict[str, Any] = report(measured(STEADY, STEADY))
-    facts["streams"][0]["decode"]["ratio"] = 1.2
-    assert "A ratio above 100% shows" in text(facts)
+    assert "Noisy: the 3 rounds lie up to 52% apart." in unfolded(drifting)
+    assert "One round only" in unfolded(report(measured(STEADY[:1], STEADY[:1])))
+    for kind in ("decode", "prefill"):
+        facts: dict[str, Any] = report(measured(STEADY, STEADY))
+        assert "above its limit" not in unfolded(facts)
+        facts["streams"][0][kind]["ratio"] = 1.2
+        assert f"{kind.upper()} above its limit:" in unfolded(facts)
 
 
 def test_prompts_share_no_beginning() -> None:
@@ -205,3 +213,24 @@ def test_prompts_share_no_beginning() -> None:
     assert len({" ".join(text.split()[:3]) for text in texts}) == 32
     assert prompts(2, 32, "a") == texts[:2]
     assert all(24 <= len(text.split()) <= 40 for text in texts)
+
+
+def stream(begin: float, end: float, *, every: float = 0.5) -> Stream:
+    """Return an answer of 10 tokens a second and 4 letters a token, told in pieces."""
+    pieces = [(begin, 4)]
+    while pieces[-1][0] < end:
+        pieces.append((pieces[-1][0] + every, int(40 * every)))
+    return Stream(pieces, sum(length for _, length in pieces) // 4)
+
+
+def test_streams_are_measured_while_they_run_side_by_side() -> None:
+    assert speed_together([stream(0, 5)]) == pytest.approx(10)
+    assert speed_together([stream(0, 5), stream(2, 9)]) == pytest.approx(20)
+    # Those who are woken a moment later by the same message count no less and no more.
+    assert speed_together([stream(0.001, 5), stream(2, 9), stream(1.001, 8)]) == pytest.approx(
+        30, rel=1e-3
+    )
+    with pytest.raises(CommandError, match="too soon"):
+        speed_together([stream(0, 2), stream(2, 9)])
+    with pytest.raises(CommandError, match="too soon"):
+        speed_together([stream(0, 2), Stream([], 1)])

@@ -44,19 +44,17 @@ MATRIX = {
     "minItems": 2,
     "maxItems": 3,
 }
-TREE = {
+NESTED = {
     "$defs": {
-        "node": {
-            "type": "object",
-            "properties": {
-                "value": {"type": "integer", "minimum": 0, "maximum": 99},
-                "child": {"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]},
-            },
-            "required": ["value", "child"],
-            "additionalProperties": False,
+        "value": {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 9},
+                {"type": "array", "items": {"$ref": "#/$defs/value"}, "minItems": 1, "maxItems": 2},
+            ]
         }
     },
-    "$ref": "#/$defs/node",
+    "type": "array",
+    "$ref": "#/$defs/value",
 }
 PLATE = {
     "type": "object",
@@ -73,7 +71,6 @@ class Model:
     """SmolLM2 or Gemma with its compiler, and a plain llama.cpp context to write with."""
 
     def __init__(self, path: Path) -> None:
-        self._quiet = quiet()
         self.model = LlamaModel(str(path))
         self.compiler = ConstraintCompiler(self.model)
         params = llama.llama_context_default_params()
@@ -94,12 +91,12 @@ class Model:
         return b"".join(map(self.model.piece, tokens)).decode()
 
     def takes(self, constraint: TokenConstraint, text: str) -> bool:
-        """Tell whether a text, letter by letter, is allowed and may end there."""
-        for letter in text:
-            for token in self.tokens(letter):
-                if not constraint.allows(token):
-                    return False
+        """Tell whether a text is allowed, in whatever tokens, and may end there."""
+        try:
+            for token in self.tokens(text):
                 constraint.accept(token)
+        except ValueError:
+            return False
         return all(constraint.allows(end) for end in self.compiler.vocabulary.ends)
 
     def write(
@@ -137,14 +134,22 @@ class Model:
 
 
 @pytest.fixture(scope="module")
-def smol(smollm2: Path) -> Iterator[Model]:
+def silence() -> Iterator[None]:
+    """Hold llama.cpp's log callback for as long as there are models that might call it."""
+    callback = quiet()
+    yield
+    del callback
+
+
+@pytest.fixture(scope="module")
+def smol(smollm2: Path, silence: None) -> Iterator[Model]:
     model = Model(smollm2)
     yield model
     model.close()
 
 
 @pytest.fixture(scope="module")
-def gemma(gemma3_library: Library) -> Iterator[Model]:
+def gemma(gemma3_library: Library, silence: None) -> Iterator[Model]:
     model = Model(gemma3_library.find("gemma3").model_path)
     yield model
     model.close()
@@ -170,7 +175,7 @@ def refusal(model: Model, constraint: Constraint) -> str:
         ({"type": "integer", "minimum": 5, "maximum": 31}, "How many days has May?"),
         (PERSON, "Describe a person."),
         (MATRIX, "Give me a matrix of numbers."),
-        (TREE, "Draw a tree."),
+        (NESTED, "Write a nested list like [[1, 2], 3]."),
         (PLATE, "Invent a number plate."),
         ({"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
           "additionalProperties": False}, "Is water wet?"),
@@ -184,8 +189,7 @@ def test_a_model_answers_as_the_schema_wants(
     value = json.loads(smol.text(answer))
     jsonschema.validate(value, schema)
     if isinstance(value, dict):
-        known = schema.get("properties") or TREE["$defs"]["node"]["properties"]  # type: ignore[index]
-        assert list(value) == list(known)
+        assert list(value) == list(schema["properties"])
 
 
 def test_json_means_an_object(smol: Model) -> None:
@@ -207,11 +211,10 @@ def test_forced_tokens_are_those_that_sampling_would_give(smol: Model) -> None:
 
 def test_forced_tokens_split_as_the_tokenizer_splits(smol: Model) -> None:
     constraint = smol.schema(PERSON)
-    assert constraint.forced() == []  # "{" alone or with what follows: there is a choice
-    constraint.accept(smol.tokens('{"')[0])
-    key = smol.tokens('{"the_full_name_of_this_person":')[1:-1]
-    assert constraint.forced() == key
-    assert constraint.allowed_ids(5).tolist() == key[:1]  # type: ignore[union-attr]
+    # All but the quote, which might be one token with what follows.
+    expected = smol.tokens('{"the_full_name_of_this_person": ')
+    assert constraint.forced() == expected[:-1]
+    assert constraint.allowed_ids(5).tolist() == expected[:1]  # type: ignore[union-attr]
 
 
 def test_an_enum_allows_its_first_tokens_and_no_others(smol: Model) -> None:
@@ -229,16 +232,20 @@ def test_an_enum_allows_its_first_tokens_and_no_others(smol: Model) -> None:
     assert len(expected) > len(labels)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of llguidance's own loop
 def test_masks_are_those_of_llguidance_with_its_own_tokenizer(smol: Model) -> None:
     tokenizer = lltokenizer_from_vocab(smol.model.vocab)
-    options = {"whitespace_pattern": r" |\n[ \t]{0,32}"}
+    options = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
     grammar = LLMatcher.grammar_from_json_schema(json.dumps(PERSON), defaults=options)
     other, ours = LLMatcher(tokenizer, grammar), smol.schema(PERSON)
-    text = '{"the_full_name_of_this_person": "Ada \\"L\\" Ünal", "age_in_whole_years": 36,\n  "mood": "happy"}'
-    for token in smol.tokens(text):
-        assert np.array_equal(
-            ours.mask.view(np.uint8), np.frombuffer(other.compute_bitmask(), np.uint8)
-        )
+    person = {
+        "the_full_name_of_this_person": 'Ada "L" Ünal',
+        "age_in_whole_years": 36,
+        "mood": "sad",
+    }
+    for token in smol.tokens(json.dumps(person, ensure_ascii=False)):
+        expected = np.frombuffer(other.compute_bitmask(), np.uint8)
+        assert np.array_equal(ours.mask.view(np.uint8), expected[: ours.mask.nbytes])
         ours.accept(token)
         assert other.consume_token(token)
     assert ours.is_over
@@ -248,16 +255,16 @@ def test_masks_are_those_of_llguidance_with_its_own_tokenizer(smol: Model) -> No
 @pytest.mark.parametrize(
     ("schema", "good", "bad"),
     [
-        ({"type": "integer", "minimum": -5, "maximum": 300}, ["-5", "0", "300"], ["-6", "301", "1.5"]),
+        ({"type": "integer", "minimum": -5, "maximum": 30}, ["-5", "0", "30"], ["-6", "31", "1.5"]),
         ({"type": "number", "minimum": 0, "maximum": 1}, ["0.25", "1", "0"], ["1.01", "-0.1"]),
         ({"type": "integer", "multipleOf": 7}, ["14", "0", "-21"], ["15"]),
         ({"type": "string", "minLength": 2, "maxLength": 3}, ['"ab"', '"äöü"'], ['"a"', '"abcd"']),
-        (PLATE, ['{"plate":"AB-123"}', '{ "plate" : "AB-1234" }'], ['{"plate":"A-123"}', "{}"]),
-        (MATRIX, ["[[1,2],[3,4]]", "[[1, 2], [3, 4], [5, 6]]"], ["[[1,2]]", "[[1,2],[3]]"]),
-        (TREE, ['{"value":1,"child":{"value":2,"child":null}}'], ['{"value":1}', '{"child":null}']),
+        (PLATE, ['{"plate": "AB-123"}', '{"plate": "AB-1234"}'], ['{"plate": "A-123"}', "{}"]),
+        (MATRIX, ["[[1, 2], [3, 4]]", "[[1, 2], [3, 4], [5, 6]]"], ["[[1, 2]]", "[[1, 2], [3]]"]),
+        (NESTED, ["[1]", "[[1, [2]], 3]"], ["1", "[]", "[[]]", "[10]", "[1, 2, 3]"]),
         ({"type": "string", "format": "date"}, ['"2024-02-29"'], ['"2024-13-01"', '"x"']),
         ({"anyOf": [{"const": 1}, {"const": "a"}]}, ["1", '"a"'], ["2", '"b"']),
-        ({}, ["1", "null", '{"a":[]}', '""'], ["nil", "{a:1}"]),
+        ({}, ["1", "null", '{"a": []}', '""'], ["nil", "{a: 1}"]),
         (LABEL, ['"neutral"'], ['"neu"', "neutral", '"neutral" ']),
     ],
 )  # fmt: skip
@@ -272,25 +279,26 @@ def test_texts_pass_if_they_fit(
 
 def test_properties_keep_the_order_of_the_schema(smol: Model) -> None:
     schema = {"properties": {"z": {"const": 1}, "a": {"const": 2}}, "required": ["a", "z"]}
-    assert smol.takes(smol.schema(schema), '{"z":1,"a":2}')
-    assert not smol.takes(smol.schema(schema), '{"a":2,"z":1}')
+    assert smol.takes(smol.schema(schema), '{"z": 1, "a": 2}')
+    assert not smol.takes(smol.schema(schema), '{"a": 2, "z": 1}')
 
 
-def test_whitespace_is_natural_and_bounded(smol: Model) -> None:
-    schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"],
-              "additionalProperties": False}  # fmt: skip
-    for text in ('{"a":1}', '{"a": 1}', '{ "a": 1 }', '{\n  "a": 1\n}', '{\n\t"a": 1\n}'):
+def test_there_is_no_room_for_endless_whitespace(smol: Model) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "array", "items": {"const": 1}}},
+        "additionalProperties": False,
+    }
+    for text in ("{}", '{"a": []}', '{"a": [1, 1]}'):
         assert smol.takes(smol.schema(schema), text), text
-    for text in (' {"a":1}', '{"a":1}\n', '{"a":  1}', '{\n\n"a":1}', "{\n" + " " * 33):
+    for text in ('{"a":[]}', '{"a":  []}', '{ "a": []}', '{"a": [1,\n1]}', " {}", "{} ", "{\n}"):
         assert not smol.takes(smol.schema(schema), text), text
-    # The model that loves whitespace most of all still comes to an end.
-    constraint, length = smol.schema(schema), 0
-    while not constraint.is_over:
-        ids = constraint.allowed_ids(smol.model.n_vocab)
-        assert ids is not None
-        constraint.accept(max(ids.tolist(), key=lambda t: (smol.model.piece(t).isspace(), -t)))
-        length += 1
-    assert length < 200
+
+
+def test_a_schema_can_ask_for_another_layout(smol: Model) -> None:
+    schema = {"const": [1, 2], "x-guidance": {"item_separator": ","}}
+    assert smol.takes(smol.schema(schema), "[1,2]")
+    assert not smol.takes(smol.schema(schema), "[1, 2]")
 
 
 def test_ends_are_allowed_where_the_grammar_is_satisfied(smol: Model) -> None:
@@ -367,13 +375,13 @@ def test_sequences_of_one_schema_do_not_disturb_each_other(smol: Model) -> None:
 
 
 def test_sequences_run_in_threads_side_by_side(smol: Model) -> None:
-    text = '{"the_full_name_of_this_person": "Ada L", "age_in_whole_years": 36, "mood": "sad"}'
+    text = '{"the_full_name_of_this_person": "Ada", "age_in_whole_years": 36, "mood": "sad"}'
     finished = []
 
     def follow() -> None:
         constraint = smol.schema({**PERSON, "title": "threads"})
         for token in smol.tokens(text):
-            assert constraint.allows(token)
+            constraint.prepare()
             constraint.accept(token)
         finished.append(constraint.is_over)
 
@@ -465,10 +473,14 @@ def test_a_constraint_that_becomes_too_complex_fails_its_sequence_alone(
     schema = {"type": "string", "pattern": ENDLESS, "not": {}}
     constraint = smol.schema(schema)
     constraint.accept(smol.tokens('"')[0])
-    with pytest.raises(OllamaError, match="constrained no further: lexer error") as caught:
+
+    def go_on() -> None:
         for _ in range(100):
-            constraint.accept(smol.tokens("abcdefgh")[0])
+            constraint.accept(smol.tokens("a")[0])
             constraint.prepare()
+
+    with pytest.raises(OllamaError, match="constrained no further: lexer error") as caught:
+        go_on()
     assert caught.value.status == 500
     # What it shared with others is broken, so the next one starts with a fresh one.
     assert smol.takes(smol.schema(schema), '"ab"')
@@ -481,7 +493,7 @@ def test_keywords_that_are_not_enforced_are_logged_once(
     caplog.set_level(logging.WARNING, "jupyter_ollama")
     schema = {"type": "array", "items": {"type": "string", "format": "iban"}, "uniqueItems": True}
     for _ in range(3):
-        assert smol.takes(smol.schema(schema), '["a","a"]')
+        assert smol.takes(smol.schema(schema), '["a", "a"]')
     assert len(caplog.records) == 1
     assert "uniqueItems" in caplog.text
     assert "iban" in caplog.text

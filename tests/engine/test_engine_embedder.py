@@ -1,4 +1,4 @@
-"""Vectors agree with BERT computed in numpy, alone, packed, and longer than a batch."""
+"""Vectors agree with BERT computed in numpy; requests share batches and wait for none to end."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from bert_reference import BertReference
 from numpy.typing import NDArray
 from runners import running
 
+from jupyter_ollama.engine.embedder import Embedder, EmbedJob
 from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.prompting import Prompter
+from jupyter_ollama.engine.protocol import Embed, Embedded, Event, Failed, LoadSpec
 from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.library.model import Library
 
 TEXTS = [
     "How is the weather today?",
@@ -39,6 +44,42 @@ def reference(minilm: Path) -> BertReference:
     )
 
 
+@pytest.fixture(scope="session")
+def minilm_f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """all-MiniLM-L6-v2 as its package has it, whose rounding hides no mistakes."""
+    library = Library.open(tmp_path_factory.mktemp("minilm-f32"))
+    starter_models.register("all-minilm", library, quantize=None)
+    return library.find("all-minilm").model_path
+
+
+class Steps:
+    """An embedder to be stepped by hand. ``events`` has what it sends."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.events: list[Event] = []
+        context = loaded.embedding_context(512)
+        self.embedder = Embedder(Prompter(loaded.model), context, 512, self)
+
+    def event(self, event: Event, *frames: bytes) -> None:
+        self.events.append(event)
+
+    def add(self, request: int, *texts: str, truncate: bool = True) -> None:
+        self.embedder.add(EmbedJob(Embed(request, list(texts), 512, truncate)))
+
+    def until(self, request: int) -> int:
+        """Step until a request is answered and return how many steps it took."""
+        for step in range(1, 50):
+            self.embedder.step()
+            if any(event.request == request for event in self.events):
+                return step
+        raise AssertionError(f"no answer to {request}")
+
+
+@pytest.fixture(scope="module")
+def loaded(minilm: Path) -> LoadedModel:
+    return LoadedModel(LoadSpec(model=str(minilm), num_ctx=512))
+
+
 async def test_vectors_agree_with_numpy(minilm: Path, reference: BertReference) -> None:
     expected = np.stack([reference.embed(text) for text in TEXTS])
     async with running(minilm, num_ctx=512) as runner:
@@ -59,6 +100,65 @@ async def test_many_texts_keep_their_order(minilm: Path) -> None:
         assert ((both[0] * both[1][::-1]).sum(axis=1) > 0.999).all()
         some = await vectors(runner, texts[100:103])
         assert ((some * both[0][100:103]).sum(axis=1) > 0.999).all()
+
+
+async def test_neither_neighbours_nor_order_change_a_vector(minilm_f32: Path) -> None:
+    texts = [f"{n} {text}" for n in range(5) for text in TEXTS]
+    async with running(minilm_f32, num_ctx=512) as runner:
+        packed = await vectors(runner, texts)
+        turned = (await vectors(runner, texts[::-1]))[::-1]
+        alone = np.concatenate([await vectors(runner, [text]) for text in texts])
+    assert ((packed * turned).sum(axis=1) > 0.99999).all()
+    assert ((packed * alone).sum(axis=1) > 0.99999).all()
+
+
+async def test_a_small_request_does_not_wait_for_a_large_one(minilm: Path) -> None:
+    async with running(minilm, num_ctx=512) as runner:
+        large = asyncio.create_task(vectors(runner, [TEXTS[0] * 5] * 300))
+        await asyncio.sleep(0)
+        assert len(await vectors(runner, TEXTS[:1])) == 1
+        assert not large.done()
+        assert len(await vectors(runner, TEXTS)) == len(TEXTS)
+        assert not large.done()
+        large.cancel()
+
+
+def test_requests_share_a_batch(loaded: LoadedModel) -> None:
+    steps = Steps(loaded)
+    for request in range(5):
+        steps.add(request, *TEXTS[:2])
+    assert steps.until(4) == 1
+    assert [(type(event), event.request) for event in steps.events] == [
+        (Embedded, request) for request in range(5)
+    ]
+    assert not steps.embedder.busy
+
+
+def test_requests_take_turns(loaded: LoadedModel) -> None:
+    steps = Steps(loaded)
+    steps.add(1, *["word " * 60] * 40)
+    steps.embedder.step()
+    steps.add(2, "a")
+    assert steps.until(2) == 1
+    steps.embedder.cancel(1)
+    steps.add(3, *["b"] * 500)
+    steps.add(4, *["word " * 400] * 3)
+    assert steps.until(4) <= 6, "texts too long to share a batch have every second one"
+    steps.until(3)
+    assert not steps.embedder.busy
+    assert {event.request for event in steps.events} == {2, 3, 4}
+
+
+def test_a_request_that_fails_spoils_no_other(loaded: LoadedModel) -> None:
+    steps = Steps(loaded)
+    steps.add(1, "short", "word " * 2000, truncate=False)
+    steps.add(2, "short", "other")
+    steps.until(2)
+    failed, embedded = steps.events
+    assert isinstance(failed, Failed)
+    assert (failed.request, failed.status) == (1, 400)
+    assert embedded == Embedded(2, 2, 384, prompt_eval_count=6)
+    assert not steps.embedder.busy
 
 
 async def test_a_text_of_the_whole_context_has_the_right_vector(

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import pytest
 from runners import running
+from tiny_recurrent import write_recurrent
 
 from jupyter_ollama.engine.devices import Device
+from jupyter_ollama.engine.footprint import Demand, Weights, cache_bytes_per_token
 from jupyter_ollama.engine.handle import LoadRefused, Runner
 from jupyter_ollama.engine.memory_plan import (
     GPU_RESERVE,
     PROCESS_BYTES,
-    Demand,
     MemoryShortage,
     Placement,
-    Weights,
-    cache_bytes_per_token,
     place,
     plan,
 )
@@ -213,13 +212,14 @@ kind = spec.get("kv_cache_type", "f16")
 path = spec["model"]
 estimator = Estimator(path, loaded._header, loaded.log, kind, loaded._context, gpu_layers=0)
 demands = {"measured": estimator.measured(shape), "rough": estimator.rough(shape)}
-needs = {k: loaded.placement.needs(loaded.weights, d)[0] for k, d in demands.items()}
-print(json.dumps(needs | {"taken": taken, "told": loaded.log.host_bytes}))
+found = {k: loaded.placement.needs(loaded.weights, d)[0] for k, d in demands.items() if d}
+found |= {"taken": taken, "told": loaded.log.host_bytes}
+print(json.dumps(found | {"parallel": loaded.parallel, "sequences": context.max_sequences}))
 """
 
 
 def measure(path: Path, **spec: object) -> dict[str, int]:
-    """Load a model in a process of its own; return bytes estimated, told by llama.cpp, and taken."""
+    """Load a model in a process of its own; return bytes estimated, told and really taken."""
     command = [sys.executable, "-c", MEASURE, json.dumps({"model": str(path), **spec})]
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     found: dict[str, int] = json.loads(run.stdout)
@@ -255,6 +255,26 @@ def test_the_estimate_is_what_minilm_takes(minilm: Path) -> None:
     assert_true_estimate(measure(minilm, num_ctx=512))
 
 
+def test_every_sequence_of_a_recurrent_model_owns_a_state(tmp_path: Path) -> None:
+    path = write_recurrent(tmp_path / "recurrent.gguf")
+    few = measure(path, num_ctx=256, num_parallel=2)
+    many = measure(path, num_ctx=256, num_parallel=100)
+    assert (few["parallel"], few["sequences"]) == (2, 4)
+    assert (many["parallel"], many["sequences"]) == (100, 200)
+    for found in (few, many):
+        assert abs(found["measured"] - found["told"]) < 0.05 * found["told"]
+        assert "rough" not in found
+    # Two layers with 512 x 64 float32 of state each.
+    assert many["measured"] - few["measured"] > 196 * 2 * 512 * 64 * 4
+
+
+@pytest.mark.parametrize(("parallel", "sequences"), [(0, 64), (40, 88), (300, 256)])
+def test_ids_are_left_for_prefixes(smollm2: Path, parallel: int, sequences: int) -> None:
+    found = measure(smollm2, num_ctx=64, num_parallel=parallel)
+    assert found["parallel"] == min(parallel or 16, 256)
+    assert found["sequences"] == sequences
+
+
 async def test_weights_that_are_mapped_and_reordered_count_once(smollm2: Path) -> None:
     sizes = []
     for use_mmap in (True, False):
@@ -267,5 +287,5 @@ async def test_a_context_that_no_host_holds_is_refused_before_it_is_made(smollm2
     message = "model requires more system memory .* than is available"
     with pytest.raises(LoadRefused, match=message) as caught:
         await Runner.start(LoadSpec(model=str(smollm2), num_ctx=10**9), load_timeout=20)
-    # 22.5 KiB a token, less what the host has.
-    assert 20e12 < caught.value.shortage < 24e12
+    # 22.5 KiB of cache a token and 1 KiB of mask, less what the host has.
+    assert 20e12 < caught.value.shortage < 26e12

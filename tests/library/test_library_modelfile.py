@@ -179,6 +179,7 @@ def test_request_from_a_name(tmp_path: Path) -> None:
         ("PARAMETER top_p x", "invalid float value [x]"),
         ("PARAMETER top_p nan", "invalid float value [nan]"),
         ("PARAMETER use_mmap maybe", "invalid bool value [maybe]"),
+        ("PARAMETER tensor_split 3,1", "invalid float value [3,1]"),
         ("PARAMETER imaginary 1", "unknown parameter 'imaginary'"),
         ("REQUIRES soon", "requires must be a valid semver (e.g. 0.14.0)"),
         ("ADAPTER ./absent.gguf", "no such adapter: ./absent.gguf"),
@@ -188,6 +189,16 @@ def test_request_errors(tmp_path: Path, line: str, message: str) -> None:
     with pytest.raises(InvalidModelfile) as caught:
         parse(f"FROM a\n{line}").to_request(tmp_path)
     assert str(caught.value) == message
+
+
+def test_how_to_load_a_model(tmp_path: Path) -> None:
+    lines = ["kv_cache_type q8_0", "flash_attention true", "tensor_split 3", "tensor_split 1.5"]
+    text = "\n".join(["FROM a", *(f"PARAMETER {line}" for line in lines)])
+    assert parse(text).to_request(tmp_path)[0]["parameters"] == {
+        "kv_cache_type": "q8_0",
+        "flash_attention": True,
+        "tensor_split": [3.0, 1.5],
+    }
 
 
 @pytest.mark.parametrize("path", ["./absent.gguf", "/absent/model", "~/absent", "..", "C:\\m.gguf"])

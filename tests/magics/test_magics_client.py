@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import subprocess
+import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
-from jupyter_ollama_magics import Client, OllamaConnectionError, OllamaResponseError
+from jupyter_ollama_magics import Client, OllamaConnectionError, OllamaResponseError, vectors
 from jupyter_ollama_magics.client import is_loopback
 from scripted_server import ScriptedServer
+from tornado import web
+
+from jupyter_ollama.api.vectors import ARROW, arrow_stream, in_json
 
 ASK = [{"role": "user", "content": "hi"}]
 
@@ -147,3 +154,47 @@ def test_blob_upload(server: ScriptedServer, tmp_path: Path) -> None:
     client.send_blob(file)
     assert server.blobs[digest] == -1, "what the server has is not sent again"
     assert client.has_blob(digest)
+
+
+class Embeddings(web.RequestHandler):
+    """Answers with ROWS, in the form that the path of the request names."""
+
+    def post(self, form: str) -> None:
+        if form == "arrow":
+            self.set_header("Content-Type", ARROW)
+            self.finish(arrow_stream(ROWS, {"model": "m", "prompt_eval_count": "5"}))
+        elif form == "base64":
+            answer = {"embeddings": in_json(ROWS, "base64"), "prompt_eval_count": 5, "model": "m"}
+            self.finish(answer)
+        else:
+            self.finish({"embeddings": ROWS.tolist(), "prompt_eval_count": 5, "model": "m"})
+
+
+ROWS = np.array([[0.25, -1.5, 3.0], [1e-7, 0.1, -0.0]], np.float32)
+
+
+@pytest.mark.parametrize("form", ["arrow", "base64", "numbers"])
+def test_embeddings_in_every_form(serve: Callable[..., str], form: str) -> None:
+    url = serve(web.Application([("/(.*)/api/embed", Embeddings)]))
+    answer = Client(f"{url}/{form}").embed("m", ["a", "b"])
+    rows = answer.pop("embeddings")
+    assert (rows.dtype, rows.shape) == (np.float32, (2, 3))
+    assert np.array_equal(rows, ROWS)
+    assert answer == {"model": "m", "prompt_eval_count": 5}
+
+
+def test_what_embed_asks_for(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    Client(server.url).embed("m", "a")
+    _, body, headers = server.requests[-1]
+    assert headers["Accept"] == f"{ARROW}, application/json;q=0.9"
+    assert body["encoding_format"] == "base64"
+    monkeypatch.setattr(vectors, "find_spec", lambda name: None)
+    Client(server.url).embed("m", "a")
+    assert server.requests[-1][2]["Accept"] == "application/json"
+
+
+def test_asking_for_arrow_does_not_import_it() -> None:
+    code = "import sys; from jupyter_ollama_magics import vectors; print(vectors.accepted());"
+    code += "assert not {'pyarrow', 'numpy'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ARROW in done.stdout

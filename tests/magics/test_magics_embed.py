@@ -22,7 +22,8 @@ def test_series_keeps_its_index_and_its_gaps(
         assert vectors.columns.tolist() == [0, 1, 2]
         assert (vectors.dtypes == np.float32).all()
         assert vectors[0].fillna(-1).tolist() == [2, -1, 1, 2, -1]
-    assert server.bodies("/api/embed")[0] == {"model": "all-minilm:latest", "input": ["bb", "a"]}
+    body = server.bodies("/api/embed")[0]
+    assert (body["model"], body["input"]) == ("all-minilm:latest", ["bb", "a"])
 
 
 def test_lists_arrays_and_texts(shell: InteractiveShell) -> None:
@@ -62,6 +63,7 @@ def test_options(shell: InteractiveShell, server: ScriptedServer) -> None:
         "model": "all-minilm",
         "input": ["a"],
         "dimensions": 2,
+        "encoding_format": "base64",
     }
     shell.run_line_magic("config", "OllamaMagics.embed_model = 'other'")
     shell.run_line_magic("embed", "['a']")
@@ -95,3 +97,7 @@ def test_odd_answers(shell: InteractiveShell, server: ScriptedServer) -> None:
     server.failure = (200, "application/json", '{"embeddings": [[1.0], [2.0]]}')
     with pytest.raises(OllamaMagicsError, match="one vector for each text"):
         shell.run_line_magic("embed", "['a'] --model all-minilm")
+    for rows in ("[[1.0], [2.0, 3.0]]", '["AAAA"]', '["ä"]', "[{}]", "7"):
+        server.failure = (200, "application/json", f'{{"embeddings": {rows}}}')
+        with pytest.raises(OllamaMagicsError, match="embeddings that are not rows of numbers"):
+            shell.run_line_magic("embed", "['a', 'b'] --model all-minilm")

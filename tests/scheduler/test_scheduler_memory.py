@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -40,11 +39,11 @@ class Host:
 
 
 @pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Iterator[Host]:
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     """A host with room for three."""
     host = Host(3)
     monkeypatch.setattr(Runner, "start", host.start)
-    yield host
+    return host
 
 
 def names(scheduler: Scheduler) -> str:

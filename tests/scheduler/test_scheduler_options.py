@@ -1,4 +1,4 @@
-"""What a request names of how its model is loaded: checked, shared where it can be, else reloaded."""
+"""What requests name of how a model is loaded: checked, shared where it can be, else reloaded."""
 
 from __future__ import annotations
 

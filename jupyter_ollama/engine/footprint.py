@@ -1,0 +1,124 @@
+"""What weights and contexts take, read from the header of a GGUF. All sizes in bytes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ..library.gguf import Header
+
+CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+"""Bytes of one value in a KV cache of each type."""
+
+MOST_LAYERS = 512
+"""More than this llama.cpp refuses, whatever a header says."""
+
+_LAYER = re.compile(r"(?:^|\.)blk\.(\d+)\.")
+_RECURRENT = ("ssm.", "wkv.", "shortconv.", "kda.")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of each repeating layer, of what comes before them, and of what comes after.
+
+    ``output_on_gpu`` is what the output layer takes on a GPU: there it cannot share the table of
+    the input, which always stays on the host.
+    """
+
+    layers: tuple[int, ...]
+    input: int = 0
+    output: int = 0
+    output_on_gpu: int = 0
+
+    @property
+    def total(self) -> int:
+        """What the host holds without a GPU."""
+        return sum(self.layers) + self.input + self.output
+
+    def loaded(self) -> Weights:
+        """Return what is still to be found room for once they are loaded."""
+        return Weights((0,) * len(self.layers))
+
+    @classmethod
+    def of(cls, header: Header, adapters: int = 0) -> Weights:
+        """Read the sizes from a header; ``adapters`` are the sizes of their files together."""
+        layers = [0] * layer_count(header)
+        before = after = shared = 0
+        data_end = header.file_size - header.data_offset
+        tensors = sorted(header.tensors, key=lambda tensor: tensor.offset)
+        # By their places in the file, so that types which are not known here count as well.
+        ends = [*(tensor.offset for tensor in tensors[1:]), data_end]
+        for tensor, end in zip(tensors, ends, strict=True):
+            size = max(0, end - tensor.offset)
+            layer = _LAYER.search(tensor.name)
+            if layer and int(layer[1]) < len(layers):
+                layers[int(layer[1])] += size
+            elif tensor.name.startswith("output"):
+                after += size
+            else:
+                before += size
+                shared += size * (tensor.name == "token_embd.weight")
+        tied = not any(tensor.name == "output.weight" for tensor in tensors)
+        each = adapters // max(len(layers), 1)
+        weighed = tuple(size + each for size in layers)
+        return cls(weighed, before, after, after + shared * tied)
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a context needs besides the weights.
+
+    ``cache`` is for all layers together, ``compute`` on every device that computes, ``outputs``
+    (logits) on the host.
+    """
+
+    cache: int
+    compute: int
+    outputs: int
+
+    def doubled(self) -> Demand:
+        """Return twice the demand."""
+        return Demand(2 * self.cache, 2 * self.compute, 2 * self.outputs)
+
+
+def layer_count(header: Header) -> int:
+    """Return the number of repeating layers."""
+    return min(int(header.get("block_count") or 0), MOST_LAYERS)
+
+
+def cache_bytes_per_token(header: Header, cache_type: str) -> float:
+    """Return the bytes a token takes in the KV cache, over all layers; rather too many."""
+    # Where there is a number for each layer, which is not read, full attention is counted.
+    heads = int(header.get("attention.head_count") or 1)
+    kv_heads = int(header.get("attention.head_count_kv") or heads)
+    width = int(header.get("embedding_length") or 0)
+    per_head = width // heads
+    key_length = int(header.get("attention.key_length") or per_head)
+    value_length = int(header.get("attention.value_length") or per_head)
+    return layer_count(header) * kv_heads * (key_length + value_length) * CACHE_BYTES[cache_type]
+
+
+def has_states(header: Header) -> bool:
+    """True for recurrent and hybrid models, whose sequences each own a state."""
+    prefixes = tuple(f"{header.architecture}.{prefix}" for prefix in _RECURRENT)
+    return any(key.startswith(prefixes) for key in header.metadata)
+
+
+def rough_demand(
+    header: Header, cache_type: str, *, cells: int, sequences: int, tokens: int
+) -> Demand | None:
+    """Estimate the demand of a plain transformer on the safe side, None for any other model.
+
+    ``tokens`` are those of one graph, ``sequences`` the rows of logits.
+    """
+    heads = header.get("attention.head_count")
+    if has_states(header) or not heads:
+        return None
+    vocabulary = header.lengths.get("tokenizer.ggml.tokens", 0)
+    width = int(header.get("embedding_length") or 0)
+    inner = int(header.get("feed_forward_length") or 4 * width)
+    experts = int(header.get("expert_used_count") or 1)
+    # Logits of every token, the widest rows of a layer, and scores as without flash attention.
+    row = vocabulary + 4 * width + 2 * inner * experts + heads * cells
+    cache = int(cells * cache_bytes_per_token(header, cache_type))
+    return Demand(cache, 4 * tokens * row, 4 * sequences * (vocabulary + width))
