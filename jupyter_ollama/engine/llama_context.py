@@ -140,6 +140,8 @@ class LlamaContext:
         if not self.pointer:
             raise LoadError("unable to allocate a context; a smaller num_ctx needs less memory")
         self._n_vocab = model.n_vocab
+        self._logits_key = (0, 0)
+        self._logits: NDArray[np.float32]
         self._n_embd_out = model.n_embd_out
         self.memory = llama.llama_get_memory(self.pointer)
         self.can_shift = bool(self.memory and llama.llama_memory_can_shift(self.memory))
@@ -181,8 +183,13 @@ class LlamaContext:
         ``rows`` is the number of outputs that the batch asked for; they are in its order. Waits for
         the device.
         """
-        flat = self._view(llama.llama_get_logits(self.pointer), rows * self._n_vocab)
-        return flat.reshape(rows, self._n_vocab)
+        pointer = llama.llama_get_logits(self.pointer)
+        key = (ctypes.addressof(pointer.contents), rows)
+        if key != self._logits_key:
+            # The buffer stays where it is for thousands of steps; a view takes longer than argmax.
+            flat = self._view(pointer, rows * self._n_vocab)
+            self._logits_key, self._logits = key, flat.reshape(rows, self._n_vocab)
+        return self._logits
 
     def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
         """Return a view of the pooled embedding of a sequence (n_embd_out float32)."""
