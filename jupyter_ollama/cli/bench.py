@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import json
 import logging
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -62,6 +63,8 @@ class BenchCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Measure, then print."""
+        # It does what Ctrl-C does, else the files in the temporary folder would stay.
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
         workload = Workload(tuple(arguments.streams), arguments.tokens, arguments.prompt)
         try:
             model = self.find(arguments.model)

@@ -91,9 +91,17 @@ def test_mistakes_are_one_error(
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("shown", ["server", "limit", "writing Q8_0"])
-def test_ctrl_c_leaves_nothing_behind(
-    environment: dict[str, str], variables: dict[str, str], shown: str
+@pytest.mark.parametrize(
+    ("shown", "number"),
+    [
+        ("server", signal.SIGINT),
+        ("server", signal.SIGTERM),
+        ("limit", signal.SIGINT),
+        ("writing Q8_0", signal.SIGTERM),
+    ],
+)
+def test_nothing_is_left_behind_when_it_is_stopped(
+    environment: dict[str, str], variables: dict[str, str], shown: str, number: signal.Signals
 ) -> None:
     with subprocess.Popen(
         ["jupyter-ollama", "bench", "smollm2", "--streams", "1", *QUICK],
@@ -109,7 +117,7 @@ def test_ctrl_c_leaves_nothing_behind(
         children: list[psutil.Process] = []
         while not children:
             children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, rest = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")
     assert "Traceback" not in rest

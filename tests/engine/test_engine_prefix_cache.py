@@ -1,0 +1,119 @@
+"""No token is read twice: seen in what a runner tells of its cache."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing
+from pathlib import Path
+
+from plain_loop import PlainLoop
+from runners import running
+
+from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.protocol import ChatPrompt, Done, RawPrompt, Text
+from jupyter_ollama.options import Options
+from jupyter_ollama.prompt.messages import Message
+
+RULES = "You are a patient teacher in a school by the sea. Use short words. " * 8
+
+
+async def ask(runner: Runner, prompt: ChatPrompt | RawPrompt, count: int = 8) -> tuple[str, Done]:
+    text = ""
+    events = runner.generate(prompt, Options(temperature=0, num_predict=count), return_context=True)
+    async for event in events:
+        if isinstance(event, Done):
+            return text, event
+        if isinstance(event, Text):
+            text += event.text
+    raise AssertionError("no Done")
+
+
+def question(text: str) -> ChatPrompt:
+    return ChatPrompt([Message("system", RULES), Message("user", text)])
+
+
+def assert_good(path: Path, answers: list[Done]) -> None:
+    """Hold answers against a plain loop: a wrong fork shows as misses of several logits."""
+    loop = PlainLoop(path)
+    for done in answers:
+        prompt, answer = (
+            done.context[: done.prompt_eval_count],
+            done.context[done.prompt_eval_count :],
+        )
+        assert max(loop.misses(prompt, answer)) < 0.2
+    loop.close()
+
+
+async def test_a_conversation_is_read_once(smollm2_f16: Path) -> None:
+    messages = [Message("user", "Tell me about the sea.")]
+    answers = []
+    async with running(smollm2_f16) as runner:
+        for turn in range(3):
+            text, done = await ask(runner, ChatPrompt(list(messages)))
+            answers.append(done)
+            if turn:
+                seen = len(answers[-2].context)
+                assert seen - 2 <= done.cached < done.prompt_eval_count
+            messages += [Message("assistant", text), Message("user", "Go on.")]
+    assert_good(smollm2_f16, answers)
+
+
+async def test_those_who_come_together_share_what_one_of_them_reads(smollm2_f16: Path) -> None:
+    names = ("rain", "wind", "sand", "fish", "boats", "nets")
+    async with running(smollm2_f16) as runner:
+        asked = (ask(runner, question(f"What about {name}?")) for name in names)
+        answers = [done for _, done in await asyncio.gather(*asked)]
+    first, *others = answers
+    assert first.cached == 0
+    assert all(done.cached > 100 for done in others)
+    assert all(done.cached < done.prompt_eval_count for done in answers)
+    assert_good(smollm2_f16, answers)
+
+
+async def test_a_prompt_asked_again_costs_one_token(smollm2_f16: Path) -> None:
+    async with running(smollm2_f16) as runner:
+        first, before = await ask(runner, question("Why?"))
+        second, after = await ask(runner, question("Why?"))
+    assert after.cached == after.prompt_eval_count - 1
+    assert first == second
+    assert before.prompt_eval_count == after.prompt_eval_count
+
+
+async def test_what_a_cancelled_request_has_read_stays(smollm2_f16: Path) -> None:
+    async with running(smollm2_f16) as runner:
+        events = runner.generate(question("Who?"), Options(temperature=0))
+        async with aclosing(events):
+            await anext(events)
+        _, done = await ask(runner, question("Who?"))
+    assert done.cached == done.prompt_eval_count - 1
+
+
+async def test_idle_sequences_leave_for_the_hosts_memory_and_come_back(smollm2_f16: Path) -> None:
+    """Conversations of over 600 tokens each: together more than may stay idle in the KV cache."""
+    stories = [
+        RawPrompt(f"Story {n}: " + f"the {n} ships sailed on and on. " * 60) for n in range(4)
+    ]
+    async with running(smollm2_f16, num_ctx=1024) as runner:
+        for story in stories:
+            await ask(runner, story)
+        answers = [(await ask(runner, story))[1] for story in stories]
+    assert all(done.cached == done.prompt_eval_count - 1 for done in answers)
+    assert_good(smollm2_f16, answers[:2])
+
+
+async def test_a_shift_does_not_move_what_others_share(smollm2_f16: Path) -> None:
+    """Two sequences with one prefix fill their context; the cells they share must not move."""
+    prompts = [RawPrompt("one two three four five six. " * 12 + end) for end in ("Now", "Then")]
+    options = Options(temperature=0, num_predict=120, num_ctx=128)
+    async with running(smollm2_f16, num_ctx=128) as runner:
+
+        async def last(prompt: RawPrompt) -> Done:
+            async for event in runner.generate(prompt, options):
+                if isinstance(event, Done):
+                    return event
+            raise AssertionError("no Done")
+
+        ends = await asyncio.gather(*(last(prompt) for prompt in prompts))
+        assert all(done.eval_count == 120 for done in ends)
+        _, done = await ask(runner, RawPrompt("one two three four five six. " * 12 + "Now"))
+    assert_good(smollm2_f16, [done])
