@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from ..errors import OllamaError
 from .llama_context import LlamaContext
 from .llama_model import LlamaModel
+from .output import Told
 from .sequence import Sequence
 
 Fail = Callable[[Sequence, int, str], None]
 """Takes a sequence that cannot go on, an HTTP status and a text."""
-
-Told = list[tuple[Sequence, int, str]]
-"""(sequence, token or -1, reason it ends or "") in the order of the tokens."""
 
 
 class Choice:

@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from .choice import Choice, Fail, Told
+from .choice import Choice, Fail
 from .llama_context import Batch, LlamaContext
 from .llama_model import LlamaModel
+from .output import Told
 from .pace import Pace
 from .prefix_cache import PrefixCache
 from .sequence import Sequence

@@ -15,15 +15,19 @@ from .sequence import Sequence
 Send = Callable[[list[Event], list[bytes]], None]
 """Takes events and the frames that follow them."""
 
+Told = list[tuple[Sequence, int, str]]
+"""What steps gave: (sequence, token or -1, reason it ends or "") in the order of the tokens."""
+
 FRAME = 1 / 30
 """Seconds between two messages of running text. Where tokens come faster than anybody can see,
-sending each on its own costs more than making it: on two cores a fifth of a small model's speed."""
+handing over each on its own costs more than making it: on two cores a fifth of a small model's
+speed."""
 
 
 class Output(threading.Thread):
     """Detokenizes, finds stop strings and sends. The only user of ``send``.
 
-    The first text of an answer and its end are sent at once, what is between in frames.
+    The first text of an answer and its end are handed over at once, what is between in frames.
     """
 
     def __init__(self, model: LlamaModel, send: Send) -> None:
@@ -32,16 +36,26 @@ class Output(threading.Thread):
         self._send = send
         self._queue: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]]
         self._queue = queue.SimpleQueue()
+        self._held: Told = []
+        self._handed_over = 0.0
         self._texts: dict[Sequence, str] = {}
-        self._sent = 0.0
 
-    def deliver(self, step: list[tuple[Sequence, int, str]]) -> None:
-        """Hand over what a step gave: (sequence, token or -1, reason it ends or "")."""
-        if step:
-            self._queue.put((self._tell_step, (step,)))
+    def deliver(self, step: Told) -> None:
+        """Take what a step gave, for this frame or the next. To be called by the batch loop."""
+        self._held += step
+        now = time.perf_counter()
+        urgent = any(reason or (s.stream and not s.told) for s, _, reason in step)
+        if urgent or now - self._handed_over >= FRAME:
+            self._handed_over = now
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._queue.put((self._tell_all, (self._held,)))
+        self._held = []
 
     def fail(self, sequence: Sequence, status: int, message: str) -> None:
-        """Hand over a sequence that ended by an error."""
+        """Tell of a sequence that ended by an error. To be called by the batch loop."""
+        self._hand_over()
         self.event(Failed(sequence.request, status, message))
 
     def event(self, event: Event, *frames: bytes) -> None:
@@ -58,37 +72,20 @@ class Output(threading.Thread):
     def run(self) -> None:
         """Work until the process ends."""
         while True:
-            try:
-                work, arguments = self._queue.get(timeout=self._until_frame())
-            except queue.Empty:
-                self._flush([])
-            else:
-                work(*arguments)
+            work, arguments = self._queue.get()
+            work(*arguments)
 
-    def _until_frame(self) -> float | None:
-        if not any(sequence.stream for sequence in self._texts):
-            return None
-        return max(0.0, self._sent + FRAME - time.perf_counter())
-
-    def _tell_step(self, step: list[tuple[Sequence, int, str]]) -> None:
+    def _tell_all(self, told: Told) -> None:
         ends: list[Event] = []
-        urgent = False
-        for sequence, token, reason in step:
+        for sequence, token, reason in told:
             # A step may have been under way when a stop string was found.
             if not sequence.text.stopped:
-                urgent |= not sequence.told and sequence.stream
                 self._tell(sequence, token, reason, ends)
-        if urgent or ends or self._until_frame() == 0:
-            self._flush(ends)
-
-    def _flush(self, ends: list[Event]) -> None:
-        """Send the text that has gathered, then the ends of answers."""
         over = {event.request for event in ends if isinstance(event, Done)}
         ready = [s for s in self._texts if s.stream or s.request in over]
         events: list[Event] = [Text(s.request, self._texts.pop(s)) for s in ready]
         if events or ends:
             self._send(events + ends, [])
-        self._sent = time.perf_counter()
 
     def _tell(self, sequence: Sequence, token: int, reason: str, ends: list[Event]) -> None:
         text = ""
