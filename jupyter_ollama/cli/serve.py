@@ -35,6 +35,7 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
   OLLAMA_FLASH_ATTENTION    flash_attention    1 or 0; default: where it is supported
   OLLAMA_LOAD_TIMEOUT       load_timeout       when loading has failed (5m)
   OLLAMA_ORIGINS            origins            pages that may call, besides local ones
+  OLLAMA_TRUNCATE_PROMPTS   truncate_prompts   0 refuses prompts that are too long
   OLLAMA_DEBUG              debug              log more
 --help-all describes them at length."""
     classes = [OllamaServer]

@@ -150,7 +150,8 @@ class Generator:
             sequence.started = sequence.started or time.perf_counter_ns()
             self.running.append(sequence)
             room -= len(sequence.tokens) + 1 - sequence.reused
-        self._cache.trim()
+        if self.running:
+            self._cache.trim(len(self.running))
 
     def _fill(self) -> tuple[int, int]:
         """Put the next tokens of every running sequence into the batch.

@@ -47,10 +47,11 @@ class PrefixCache:
     """Gives out llama.cpp's sequence ids and what is known of a prompt already."""
 
     def __init__(self, context: LlamaContext, *, idle_tokens: int, stored_bytes: int) -> None:
-        """Keep ``idle_tokens`` of finished sequences in the KV cache beside running ones.
+        """Keep ``idle_tokens`` of finished sequences in the KV cache beside a running one.
 
         Attention looks at the cells of idle sequences too before it masks them, so they slow down
-        whoever runs. ``stored_bytes`` of the host's memory take what has to leave.
+        everyone who runs: beside many fewer are kept. ``stored_bytes`` of the host's memory take
+        what has to leave.
         """
         self._context = context
         self._tree: PrefixTree[Holder] = PrefixTree()
@@ -169,9 +170,9 @@ class PrefixCache:
         self._tree.insert(sequence.tokens[:keep], sequence)
         return is_own
 
-    def trim(self) -> None:
+    def trim(self, running: int) -> None:
         """Let idle sequences leave the KV cache until those that run are hardly slowed down."""
-        while self._idle_in_cells() > self._idle_tokens and self.evict():
+        while self._idle_in_cells() > self._idle_tokens // running and self.evict():
             pass
         while self._stored() > self._stored_bytes:
             self._drop(min((p for p in self._parked if p.slot < 0), key=lambda p: p.used))

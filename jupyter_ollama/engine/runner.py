@@ -41,10 +41,13 @@ from .protocol import (
 from .sequence import Sequence
 
 IDLE_TOKENS_ON_CPU = 512
-"""Tokens of finished sequences in the KV cache of a CPU while others run. There the cells of idle
-sequences cost a running one about 1 % of its speed for each hundred (measured on SmolLM2)."""
+"""Tokens of finished sequences in the KV cache of a CPU beside one running sequence. Each hundred
+of them takes 1 to 2 % of its speed (measured on SmolLM2)."""
 
-STORED_BYTES = 2**30
+IDLE_CELLS_ON_GPU = 8
+"""The same for a GPU, as a multiple of all KV cells: half of them beside 16 sequences."""
+
+STORED_BYTES = 8 * 2**30
 """Host memory for finished sequences that had to leave the KV cache, where there is enough."""
 
 SWITCH_SECONDS = 2e-4
@@ -87,7 +90,7 @@ class Runner:
             self._output.deliver,
             self._output.fail,
             parallel=self._loaded.parallel,
-            idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else context.cells // 2,
+            idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else IDLE_CELLS_ON_GPU * context.cells,
             stored_bytes=STORED_BYTES if memory is None else min(STORED_BYTES, memory // 8),
         )
 

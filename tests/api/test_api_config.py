@@ -46,6 +46,7 @@ def test_defaults() -> None:
         ("OLLAMA_KEEP_ALIVE", "0", "keep_alive", 0),
         ("OLLAMA_KEEP_ALIVE", "-1", "keep_alive", math.inf),
         ("OLLAMA_LOAD_TIMEOUT", "10s", "load_timeout", 10),
+        ("OLLAMA_TRUNCATE_PROMPTS", "0", "truncate_prompts", False),
         ("OLLAMA_LOAD_TIMEOUT", "-1", "load_timeout", 0),
         ("OLLAMA_MAX_LOADED_MODELS", "2", "max_loaded_models", 2),
         ("OLLAMA_NUM_PARALLEL", " 4 ", "num_parallel", 4),
