@@ -47,8 +47,8 @@ format: env ## put imports and lines in order
 	$(BIN)/ruff check --fix --select I $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 
-bench: env ## compare the server with a bare llama.cpp loop (takes minutes)
-	$(BIN)/python benchmarks/serving.py $(ARGS)
+bench: env ## compare with llama-server, llama-cpp-python and a bare loop (half an hour)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big vocabulary shows
 	$(BIN)/python examples/starter_models.py gemma3

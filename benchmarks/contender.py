@@ -1,0 +1,239 @@
+"""Who takes part: a server that is started, asked and stopped in the same way as the others."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from client import Answer, Line, Refused, get, post
+
+from jupyter_ollama.engine.devices import physical_threads
+from jupyter_ollama.engine.handle import ENVIRONMENT
+from jupyter_ollama.engine.loading import DEFAULT_CONTEXTS, DEFAULT_PARALLEL
+
+START_SECONDS, END_SECONDS = 120, 20
+ANOTHER = "all-minilm"
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How contenders are started: tokens of the longest sequence, and requests run at once.
+
+    Without ``parallel`` it is as jupyter_ollama does by default.
+    """
+
+    num_ctx: int = 4096
+    parallel: int | None = None
+
+    @property
+    def slots(self) -> int:
+        """Requests that run at once."""
+        return self.parallel or DEFAULT_PARALLEL
+
+    @property
+    def cells(self) -> int:
+        """Tokens that the KV cache holds for all requests together."""
+        return self.num_ctx * (self.parallel or DEFAULT_CONTEXTS)
+
+
+def free_port() -> int:
+    """Return a port that nobody listens at."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Contender:
+    """A server process. Subclasses say how to start it and how to talk to it."""
+
+    name: str
+    path: str
+    """Where requests go."""
+    alive_path: str
+    """What answers 200 to a GET once requests can be sent."""
+
+    def __init__(self, folder: Path) -> None:
+        """``folder`` takes the log of the server."""
+        self.threads = physical_threads()
+        self.setup = Setup()
+        self._log = folder / f"{self.name}.log"
+        self._port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def command(self, port: int) -> list[str]:
+        """Return the command line of the server for ``self.setup``."""
+        raise NotImplementedError
+
+    def variables(self) -> dict[str, str]:
+        """Return variables of its environment; the OpenMP of all contenders is the same."""
+        return dict(ENVIRONMENT)
+
+    def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
+        """Return the JSON of a greedy request."""
+        raise NotImplementedError
+
+    def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
+        """Return what the lines of an answer say."""
+        raise NotImplementedError
+
+    async def complete(self, prompt: str, predict: int, schema: Any = None) -> Answer:
+        """Continue a raw text by at most ``predict`` tokens. Raises Refused."""
+        body = self.body(prompt, predict, schema)
+        asked = time.perf_counter()
+        answer = self.read(asked, predict, await post(self._port, self.path, body))
+        if not answer.times:
+            raise Refused(f"{self.name} gave no text for {prompt[-60:]!r}")
+        return answer
+
+    async def start(self, setup: Setup) -> None:
+        """Start the server and have it answer once."""
+        self.setup = setup
+        await self.wake()
+        await self.complete("Once upon a time there was", 4)
+
+    async def wake(self) -> None:
+        """Start the server and wait until it takes requests. Raises Refused."""
+        self._spawn()
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self.is_alive:
+            try:
+                get(self._port, self.alive_path)
+            except OSError:
+                await asyncio.sleep(0.005)
+            else:
+                return
+        tail = self._log.read_text(errors="replace")[-2000:]
+        self.stop()
+        raise Refused(f"{self.name} did not start:\n{tail}")
+
+    def _spawn(self) -> None:
+        self._port = free_port()
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command(self._port),
+                env={**os.environ, **self.variables()},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def unload(self) -> None:
+        """Give up the model, so that `wake` and a request load it anew."""
+        self.stop()
+
+    async def load_another(self) -> None:
+        """Load a second model if the server can hold two."""
+
+    async def unload_another(self) -> None:
+        """Undo what `load_another` did."""
+
+    @property
+    def is_alive(self) -> bool:
+        """True while the server runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End the server."""
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the server and what it has started."""
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        return [server, *server.children(recursive=True)]
+
+    def memory(self) -> dict[str, float]:
+        """Return bytes of resident memory by what holds them."""
+        return {"all processes": sum(one.memory_info().rss for one in self.processes())}
+
+
+class JupyterOllama(Contender):
+    """Ours, as `jupyter ollama serve` runs it, by Ollama's API."""
+
+    name = "jupyter_ollama"
+    path = "/api/generate"
+    alive_path = "/api/version"
+
+    def __init__(self, folder: Path, store: Path, model: str) -> None:
+        """``store`` is the folder of models, ``model`` a name in it."""
+        super().__init__(folder)
+        self._store = store
+        self._others: list[psutil.Process] = []
+        self._model = model
+
+    def command(self, port: int) -> list[str]:
+        return [str(Path(sys.executable).with_name("jupyter-ollama")), "serve"]
+
+    def variables(self) -> dict[str, str]:
+        """Return Ollama's variables; our runners set their OpenMP themselves."""
+        parallel = str(self.setup.parallel or 0)
+        return {
+            "OLLAMA_MODELS": str(self._store),
+            "OLLAMA_HOST": f"127.0.0.1:{self._port}",
+            "OLLAMA_NUM_PARALLEL": parallel,
+            "OLLAMA_KEEP_ALIVE": "-1",
+        }
+
+    def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
+        options = {"temperature": 0, "num_predict": predict, "num_ctx": self.setup.num_ctx}
+        constraint = {} if schema is None else {"format": schema}
+        named = {"model": self._model, "prompt": prompt, "raw": True}
+        return {**named, "options": options, **constraint}
+
+    def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
+        if "error" in lines[-1][1]:
+            raise Refused(str(lines[-1][1]["error"]))
+        end = lines[-1][1]
+        times = [when for when, line in lines if line["response"]]
+        text = "".join(line["response"] for _, line in lines)
+        return Answer(asked, times, end["eval_count"], text, end["done_reason"] == "stop")
+
+    async def unload(self) -> None:
+        """Unload the model; the server stays."""
+        runners = self.processes()[1:]
+        await post(self._port, self.path, {"model": self._model, "keep_alive": 0})
+        await asyncio.to_thread(psutil.wait_procs, runners, END_SECONDS)
+
+    async def wake(self) -> None:
+        """Start the server unless it runs: its models come and go without it."""
+        if not self.is_alive:
+            await super().wake()
+
+    async def load_another(self) -> None:
+        """Load a model that embeds."""
+        before = self.processes()
+        await post(self._port, "/api/embed", {"model": ANOTHER, "input": "Once"})
+        self._others = [one for one in self.processes() if one not in before]
+
+    async def unload_another(self) -> None:
+        """Unload it."""
+        await post(self._port, "/api/embed", {"model": ANOTHER, "input": "Once", "keep_alive": 0})
+        await asyncio.to_thread(psutil.wait_procs, self._others, END_SECONDS)
+
+    def memory(self) -> dict[str, float]:
+        """Return bytes: the server, the runners, and what these take beyond llama.cpp's buffers."""
+        server, *runners = (one.memory_info().rss for one in self.processes())
+        buffers = sum(model["size"] for model in get(self._port, "/api/ps")["models"])
+        return {
+            "all processes": server + sum(runners),
+            "the server": server,
+            "a runner beyond weights, KV cache and compute": (sum(runners) - buffers)
+            / max(len(runners), 1),
+        }

@@ -1,0 +1,163 @@
+"""llama-server of llama.cpp: built from the sources that llama-cpp-python was built from.
+
+    python benchmarks/llama_server.py
+
+builds it, if that has not been done on this machine, and prints its path. LLAMA_SERVER in the
+environment names another one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from client import Answer, Line
+from contender import Contender
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
+
+from command_log import Failure, run_logged, say
+from llama_cpp_wheel import (
+    CACHE,
+    BuildProgress,
+    Wanted,
+    build_key,
+    check_compilers,
+    explain,
+    lock,
+    new_directory,
+)
+
+SETTING = re.compile(r"[A-Z_]+=")
+LOG = CACHE / "llama-server-build.log"
+OPTIONS = (
+    "-DCMAKE_BUILD_TYPE=Release",
+    # One file then, which can be moved out of the folder it was built in.
+    "-DBUILD_SHARED_LIBS=OFF",
+    "-DLLAMA_BUILD_SERVER=ON",
+    "-DLLAMA_BUILD_TESTS=OFF",
+    "-DLLAMA_BUILD_EXAMPLES=OFF",
+    "-DLLAMA_BUILD_UI=OFF",
+    "-DLLAMA_CURL=OFF",
+    "-DLLAMA_OPENSSL=OFF",
+)
+
+
+def llama_server() -> Path:
+    """Return the path of llama-server, built if need be. Raises Failure."""
+    if named := os.environ.get("LLAMA_SERVER"):
+        return Path(named)
+    release = version("llama-cpp-python")
+    wanted = Wanted("", release, os.environ.get("CMAKE_ARGS", "").strip())
+    kept = CACHE / "llama-server" / build_key(wanted) / "llama-server"
+    with lock(CACHE / "build.lock"):
+        if not kept.exists():
+            check_compilers()
+            say(f"Building llama-server, once on this machine. The full log is {LOG}")
+            with new_directory() as folder:
+                built = _build(folder, release, wanted.cmake_args.split())
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                built.replace(kept)
+    return kept
+
+
+def _build(folder: Path, release: str, options: list[str]) -> Path:
+    """Build llama-server below ``folder`` from the source distribution of a release."""
+    download = [sys.executable, "-m", "pip", "download", "--no-deps"]
+    download += ["--no-binary", "llama-cpp-python", "--dest", str(folder)]
+    _run([*download, f"llama-cpp-python=={release}"])
+    with tarfile.open(next(folder.glob("llama_cpp_python-*.tar.gz"))) as archive:
+        archive.extractall(folder, filter="data")
+    (source,) = folder.glob("llama_cpp_python-*/vendor/llama.cpp")
+    cmake, ninja = _build_tools(folder)
+    configure = [cmake, "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja"]
+    _run([*configure, f"-DCMAKE_MAKE_PROGRAM={ninja}", *OPTIONS, *options])
+    _run([cmake, "--build", str(folder / "build"), "--target", "llama-server"])
+    return folder / "build" / "bin" / "llama-server"
+
+
+def _build_tools(folder: Path) -> tuple[str, str]:
+    """Return the paths of CMake and ninja, fetched as packages where the host has none."""
+    found = [shutil.which(name) for name in ("cmake", "ninja")]
+    if not all(found):
+        target = ["--target", str(folder / "tools")]
+        _run([sys.executable, "-m", "pip", "install", "--no-cache-dir", *target, "cmake", "ninja"])
+        found = [str(folder / "tools" / "bin" / name) for name in ("cmake", "ninja")]
+        os.environ["PYTHONPATH"] = str(folder / "tools")
+    return str(found[0]), str(found[1])
+
+
+def _run(command: list[str]) -> None:
+    if run_logged(command, LOG, BuildProgress()) != 0:
+        raise Failure(f"llama-server could not be built.\n{explain(LOG)}")
+
+
+class LlamaServer(Contender):
+    """llama.cpp's own server, by its own API, which streams a token an event."""
+
+    name = "llama-server"
+    path = "/completion"
+    alive_path = "/health"
+
+    def __init__(self, folder: Path, binary: Path, model: Path) -> None:
+        super().__init__(folder)
+        self._binary = binary
+        self._model = model
+
+    def command(self, port: int) -> list[str]:
+        line = [str(self._binary), "--model", str(self._model)]
+        return [*line, "--host", "127.0.0.1", "--port", str(port), *self.flags()]
+
+    def flags(self) -> list[str]:
+        """Return what was found to be its best; see the README for how."""
+        shape = ["--parallel", str(self.setup.slots), "--ctx-size", str(self.setup.cells)]
+        return ["--no-ui", "--threads", str(self.threads), *shape, "--kv-unified"]
+
+    def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
+        constraint = {} if schema is None else {"json_schema": schema}
+        options = {"temperature": 0, "n_predict": predict, "stream": True, "cache_prompt": True}
+        return {"prompt": prompt, **options, **constraint}
+
+    def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
+        end = lines[-1][1]
+        times = [when for when, line in lines if line["content"]]
+        text = "".join(line["content"] for _, line in lines)
+        return Answer(asked, times, end["tokens_predicted"], text, end["stop_type"] == "eos")
+
+
+class OtherLlamaServer(LlamaServer):
+    """llama-server with other flags, to see whether they are better."""
+
+    name = "llama-server, other flags"
+
+    def __init__(self, folder: Path, binary: Path, model: Path, words: list[str]) -> None:
+        """``words`` may begin with settings of the environment, such as GOMP_SPINCOUNT=1000."""
+        super().__init__(folder, binary, model)
+        self._words = words
+
+    def flags(self) -> list[str]:
+        return [word for word in self._words if not SETTING.match(word)]
+
+    def variables(self) -> dict[str, str]:
+        settings = (word.partition("=") for word in self._words if SETTING.match(word))
+        return {name: value for name, _, value in settings}
+
+
+def version_of(binary: Path) -> str:
+    """Return what llama-server says of its version."""
+    done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
+    return (done.stderr or done.stdout).splitlines()[0].strip()
+
+
+if __name__ == "__main__":
+    try:
+        say(str(llama_server()))
+    except Failure as failure:
+        sys.exit(f"Error: {failure}")

@@ -1,0 +1,47 @@
+"""What contenders cost when they load a model, and when nobody asks them anything."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import psutil
+from contender import Contender
+from workloads import Figures
+
+
+async def load(contender: Contender) -> Figures:
+    """Load a model whose file the page cache holds, up to its first token.
+
+    Other servers hold one model and are started with it; ours runs already.
+    """
+    await contender.unload()
+    start = time.perf_counter()
+    await contender.wake()
+    answer = await contender.complete("Once", 1)
+    return {"model not loaded: time to the first token, s": answer.times[0] - start}
+
+
+async def memory(contender: Contender) -> Figures:
+    """Resident memory after what was run before."""
+    return {
+        f"resident memory, {what}, MiB": size / 2**20 for what, size in contender.memory().items()
+    }
+
+
+async def idle(contender: Contender, seconds: float) -> Figures:
+    """Use of the processor while nobody asks anything, with a second model where it can be."""
+    await contender.load_another()
+    await asyncio.sleep(1)
+    before = processor_seconds(contender.processes())
+    await asyncio.sleep(seconds)
+    used = processor_seconds(contender.processes()) - before
+    await contender.unload_another()
+    return {"nobody asks: use of one core, %": used / seconds * 100}
+
+
+def processor_seconds(processes: Sequence[psutil.Process]) -> float:
+    """Return the processor time of all processes so far."""
+    times = [process.cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
