@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import OllamaError
 from .answering import resolve_options
 from .endpoint import Call, Reply
-from .vectors import in_json, parse_encoding_format
+from .vectors import ARROW, answers_arrow, arrow_stream, in_json, parse_encoding_format
 from .wire import EmbeddingRequest, EmbedRequest
 
 if TYPE_CHECKING:
@@ -23,11 +23,13 @@ if TYPE_CHECKING:
 async def embed(call: Call) -> Reply:
     """Answer with one unit vector for each text of ``input``, float32, in its order.
 
-    As JSON numbers or, by ``encoding_format``, as base64.
+    As JSON numbers, by ``encoding_format`` as base64, or by the Accept header as an Arrow stream.
+    An answer with no vectors is JSON always: an Arrow column would need to know their size.
     """
     request = call.decode(EmbedRequest)
     texts = _texts(request.input)
     encoding_format = parse_encoding_format(request.encoding_format)
+    in_arrow = answers_arrow(call.accept)
     model = await _find(call, request.model)
     async with await _acquire(call, model, request) as lease:
         if not texts:
@@ -40,6 +42,10 @@ async def embed(call: Call) -> Reply:
         "prompt_eval_count": result.prompt_eval_count,
     }
     metrics = {name: value for name, value in metrics.items() if value}
+    if in_arrow:
+        metadata = {"model": request.model} | {name: str(n) for name, n in metrics.items()}
+        stream = await asyncio.to_thread(arrow_stream, rows, metadata)
+        return Reply(stream, content_type=ARROW, compress=False)
     body = {"model": request.model, "embeddings": in_json(rows, encoding_format)}
     return Reply(body | metrics, compress=False)
 

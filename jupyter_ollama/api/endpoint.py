@@ -62,6 +62,7 @@ class Call:
     body: Body
     arguments: tuple[str, ...] = ()
     user_agent: str = ""
+    accept: str = ""
     touch: Callable[[], None] = lambda: None
     started: int = field(default_factory=time.perf_counter_ns)
     headers: dict[str, str] = field(default_factory=dict)

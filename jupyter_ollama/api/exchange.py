@@ -69,6 +69,7 @@ class Exchange(web.RequestHandler):
             body=Buffer(self.max_json_body),
             arguments=tuple(self.path_args),
             user_agent=self.request.headers.get("User-Agent", ""),
+            accept=self.request.headers.get("Accept", ""),
             touch=self.touch,
         )
         try:

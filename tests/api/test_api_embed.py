@@ -205,3 +205,15 @@ async def test_the_python_client_of_ollama_embeds(standalone_url: str) -> None:
     answer = await client.embed("all-minilm", ["a", "b"], dimensions=8)
     assert [len(row) for row in answer.embeddings] == [8, 8]
     assert len((await client.embeddings("all-minilm", "a")).embedding) == 384
+
+
+async def test_arrow_for_those_who_accept_it(either: Fetch) -> None:
+    body = {"model": "all-minilm", "input": ["a cat", "a dog"]}
+    numbers = await embed(either, **body)
+    response = await either("POST", "/api/embed", body, headers={"Accept": ARROW})
+    assert (response.code, response.headers["Content-Type"]) == (200, ARROW)
+    with pa.ipc.open_stream(response.body) as stream:
+        table = stream.read_all()
+    assert table.schema.metadata[b"model"] == b"all-minilm"
+    assert int(table.schema.metadata[b"prompt_eval_count"]) == numbers["prompt_eval_count"]
+    assert np.allclose(table["embedding"].to_pylist(), numbers["embeddings"], atol=1e-6)
