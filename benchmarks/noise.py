@@ -11,7 +11,7 @@ from upkeep import processor_seconds
 
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 CORES = psutil.cpu_count() or 1
-SHORTEST = 0.5
+SHORTEST = 0.4
 """Seconds below which processor time is too coarse to tell anything."""
 
 

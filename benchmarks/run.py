@@ -15,6 +15,7 @@ import shlex
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -40,7 +41,7 @@ sys.path.insert(0, str(HERE.parent / "examples"))
 NORMAL = Setup()
 WIDE = Setup(num_ctx=512, parallel=32)
 LONG = Setup(num_ctx=8192)
-ATTEMPTS = 5
+ATTEMPTS, PATIENCE = 5, 300
 
 Ask = Callable[[Contender, str], Awaitable[Figures]]
 Limit = Callable[[BareLoop, str], Figures]
@@ -130,6 +131,7 @@ class Comparison:
     async def _try(self, workload: Workload, turn: int) -> None:
         """Let all run a workload; again, with new prompts, if one cannot be compared."""
         for attempt in range(ATTEMPTS):
+            await self._quiet()
             try:
                 with Noise(self._processes) as noise:
                     reached = await self._everyone(workload, turn, f"{next(self._calls)}.{turn}")
@@ -143,6 +145,15 @@ class Comparison:
             for who, figures in reached.items():
                 self.samples.add(who, turn, figures)
             return
+
+    async def _quiet(self) -> None:
+        """Wait until others leave the processor alone, at most PATIENCE seconds."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with Noise(self._processes) as noise:
+                await asyncio.sleep(0.5)
+            if noise.share <= self._most_noise:
+                return
 
     async def _everyone(self, workload: Workload, turn: int, tag: str) -> dict[str, Figures]:
         """Return what all reached, asked in another order each round."""

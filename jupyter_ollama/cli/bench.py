@@ -64,7 +64,7 @@ class BenchCommand(Command):
     def run(self, arguments: argparse.Namespace) -> None:
         """Measure, then print."""
         # It does what Ctrl-C does, else the files in the temporary folder would stay.
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         workload = Workload(tuple(arguments.streams), arguments.tokens, arguments.prompt)
         try:
             model = self.find(arguments.model)
