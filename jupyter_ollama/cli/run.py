@@ -87,8 +87,8 @@ class RunCommand(ClientCommand):
         """Print the embedding of ``text``."""
         if not text:
             raise CommandError(f"{model} is an embedding model and needs a text")
-        fields = {} if keep_alive is None else {"keep_alive": keep_alive}
-        say(json.dumps(self.client.embed(model=model, input=text, **fields)["embeddings"][0]))
+        body = {"model": model, "input": text, "keep_alive": keep_alive}
+        say(json.dumps(self.client.call("POST", "/api/embed", body)["embeddings"][0]))
 
 
 def parse_format(text: str | None) -> Any:

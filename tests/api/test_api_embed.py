@@ -207,7 +207,9 @@ async def test_the_python_client_of_ollama_embeds(standalone_url: str) -> None:
     assert len((await client.embeddings("all-minilm", "a")).embedding) == 384
 
 
-async def test_arrow_for_those_who_accept_it(either: Fetch) -> None:
+async def test_arrow_for_those_who_accept_it(
+    either: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = {"model": "all-minilm", "input": ["a cat", "a dog"]}
     numbers = await embed(either, **body)
     response = await either("POST", "/api/embed", body, headers={"Accept": ARROW})
@@ -217,3 +219,11 @@ async def test_arrow_for_those_who_accept_it(either: Fetch) -> None:
     assert table.schema.metadata[b"model"] == b"all-minilm"
     assert int(table.schema.metadata[b"prompt_eval_count"]) == numbers["prompt_eval_count"]
     assert np.allclose(table["embedding"].to_pylist(), numbers["embeddings"], atol=1e-6)
+    nothing = await either("POST", "/api/embed", body | {"input": []}, headers={"Accept": ARROW})
+    assert json.loads(nothing.body)["embeddings"] == []
+    monkeypatch.setattr(vectors, "find_spec", lambda name: None)
+    response = await either("POST", "/api/embed", body, headers={"Accept": ARROW})
+    assert (response.code, error(response)) == (
+        406,
+        f"{ARROW} needs pyarrow on the server; accept application/json",
+    )
