@@ -57,6 +57,7 @@ class Output(threading.Thread):
         """Tell of a sequence that ended by an error. To be called by the batch loop."""
         self._hand_over()
         self.event(Failed(sequence.request, status, message))
+        self.cancel(sequence.request)
 
     def event(self, event: Event, *frames: bytes) -> None:
         """Hand over an event of another kind."""
