@@ -48,7 +48,7 @@ def test_client(address: None) -> None:
     assert pieces[-1].done
     assert "Paris" in (client.chat("smollm2", [QUESTION]).message.content or "")
     streamed = client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
-    assert len([part for part in streamed if part.message.content]) > 3
+    assert len([part for part in streamed if part.message.content]) > 1
     vectors = client.embed("all-minilm", ["one", "two"]).embeddings
     assert [len(vector) for vector in vectors] == [384, 384]
     assert {model.model for model in client.ps().models} == {"smollm2:latest", "all-minilm:latest"}
@@ -70,7 +70,7 @@ async def test_async_client(address: None) -> None:
     answer = await client.generate("smollm2", "Hello", options=GREEDY)
     assert answer.eval_count
     streamed = await client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
-    assert len([part async for part in streamed if part.message.content]) > 3
+    assert len([part async for part in streamed if part.message.content]) > 1
     assert len((await client.embed("all-minilm", "one")).embeddings[0]) == 384
     assert (await client.ps()).models
 
