@@ -127,8 +127,17 @@ class Generator:
 
     def _retire(self) -> None:
         for sequence in [s for s in self.running if s.over]:
+            if len(self.running) == 1 and not self.waiting:
+                self._complete(sequence)
             self.running.remove(sequence)
             self._cache.release(sequence, keep=True)
+
+    def _complete(self, sequence: Sequence) -> None:
+        """Read the last token of an answer while nobody waits: the next turn begins behind it."""
+        if sequence.generated and sequence.pending == 1:
+            self._batch.clear()
+            self._batch.add(sequence.tokens[-1:], sequence.cached, sequence.slot, outputs="none")
+            sequence.cached += self.context.decode(self._batch) == 0
 
     def _put_back(self, sequence: Sequence) -> None:
         self.running.remove(sequence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
@@ -28,6 +28,8 @@ SEQUENCE_IDS = 64
 PREFIX_IDS = 48
 """Ids left for prefixes, at least, when all requests run."""
 EMBED_PARALLEL = 64
+EMBED_CONTEXTS = 4
+"""Batches of texts that a CPU computes at once, at most, each on its part of the threads."""
 
 
 class LoadedModel:
@@ -111,6 +113,18 @@ class LoadedModel:
         if llama.llama_pooling_type(context.pointer) == llama.LLAMA_POOLING_TYPE_NONE:
             raise LoadError("this model has a vector for each token, none for a whole text")
         return context
+
+    def contexts_beside(self, longest: int) -> list[LlamaContext]:
+        """Make further embedding contexts for texts of up to ``longest`` tokens, to run at once.
+
+        There are some where the CPU computes with several threads and the memory has room.
+        """
+        contexts: list[LlamaContext] = []
+        if self._is_encoder and all(device.is_cpu for device in devices()):
+            with suppress(LoadError):
+                while len(contexts) < min(self._threads, EMBED_CONTEXTS) - 1:
+                    contexts.append(self.embedding_context(longest))
+        return contexts
 
     def _make(self, owner: str, shape: Shape) -> LlamaContext:
         with self.log.account(owner):

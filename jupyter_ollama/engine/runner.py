@@ -97,7 +97,8 @@ class Runner:
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
         longest = min(context.batch, self._model.n_ctx_train)
-        return Embedder(self._prompter, context, longest, self._output)
+        beside = self._loaded.contexts_beside(PACK_TOKENS)
+        return Embedder(self._prompter, context, longest, self._output, beside)
 
     def run(self, commands: zmq.Socket[bytes]) -> None:
         """Work for ever; blocks without using the CPU while nothing is to be done."""

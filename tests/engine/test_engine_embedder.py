@@ -12,7 +12,7 @@ from bert_reference import BertReference
 from numpy.typing import NDArray
 from runners import running
 
-from jupyter_ollama.engine.embedder import Embedder, EmbedJob
+from jupyter_ollama.engine.embedder import PACK_TOKENS, Embedder, EmbedJob, Lane
 from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.loading import LoadedModel
 from jupyter_ollama.engine.prompting import Prompter
@@ -53,15 +53,18 @@ def minilm_f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Steps:
-    """An embedder to be stepped by hand. ``events`` has what it sends."""
+    """An embedder to be stepped by hand. ``events`` and ``frames`` have what it sends."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, contexts: int = 1) -> None:
         self.events: list[Event] = []
+        self.frames: list[bytes] = []
         context = loaded.embedding_context(512)
-        self.embedder = Embedder(Prompter(loaded.model), context, 512, self)
+        beside = [loaded.embedding_context(PACK_TOKENS) for _ in range(contexts - 1)]
+        self.embedder = Embedder(Prompter(loaded.model), context, 512, self, beside)
 
     def event(self, event: Event, *frames: bytes) -> None:
         self.events.append(event)
+        self.frames.extend(frames)
 
     def add(self, request: int, *texts: str, truncate: bool = True) -> None:
         self.embedder.add(EmbedJob(Embed(request, list(texts), 512, truncate)))
@@ -147,6 +150,47 @@ def test_requests_take_turns(loaded: LoadedModel) -> None:
     steps.until(3)
     assert not steps.embedder.busy
     assert {event.request for event in steps.events} == {2, 3, 4}
+
+
+def test_two_contexts_embed_at_once(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{text} {n}" for n in range(20) for text in TEXTS]
+    texts.insert(50, "longer than a pack " * 80)
+    at_once: list[int] = []
+    now: list[Lane] = []
+    run = Lane.run
+
+    def watched(lane: Lane, threads: int) -> int:
+        now.append(lane)
+        at_once.append(len(now))
+        code = run(lane, threads)
+        now.remove(lane)
+        return code
+
+    monkeypatch.setattr(Lane, "run", watched)
+    rows = []
+    for contexts in (1, 2):
+        at_once.clear()
+        steps = Steps(loaded, contexts)
+        steps.add(1, *texts)
+        steps.until(1)
+        rows.append(np.frombuffer(steps.frames[0], np.float32).reshape(len(texts), 384))
+        assert max(at_once) == contexts
+    assert ((rows[0] * rows[1]).sum(axis=1) > 0.999).all()
+    few = Steps(loaded, 2)
+    few.add(2, *["word " * 400] * 3)
+    assert few.until(2) == 3, "the second context has no room for them"
+
+
+def test_a_cancelled_request_is_not_answered(loaded: LoadedModel) -> None:
+    steps = Steps(loaded, 2)
+    steps.add(1, *["some words to embed " * 8] * 40)
+    steps.add(2, *["other words to embed " * 8] * 40)
+    steps.embedder.step()
+    steps.embedder.cancel(1)
+    steps.until(2)
+    while steps.embedder.busy:
+        steps.embedder.step()
+    assert [event.request for event in steps.events] == [2]
 
 
 def test_a_request_that_fails_spoils_no_other(loaded: LoadedModel) -> None:
