@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
@@ -9,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, TraitType, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Int, List, TraitError, TraitType, Unicode, default
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
@@ -18,6 +19,7 @@ from .api.durations import parse_duration
 if TYPE_CHECKING:
     from .library.model import Library
     from .library.store import Store
+    from .registry.transfers import Transfers
     from .scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
@@ -145,6 +147,22 @@ class OllamaServer(LoggingConfigurable):
         help="""Let pages of these origins call the stand-alone server, besides local ones.
         "*" stands for any text. Default: OLLAMA_ORIGINS, separated by commas.""",
     ).tag(config=True)
+    registry_mirrors = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="""Ask these servers in place of registries, for pulls and pushes: {"host of the
+        registry": "URL of the mirror"}.""",
+    ).tag(config=True)
+    registry_logins = Dict(
+        value_trait=Unicode(),
+        key_trait=Unicode(),
+        help="""Log in to registries that want it: {"host": "user:password"}. All who may pull and
+        push use these logins. For other hosts, Ollama's key ~/.ollama/id_ed25519 signs.""",
+    ).tag(config=True)
+    offline = Bool(
+        help="""Never ask a registry: pull only what is there already, push nothing.
+        Default: OLLAMA_OFFLINE, or no."""
+    ).tag(config=True)
     url_prefix = Unicode("ollama", help="Serve the API below this path of the Jupyter server.").tag(
         config=True
     )
@@ -208,6 +226,10 @@ class OllamaServer(LoggingConfigurable):
     def _default_origins(self) -> list[str]:
         return [text.strip() for text in variable("OLLAMA_ORIGINS").split(",") if text.strip()]
 
+    @default("offline")
+    def _default_offline(self) -> bool:
+        return bool(_bool_variable("OLLAMA_OFFLINE", False))
+
     @default("debug")
     def _default_debug(self) -> bool:
         return bool(_bool_variable("OLLAMA_DEBUG", False))
@@ -246,7 +268,21 @@ class OllamaServer(LoggingConfigurable):
 
         return Scheduler(self)
 
+    @cached_property
+    def transfers(self) -> Transfers:
+        """Pulls and pushes."""
+        from .registry.transfers import Transfers
+
+        return Transfers(
+            self.store,
+            mirrors=self.registry_mirrors,
+            logins=self.registry_logins,
+            offline=self.offline,
+        )
+
     async def stop(self) -> None:
-        """Unload everything."""
+        """End transfers and unload everything."""
+        if "transfers" in self.__dict__:
+            await asyncio.to_thread(self.transfers.stop)
         if "scheduler" in self.__dict__:
             await self.scheduler.close()

@@ -16,7 +16,8 @@ class Options(msgspec.Struct, omit_defaults=True):
 
     The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
     0 and an empty ``kv_cache_type`` stand for the server's default. Upstream has no
-    ``tensor_split``, ``kv_cache_type`` and ``flash_attention``.
+    ``tensor_split``, ``kv_cache_type``, ``flash_attention`` and ``logit_bias``, which maps token
+    ids to what is added to their logits.
     """
 
     num_ctx: int = 0
@@ -29,6 +30,7 @@ class Options(msgspec.Struct, omit_defaults=True):
     kv_cache_type: str = ""
     flash_attention: bool | None = None
 
+    draft_num_predict: int = 4
     num_keep: int = 4
     seed: int = -1
     num_predict: int = -1
@@ -45,6 +47,7 @@ class Options(msgspec.Struct, omit_defaults=True):
     mirostat_tau: float = 5.0
     mirostat_eta: float = 0.1
     stop: list[str] = []
+    logit_bias: dict[int, float] = {}
 
 
 TYPES: dict[str, str] = {
@@ -55,6 +58,7 @@ TYPES: dict[str, str] = {
         bool | None: "boolean",
         list[str]: "an array of strings",
         list[float]: "an array of numbers",
+        dict[int, float]: "a map of token ids to numbers",
     }[field.type]
     for field in msgspec.structs.fields(Options)
 }
@@ -93,6 +97,8 @@ def _typed(name: str, value: Any) -> Any:
         return _kv_cache_type(value)
     if kind == "an array of numbers":
         return _tensor_split(value)
+    if kind == "a map of token ids to numbers":
+        return _logit_bias(value)
     if kind == "an array of strings":
         if isinstance(value, str):
             return [value]
@@ -113,6 +119,14 @@ def _kv_cache_type(text: str) -> str:
         return text.lower()
     known = ", ".join(KV_CACHE_TYPES)
     raise OllamaError(400, f'option "kv_cache_type" must be one of {known}, not "{text}"')
+
+
+def _logit_bias(value: Any) -> dict[int, float]:
+    """Read biases; the ids are texts where they come as JSON."""
+    is_map = isinstance(value, dict)
+    if is_map and all(str(key).isdecimal() and _is_number(bias) for key, bias in value.items()):
+        return {int(token): float(bias) for token, bias in value.items()}
+    raise OllamaError(400, 'option "logit_bias" must be a map of token ids to numbers')
 
 
 def _tensor_split(value: Any) -> list[float]:

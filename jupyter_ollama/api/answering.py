@@ -9,7 +9,16 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import ChatPrompt, Done, RawPrompt, SuffixPrompt, Text, Truncated
+from ..engine.protocol import (
+    ChatPrompt,
+    Constraint,
+    Done,
+    Logprob,
+    RawPrompt,
+    SuffixPrompt,
+    Text,
+    Truncated,
+)
 from ..errors import OllamaError
 from ..options import Options, merge_options
 from .endpoint import Call, Reply, Stream
@@ -23,13 +32,26 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Prompt = ChatPrompt | SuffixPrompt | RawPrompt
-Piece = tuple[str, dict[str, Any] | None]
-"""Text of an answer, and with the last piece the fields that end the answer."""
-Part = Callable[[str, dict[str, Any] | None], dict[str, Any]]
-"""Makes an object of the answer from such a text and end."""
+Piece = tuple[Text, dict[str, Any] | None]
+"""A part of an answer, and with the last piece the fields that end the answer."""
+Part = Callable[[Text, dict[str, Any] | None], dict[str, Any]]
+"""Makes an object of the answer from such a part and end."""
+
+NOTHING = Text(0)
 
 TRUNCATED_HEADER = "X-Ollama-Truncated"
 """Tells how many tokens of the prompt were left out, before the first of the answer comes."""
+
+
+def logprobs_field(text: Text) -> dict[str, Any]:
+    """Return the field that tells of the tokens of a part, if it is to be told."""
+    return {"logprobs": [_logprob(one) for one in text.logprobs]} if text.logprobs else {}
+
+
+def _logprob(one: Logprob) -> dict[str, Any]:
+    token = one.piece.decode("utf-8", "replace")
+    told = {"token": token, "logprob": one.logprob, "bytes": list(one.piece)}
+    return told | {"top_logprobs": [_logprob(other) for other in one.top]} if one.top else told
 
 
 def check_ranges(request: AnswerRequest) -> None:
@@ -47,14 +69,6 @@ def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: 
     if missing:
         lines = [f"{model.name.qualified} does not support {name}" for name in missing]
         raise OllamaError(400, "\n".join(lines))
-    not_yet = [
-        ("logprobs is", request.logprobs),
-        ("images are", "vision" in needed),
-        ("tools are", "tools" in needed),
-    ]
-    for name, asked in not_yet:
-        if asked:
-            raise OllamaError(400, f"{name} not supported yet")
 
 
 def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
@@ -91,6 +105,7 @@ class Run:
     model: Model
     prompt: Prompt
     return_context: bool = False
+    forced_call: Constraint | None = None
 
     async def acquire(self) -> Lease:
         """Load the model if need be and wait for a place. Raises OllamaError."""
@@ -103,11 +118,9 @@ class Run:
         """Return what the client asked for; with an ``empty`` prompt only load the model."""
         if empty:
             async with await self.acquire():
-                return Reply(part("", {"done_reason": "load"}))
+                return Reply(part(NOTHING, {"done_reason": "load"}))
         if self.request.debug_render_only:
-            return Reply(
-                part("", None) | {"_debug_info": {"rendered_template": await self.render()}}
-            )
+            return Reply(part(NOTHING, None) | {"_debug_info": await self._render()})
         if self.request.stream:
             return self._stream(part)
         return Reply(part(*await self.whole()))
@@ -117,15 +130,17 @@ class Run:
             async for text, end in pieces:
                 yield part(text, end)
 
-    async def render(self) -> str:
-        """Return the text that the model would read."""
+    async def _render(self) -> dict[str, Any]:
+        """Return what the model would read."""
         async with await self.acquire() as lease:
-            return await lease.runner.render(self.prompt, lease.num_ctx)
+            rendered = await lease.runner.render(self.prompt, lease.num_ctx)
+        info = {"rendered_template": rendered.text, "prompt_eval_count": rendered.tokens}
+        return info | ({"image_count": rendered.images} if rendered.images else {})
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes; closing this stops the model. Raises OllamaError."""
         request = self.request
-        wanted = constraint(request.format)
+        wanted = self.forced_call or constraint(request.format)
         async with await self.acquire() as lease:
             events = lease.runner.generate(
                 self.prompt,
@@ -135,6 +150,8 @@ class Run:
                 return_context=self.return_context,
                 stream=request.stream,
                 constraint=wanted,
+                logprobs=request.top_logprobs if request.logprobs else None,
+                must_call=self.forced_call is not None,
             )
             async with aclosing(events):
                 async for event in events:
@@ -142,15 +159,22 @@ class Run:
                     if isinstance(event, Truncated):
                         self.call.headers[TRUNCATED_HEADER] = str(event.tokens)
                     elif isinstance(event, Text):
-                        yield event.text, None
+                        yield event, None
                     else:
-                        yield "", self._end(event, lease)
+                        yield NOTHING, self._end(event, lease)
 
     async def whole(self) -> Piece:
-        """Return the whole text and the fields of the end."""
+        """Return the whole answer and the fields of the end."""
+        answer = Text(0)
+        end: dict[str, Any] | None = None
         async with aclosing(self.pieces()) as stream:
-            pieces = [piece async for piece in stream]
-        return "".join(text for text, _ in pieces), pieces[-1][1]
+            async for more, last in stream:
+                end = last
+                answer.text += more.text
+                answer.thinking += more.thinking
+                answer.tool_calls += more.tool_calls
+                answer.logprobs += more.logprobs
+        return answer, end
 
     def _end(self, done: Done, lease: Lease) -> dict[str, Any]:
         metrics = {

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..engine.protocol import ChatPrompt
+from ..engine.protocol import ChatPrompt, Constraint, Text
 from ..errors import OllamaError
-from ..prompt.messages import Message
+from ..parsing.forced import calls_schema
+from ..prompt.messages import Message, ToolCall
 from .answering import (
+    NOTHING,
     Run,
     check_capabilities,
     check_ranges,
+    logprobs_field,
     resolve_think,
     resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
+from .images import take_images
 from .models import find_model
 from .timestamps import now_utc
 from .wire import ChatRequest
@@ -38,29 +43,71 @@ async def chat(call: Call) -> Reply | Stream:
     model = await find_model(call, request.model)
     if not request.messages and request.keep_alive == 0:
         call.server.scheduler.expire(model)
-        return Reply(_part(request, "", {"done_reason": "unload"}))
-    images = any(message.images for message in request.messages)
-    needed = ["tools"] * bool(request.tools) + ["vision"] * images
+        return Reply(_part(request, NOTHING, {"done_reason": "unload"}))
+    has_images = any(message.images for message in request.messages)
+    tools, forced_call = choose_tools(request)
+    needed = ["tools"] * bool(tools) + ["vision"] * has_images
     think = resolve_think(model, request)
     check_capabilities(model, request, "chat", needed)
+    conversation, images = take_images(_conversation(request, model))
     prompt = ChatPrompt(
-        _conversation(request, model),
-        template=model.template,
-        tools=request.tools,
+        conversation,
+        template=model.prompt_template,
+        tools=tools,
         think=think,
         truncate=resolve_truncate(call, request),
+        parser=model.config.parser,
+        images=images,
     )
-    run = Run(call, request, model, prompt)
+    run = Run(call, request, model, prompt, forced_call=forced_call)
     return await run.answer(partial(_part, request), empty=not request.messages)
 
 
-def _part(request: ChatRequest, text: str, end: dict[str, Any] | None) -> dict[str, Any]:
+def choose_tools(request: ChatRequest) -> tuple[list[dict[str, Any]], Constraint | None]:
+    """Return the tools to offer, and what the answer must look like where one has to be called.
+
+    Raises OllamaError(400).
+    """
+    choice = request.tool_choice
+    if choice == "none":
+        return [], None
+    if choice in (None, "", "auto"):
+        return request.tools, None
+    name = choice.get("function", {}).get("name") if isinstance(choice, dict) else None
+    names = [(tool.get("function") or {}).get("name") for tool in request.tools]
+    if (name is None and choice != "required") or (name is not None and name not in names):
+        raise OllamaError(400, 'tool_choice must be "auto", "none", "required" or name a tool')
+    if request.format:
+        raise OllamaError(400, "format and a tool_choice that requires a call exclude each other")
+    schema = calls_schema(request.tools, name, parallel=request.parallel_tool_calls)
+    return request.tools, Constraint("schema", json.dumps(schema))
+
+
+def _part(request: ChatRequest, text: Text, end: dict[str, Any] | None) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": text.text}
+    if text.thinking:
+        message["thinking"] = text.thinking
+    if text.tool_calls:
+        message["tool_calls"] = [_tool_call(call) for call in text.tool_calls]
     return {
         "model": request.model,
         "created_at": now_utc(),
-        "message": {"role": "assistant", "content": text},
+        "message": message,
         "done": end is not None,
+        **logprobs_field(text),
         **(end or {}),
+    }
+
+
+def _tool_call(call: ToolCall) -> dict[str, Any]:
+    function = call.function
+    return {
+        "id": call.id,
+        "function": {
+            "index": function.index,
+            "name": function.name,
+            "arguments": function.arguments,
+        },
     }
 
 

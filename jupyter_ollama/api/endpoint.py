@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import msgspec
+import orjson
 
 from ..errors import OllamaError
 from .decoding import decode
@@ -20,6 +21,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 JSON = "application/json; charset=utf-8"
 PLAIN_JSON = "application/json"
 NDJSON = "application/x-ndjson"
+EVENT_STREAM = "text/event-stream"
 TEXT = "text/plain; charset=utf-8"
 
 
@@ -55,7 +57,8 @@ class Buffer:
 class Call:
     """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter.
 
-    ``headers`` go out with the answer, or with the first part of a stream.
+    ``headers`` go out with the answer, or with the first part of a stream. ``request`` stands in
+    for the body where an endpoint of another API has translated it.
     """
 
     server: OllamaServer
@@ -66,9 +69,17 @@ class Call:
     touch: Callable[[], None] = lambda: None
     started: int = field(default_factory=time.perf_counter_ns)
     headers: dict[str, str] = field(default_factory=dict)
+    request: msgspec.Struct | None = None
+
+    def carrying(self, request: msgspec.Struct) -> Call:
+        """Return this call with another request, for the endpoint that takes such ones."""
+        return replace(self, request=request, accept="")
 
     def decode(self, into: type[T]) -> T:
-        """Return the JSON body as a struct. Raises OllamaError(400)."""
+        """Return the request, most often the JSON body, as a struct. Raises OllamaError(400)."""
+        if self.request is not None:
+            assert isinstance(self.request, into)
+            return self.request
         assert isinstance(self.body, Buffer)
         return decode(self.body.data, into)
 
@@ -84,7 +95,32 @@ class Reply:
 
 
 Stream = AsyncGenerator[dict[str, Any], None]
-"""An answer in parts, each sent as a line of JSON."""
+"""An answer in parts, each sent as its dialect writes it."""
+
+
+def _line(part: dict[str, Any], number: int) -> bytes:
+    return orjson.dumps(part) + b"\n"
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
+    return {"error": message}
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How an API writes errors and streams.
+
+    ``error`` makes a body of a status and a message; ``part`` the bytes of a part of a stream, the
+    error that ends one too, from it and its place in the stream; ``end`` follows the last part.
+    """
+
+    error: Callable[[int, str], dict[str, Any]] = _error
+    content_type: str = NDJSON
+    part: Callable[[dict[str, Any], int], bytes] = _line
+    end: bytes = b""
+
+
+OLLAMA = Dialect()
 
 
 @dataclass(frozen=True)
@@ -108,3 +144,4 @@ class Route:
 
     path: str
     methods: Mapping[str, Endpoint]
+    dialect: Dialect = OLLAMA

@@ -14,7 +14,7 @@ from tornado.httputil import responses
 from tornado.iostream import StreamClosedError
 
 from ..errors import OllamaError
-from .endpoint import JSON, NDJSON, TEXT, Buffer, Call, Endpoint, Reply, Route, Stream
+from .endpoint import EVENT_STREAM, JSON, TEXT, Buffer, Call, Endpoint, Reply, Route, Stream
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
@@ -140,9 +140,12 @@ class Exchange(web.RequestHandler):
         """Tell an idle culler that work goes on. Nobody culls a stand-alone server."""
 
     def fail(self, error: OllamaError) -> None:
-        """Answer with Ollama's error body."""
+        """Answer with the error body of the route's API."""
         self.set_status(error.status)
-        self.end(JSON, orjson.dumps({"error": error.message}))
+        self._end_with_error(error.status, error.message)
+
+    def _end_with_error(self, status: int, message: str) -> None:
+        self.end(JSON, orjson.dumps(self.route.dialect.error(status, message)))
 
     def end(self, content_type: str, body: bytes | None = None) -> None:
         """Finish the answer."""
@@ -150,12 +153,12 @@ class Exchange(web.RequestHandler):
         self.finish(body)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Give Ollama's error body to errors of Tornado and Jupyter too."""
+        """Give the error body of the route's API to errors of Tornado and Jupyter too."""
         error = kwargs.get("exc_info", (None, None))[1]
         message = error.get_message() if isinstance(error, web.HTTPError) else None
         if status_code == 405:
             self.set_header("Allow", ", ".join(self.route.methods))
-        self.end(JSON, orjson.dumps({"error": message or error_text(status_code)}))
+        self._end_with_error(status_code, message or error_text(status_code))
 
     def _declared_length(self) -> int:
         try:
@@ -182,25 +185,34 @@ class Exchange(web.RequestHandler):
             self.end(reply.content_type, body)
 
     async def _send_stream(self, stream: Stream) -> None:
-        """Send lines of JSON; until the first one an error still has its status."""
-        started = False
+        """Send part after part; until the first one an error still has its status."""
+        dialect = self.route.dialect
+        sent = 0
         async with aclosing(stream):
             try:
                 async for part in stream:
-                    if not started:
-                        self.set_header("Content-Type", NDJSON)
+                    if not sent:
                         self._set_headers()
-                        started = True
-                    self.write(orjson.dumps(part) + b"\n")
+                        self._set_stream_headers(dialect.content_type)
+                    self.write(dialect.part(part, sent))
+                    sent += 1
                     await self.flush()
+                self.write(dialect.end)
             except StreamClosedError:
                 raise
             except Exception as error:
-                if not started:
+                if not sent:
                     raise
-                message = self._as_ollama_error(error).message
-                self.write(orjson.dumps({"error": message}) + b"\n")
-        self.end(NDJSON)
+                told = self._as_ollama_error(error)
+                self.write(dialect.part(dialect.error(told.status, told.message), sent))
+        self.end(dialect.content_type)
+
+    def _set_stream_headers(self, content_type: str) -> None:
+        self.set_header("Content-Type", content_type)
+        if content_type == EVENT_STREAM:
+            self.set_header("Cache-Control", "no-cache")
+            # Tornado would compress what is text, which some readers of events do not undo.
+            self.set_header("Content-Encoding", "identity")
 
     def _set_headers(self) -> None:
         assert self.call is not None

@@ -6,18 +6,21 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt
+from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt, Text
 from ..errors import OllamaError
 from ..prompt.messages import Message
 from .answering import (
+    NOTHING,
     Prompt,
     Run,
     check_capabilities,
     check_ranges,
+    logprobs_field,
     resolve_think,
     resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
+from .images import decode_base64, take_images
 from .models import find_model
 from .timestamps import now_utc
 from .wire import GenerateRequest
@@ -35,7 +38,7 @@ async def generate(call: Call) -> Reply | Stream:
     model = await find_model(call, request.model)
     if not request.prompt and request.keep_alive == 0:
         call.server.scheduler.expire(model)
-        return Reply(_part(request, "", {"done_reason": "unload"}))
+        return Reply(_part(request, NOTHING, {"done_reason": "unload"}))
     if request.raw and (request.template or request.system or request.context):
         raise OllamaError(400, "raw mode does not support template, system, or context")
     needed = ["insert"] * bool(request.suffix) + ["vision"] * bool(request.images)
@@ -48,12 +51,14 @@ async def generate(call: Call) -> Reply | Stream:
     return await run.answer(partial(_part, request), empty=not request.prompt)
 
 
-def _part(request: GenerateRequest, text: str, end: dict[str, Any] | None) -> dict[str, Any]:
+def _part(request: GenerateRequest, text: Text, end: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "model": request.model,
         "created_at": now_utc(),
-        "response": text,
+        "response": text.text,
+        **({"thinking": text.thinking} if text.thinking else {}),
         "done": end is not None,
+        **logprobs_field(text),
         **(end or {}),
     }
 
@@ -72,20 +77,23 @@ def _prompt(
     request: GenerateRequest, model: Model, think: bool | str | None, truncate: bool
 ) -> Prompt:
     if request.raw:
-        return RawPrompt(request.prompt)
-    template = request.template or model.template
-    if request.suffix and template is not None:
+        return RawPrompt(request.prompt, [decode_base64(image) for image in request.images])
+    if request.suffix:
+        template = request.template or model.suffix_template
         return SuffixPrompt(request.prompt, request.suffix, template)
     messages: list[Message] = []
     if system := request.system or model.system:
         messages.append(Message("system", system))
     if not request.context:
         messages += model.messages
-    messages.append(Message("user", request.prompt))
+    messages.append(Message("user", request.prompt, images=request.images))
+    taken, images = take_images(messages)
     return ChatPrompt(
-        messages,
-        template=template,
+        taken,
+        template=request.template or model.prompt_template,
         think=think,
         context=request.context,
         truncate=truncate,
+        parser=model.config.parser,
+        images=images,
     )

@@ -32,6 +32,10 @@ class JupyterExchange(Exchange, APIHandler):
 
     async def prepare(self) -> None:  # type: ignore[override]
         """Let Jupyter find the user, then decide before any of the body is taken."""
+        headers = self.request.headers
+        if "Authorization" not in headers and (key := headers.get("X-Api-Key")):
+            # Where Anthropic's clients put the token. Jupyter and its Hub look here alone.
+            headers["Authorization"] = f"Bearer {key}"
         try:
             await super().prepare()
         except web.HTTPError as error:

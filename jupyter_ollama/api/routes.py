@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from . import blobs, chat, create, embed, generate, meta, models, not_yet
+from . import blobs, chat, create, embed, generate, meta, models, openapi, transfer
+from .anthropic import messages
+from .anthropic.dialect import ANTHROPIC
 from .endpoint import Endpoint, Route
+from .openai import chat as openai_chat
+from .openai import completions, embeddings, responses
+from .openai import models as openai_models
+from .openai.dialect import OPENAI, RESPONSES
 
 _root = Endpoint(meta.root, "read", "ollama", tracked=False)
 _version = Endpoint(meta.version, "read", "ollama", tracked=False)
+_openapi_json = Endpoint(openapi.as_json, "read", "ollama", tracked=False)
+_openapi_yaml = Endpoint(openapi.as_yaml, "read", "ollama", tracked=False)
 _tags = Endpoint(models.tags, "read", "ollama", tracked=False)
 _ps = Endpoint(models.ps, "read", "ollama", tracked=False)
 _show = Endpoint(models.show, "read", "ollama", tracked=False)
@@ -19,12 +27,21 @@ _generate = Endpoint(generate.generate, "execute", "ollama:run")
 _chat = Endpoint(chat.chat, "execute", "ollama:run")
 _embed = Endpoint(embed.embed, "execute", "ollama:run")
 _embeddings = Endpoint(embed.embeddings, "execute", "ollama:run")
-_pull = Endpoint(not_yet.pull, "write", "ollama:models")
-_push = Endpoint(not_yet.push, "write", "ollama:models")
-_openai = Endpoint(not_yet.openai, "execute", "ollama:run")
+_pull = Endpoint(transfer.pull, "write", "ollama:models")
+_push = Endpoint(transfer.push, "write", "ollama:models")
+_openai_chat = Endpoint(openai_chat.chat_completions, "execute", "ollama:run")
+_completions = Endpoint(completions.completions, "execute", "ollama:run")
+_openai_embeddings = Endpoint(embeddings.embeddings, "execute", "ollama:run")
+_responses = Endpoint(responses.responses, "execute", "ollama:run")
+_openai_models = Endpoint(openai_models.models, "read", "ollama", tracked=False)
+_openai_model = Endpoint(openai_models.model, "read", "ollama", tracked=False)
+_messages = Endpoint(messages.messages, "execute", "ollama:run")
+_count_tokens = Endpoint(messages.count_tokens, "execute", "ollama:run")
 
 ROUTES: tuple[Route, ...] = (
     Route("", {"GET": _root, "HEAD": _root}),
+    Route(r"/openapi\.json", {"GET": _openapi_json}),
+    Route(r"/openapi\.yaml", {"GET": _openapi_yaml}),
     Route("/api/version", {"GET": _version, "HEAD": _version}),
     Route("/api/tags", {"GET": _tags, "HEAD": _tags}),
     Route("/api/ps", {"GET": _ps}),
@@ -39,5 +56,13 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/embeddings", {"POST": _embeddings}),
     Route("/api/pull", {"POST": _pull}),
     Route("/api/push", {"POST": _push}),
-    *(Route(f"/v1/{path}", {"GET": _openai, "POST": _openai}) for path in not_yet.OPENAI_PATHS),
+    Route("/v1/chat/completions", {"POST": _openai_chat}, OPENAI),
+    Route("/v1/completions", {"POST": _completions}, OPENAI),
+    Route("/v1/embeddings", {"POST": _openai_embeddings}, OPENAI),
+    Route("/v1/models", {"GET": _openai_models}, OPENAI),
+    Route("/v1/models/(.+?)", {"GET": _openai_model}, OPENAI),
+    Route("/v1/responses", {"POST": _responses}, RESPONSES),
+    Route("/v1/messages", {"POST": _messages}, ANTHROPIC),
+    Route("/v1/messages/count_tokens", {"POST": _count_tokens}, ANTHROPIC),
+    Route("/v1/.*", {}, OPENAI),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .endpoint import TEXT
+from .endpoint import OLLAMA, TEXT
 from .exchange import Exchange, error_text
 from .origins import Origins, is_local_host
 
@@ -15,6 +15,8 @@ _STAINLESS = (
 )
 _HEADERS = ",".join(
     ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"]
+    + ["X-Api-Key", "Anthropic-Version", "Anthropic-Beta"]
+    + ["Anthropic-Dangerous-Direct-Browser-Access"]
     + [f"X-Stainless-{name.title()}" for name in _STAINLESS.split()]
 )
 _MAX_AGE = "43200"
@@ -50,7 +52,7 @@ class StandaloneExchange(Exchange):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Answer unknown paths and methods in plain text as Ollama's router does."""
-        if status_code not in (404, 405):
+        if status_code not in (404, 405) or self.route.dialect is not OLLAMA:
             super().write_error(status_code, **kwargs)
             return
         if status_code == 405:

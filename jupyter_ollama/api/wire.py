@@ -59,10 +59,16 @@ class GenerateRequest(AnswerRequest, kw_only=True):
 
 
 class ChatRequest(AnswerRequest, kw_only=True):
-    """The body of POST /api/chat."""
+    """The body of POST /api/chat.
+
+    ``tool_choice`` ("auto", "none", "required", or the name of a tool as OpenAI's API has it) and
+    ``parallel_tool_calls`` are extensions.
+    """
 
     messages: list[Message] = []
     tools: list[dict[str, Any]] = []
+    tool_choice: Any = None
+    parallel_tool_calls: bool = True
 
 
 class EmbedRequest(msgspec.Struct, kw_only=True):

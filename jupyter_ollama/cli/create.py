@@ -37,6 +37,7 @@ class CreateCommand(ClientCommand):
         add("model", metavar="NAME")
         add("-f", "--file", metavar="FILE", default="Modelfile", help="default: Modelfile")
         add("-q", "--quantize", metavar="TYPE", help="quantize the weights: q4_0, q8_0 …")
+        add("--draft-quantize", metavar="TYPE", help="quantize the draft model")
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Upload, then show what the server does."""
@@ -52,8 +53,9 @@ class CreateCommand(ClientCommand):
             raise CommandError(f"{error.filename or path}: {error.strerror or error}") from error
         except ValueError as error:
             raise CommandError(str(error)) from error
-        if arguments.quantize:
-            body["quantize"] = arguments.quantize
+        for option in ("quantize", "draft_quantize"):
+            if getattr(arguments, option):
+                body[option] = getattr(arguments, option)
         for step in self.client.create(arguments.model, **body):
             progress.show(step)
         progress.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,6 +13,8 @@ from ..errors import OllamaError
 from .llama_context import LlamaContext
 from .llama_model import LlamaModel
 from .output import Told
+from .protocol import Logprob
+from .sampling import largest
 from .sequence import Sequence
 
 Fail = Callable[[Sequence, int, str], None]
@@ -35,6 +38,9 @@ class Choice:
             if isinstance(tokens, OllamaError):
                 self._give_up(sequence, tokens)
             else:
+                if sequence.top_logprobs is not None:
+                    mine = logits[sequence.row : sequence.row + len(tokens)]
+                    sequence.logprobs += self._logprobs(sequence.top_logprobs, mine, tokens)
                 self._keep(sequence, tokens, context)
                 told += self._book_all(sequence, tokens)
         return told
@@ -66,6 +72,23 @@ class Choice:
             return [_choose_run(ready[0], logits)]
         return self._threads.map(lambda s: _choose_run(s, logits), ready)
 
+    def _logprobs(
+        self, count: int, logits: NDArray[np.float32], tokens: list[int]
+    ) -> list[Logprob]:
+        """Return the log-probabilities of tokens, and of the likeliest ``count`` in their place."""
+        found = []
+        for row, token in zip(logits, tokens, strict=True):
+            most = row.max()
+            logs = row - (most + np.log(np.exp(row - most).sum()))
+            best = largest(row, count) if count else np.empty(0, np.int32)
+            best = best[np.argsort(-logs[best], kind="stable")][:count]
+            top = [self._logprob(int(other), logs) for other in best]
+            found.append(msgspec.structs.replace(self._logprob(token, logs), top=top))
+        return found
+
+    def _logprob(self, token: int, logs: NDArray[np.float32]) -> Logprob:
+        return Logprob(self._model.piece(token, special=True), float(logs[token]))
+
     def _keep(self, sequence: Sequence, tokens: list[int], context: LlamaContext) -> None:
         """Book the drafts that were right and drop the others from the KV cache."""
         sequence.lookup.record(tokens)
@@ -73,7 +96,7 @@ class Choice:
             return
         right = len(tokens) - 1
         if right < len(sequence.drafts):
-            context.cut(sequence.slot, sequence.cached + right)
+            context.cut(sequence.slot, sequence.position(sequence.cached + right))
         sequence.cached += right
         sequence.drafts = []
 
@@ -99,6 +122,9 @@ class Choice:
         for forced in constraint.forced():
             constraint.accept(forced)
             sequence.sampler.accept(forced)
+            if sequence.top_logprobs is not None:
+                certain = Logprob(self._model.piece(forced, special=True), 0.0)
+                sequence.logprobs.append(certain)
             told.append((sequence, forced, self._book(sequence, forced)))
             if sequence.over:
                 return told
@@ -119,7 +145,10 @@ def _choose_run(sequence: Sequence, logits: NDArray[np.float32]) -> list[int] | 
         return error
     tokens = []
     for offset in range(len(sequence.drafts) + 1):
-        token = sequence.sampler.choose(logits[sequence.row + offset], sequence.constraint)
+        row = logits[sequence.row + offset]
+        if sequence.top_logprobs is not None:
+            row = row.copy()  # the sampler may overwrite what a constraint forbids
+        token = sequence.sampler.choose(row, sequence.constraint)
         sequence.sampler.accept(token)
         tokens.append(token)
         if offset == len(sequence.drafts) or token != sequence.drafts[offset]:

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from .choice import Choice, Fail
+from .drafter import Drafter, Wish
+from .image_prefill import decode_image
 from .llama_context import Batch, LlamaContext
 from .llama_model import LlamaModel
 from .output import Told
@@ -43,13 +45,15 @@ class Generator:
         parallel: int,
         idle_tokens: int,
         stored_bytes: int,
+        drafter: Drafter | None = None,
     ) -> None:
-        """Run ``parallel`` sequences at once; see PrefixCache for the last two."""
+        """Run ``parallel`` sequences at once; see PrefixCache for the two after it."""
         self.model = model
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self._parallel = parallel
         self._cache_sizes = (idle_tokens, stored_bytes)
+        self._drafter = drafter
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
@@ -106,6 +110,8 @@ class Generator:
         """Admit, decode one batch, sample."""
         self._retire()
         self._admit()
+        if not self._read_image():
+            return
         streams, drafted = self._fill()
         if not self._batch.size:
             return
@@ -129,19 +135,24 @@ class Generator:
         for sequence in [s for s in self.running if s.over]:
             if len(self.running) == 1 and not self.waiting:
                 self._complete(sequence)
-            self.running.remove(sequence)
-            self._cache.release(sequence, keep=True)
+            self._release(sequence, keep=True)
 
     def _complete(self, sequence: Sequence) -> None:
         """Read the last token of an answer while nobody waits: the next turn begins behind it."""
         if sequence.generated and sequence.pending == 1:
             self._batch.clear()
-            self._batch.add(sequence.tokens[-1:], sequence.cached, sequence.slot, outputs="none")
+            position = sequence.position(sequence.cached)
+            self._batch.add(sequence.tokens[-1:], position, sequence.slot, outputs="none")
             sequence.cached += self.context.decode(self._batch) == 0
 
-    def _put_back(self, sequence: Sequence) -> None:
+    def _release(self, sequence: Sequence, *, keep: bool) -> None:
         self.running.remove(sequence)
-        self._cache.release(sequence, keep=False)
+        self._cache.release(sequence, keep=keep)
+        if self._drafter:
+            self._drafter.forget(sequence)
+
+    def _put_back(self, sequence: Sequence) -> None:
+        self._release(sequence, keep=False)
         self.waiting.appendleft(sequence)
 
     def _admit(self) -> None:
@@ -162,6 +173,29 @@ class Generator:
         if self.running:
             self._cache.trim(len(self.running))
 
+    def _read_image(self) -> bool:
+        """Decode the next part of an image that is due; False if that did not work.
+
+        Images are embeddings, which llama.cpp takes in batches of their own.
+        """
+        for sequence in self.running:
+            if self._cache.follow(sequence):
+                continue
+            span = sequence.next_media
+            if span is None or span.start > sequence.cached:
+                continue
+            start = time.perf_counter()
+            count, code = decode_image(self.context, sequence, span, self._batch.capacity)
+            if code == 1:
+                self._make_cells()
+            elif code != 0:
+                self._give_up(code)
+            else:
+                sequence.cached += count
+                self._pace.record(time.perf_counter() - start, 0, 0, count)
+            return code == 0
+        return True
+
     def _fill(self) -> tuple[int, int]:
         """Put the next tokens of every running sequence into the batch.
 
@@ -169,7 +203,9 @@ class Generator:
         """
         self._batch.clear()
         self._make_room()
-        streams = [s for s in self.running if s.generated and s.pending <= SHORT_RUN]
+        streams = [
+            s for s in self.running if s.generated and s.pending <= SHORT_RUN and not s.next_media
+        ]
         others = [s for s in self.running if s not in streams]
         drafted = self._put_streams(streams)
         chunk = min(self._pace.chunk(len(streams)), self._batch.room)
@@ -177,43 +213,68 @@ class Generator:
             sequence.scheduled, sequence.row = 0, -1
             if chunk <= 0 or self._cache.follow(sequence):
                 continue
-            taken = min(chunk, sequence.pending, self._until_meeting(sequence))
-            self._put(sequence, taken)
-            chunk -= taken
+            taken = min(chunk, self._until_image(sequence), self._until_meeting(sequence))
+            if taken:
+                self._put(sequence, taken)
+                chunk -= taken
         return len(streams), drafted
 
     def _put_streams(self, streams: list[Sequence]) -> int:
-        price = 1.0 if self.context.is_recurrent else self._pace.price(len(streams))
         drafted = 0
         plain = []
         spare = min(self._batch.room - len(streams), self.context.max_outputs - len(self.running))
+        spare = self._draft(streams, spare)
         for sequence in streams:
-            sequence.drafts = self._draft(sequence, price, spare)
             if sequence.pending == 1 and not sequence.drafts:
                 plain.append(sequence)
                 continue
             count = min(sequence.pending, spare + 1)
             self._put(sequence, count)
-            more = len(sequence.drafts) + count - 1
-            drafted, spare = drafted + more, spare - more
+            drafted, spare = drafted + len(sequence.drafts) + count - 1, spare - count + 1
         first = self._batch.outputs
         self._batch.add_newest(
-            [s.tokens[-1] for s in plain], [s.cached for s in plain], [s.slot for s in plain]
+            [s.tokens[-1] for s in plain],
+            [s.position(s.cached) for s in plain],
+            [s.slot for s in plain],
         )
         for row, sequence in enumerate(plain, first):
             sequence.scheduled, sequence.row = 1, row
         return drafted
 
-    def _draft(self, sequence: Sequence, price: float, spare: int) -> list[int]:
-        """Return tokens that may follow; ``spare`` is what the batch holds beside the streams."""
-        if sequence.constraint or sequence.pending > 1:
-            return []
-        room = min(
-            spare,
-            sequence.num_ctx - len(sequence.tokens),
-            sequence.num_predict - sequence.generated - 1,
-        )
-        return sequence.lookup.draft(sequence.tokens, price)[: max(room, 0)]
+    def _draft(self, streams: list[Sequence], spare: int) -> int:
+        """Give streams the tokens that may follow; return what is left of ``spare``.
+
+        That is what the batch holds beside the streams. What followed before comes first, for it
+        costs nothing; the draft model is asked where there was nothing like it.
+        """
+        price = 1.0 if self.context.is_recurrent else self._pace.price(len(streams))
+        wishes = []
+        for sequence in streams:
+            sequence.drafts = []
+            if sequence.constraint or sequence.pending > 1:
+                continue
+            room = min(
+                spare,
+                sequence.num_ctx - len(sequence.tokens),
+                sequence.num_predict - sequence.generated - 1,
+            )
+            sequence.drafts = sequence.lookup.draft(sequence.tokens, price)[: max(room, 0)]
+            spare -= len(sequence.drafts)
+            can_ask = not sequence.drafts and not sequence.media
+            if can_ask and min(room, sequence.draft_num_predict) > 0:
+                wishes.append(Wish(sequence, room))
+        if self._drafter and wishes:
+            fair = [Wish(wish.sequence, min(wish.room, spare // len(wishes))) for wish in wishes]
+            count = len(streams)
+            worth, price = self._pace.worth(count), self._pace.safe_price(count)
+            self._drafter.draft(fair, count, worth, price)
+            spare -= sum(len(wish.sequence.drafts) for wish in wishes)
+        return spare
+
+    def _until_image(self, sequence: Sequence) -> int:
+        """Return how many tokens may be read before an image comes, which is 0 within one."""
+        span = sequence.next_media
+        return max(span.start - sequence.cached, 0) if span else sequence.pending
 
     def _until_meeting(self, sequence: Sequence) -> int:
         """Return how far a sequence may read before another one forks from it."""
@@ -225,7 +286,7 @@ class Generator:
     def _put(self, sequence: Sequence, count: int) -> None:
         """Schedule ``count`` tokens and the drafts; logits come with the last and with drafts."""
         tokens = sequence.tokens[sequence.cached : sequence.cached + count]
-        position = sequence.cached
+        position = sequence.position(sequence.cached)
         sequence.scheduled, sequence.row = count, -1
         if count < sequence.pending:
             self._batch.add(tokens, position, sequence.slot, outputs="none")
@@ -241,7 +302,7 @@ class Generator:
         for sequence in self.running:
             if not sequence.generated or len(sequence.tokens) <= sequence.num_ctx:
                 continue
-            if sequence.shift and self.context.can_shift:
+            if sequence.shift and self.context.can_shift and not sequence.media:
                 self._shift(sequence)
             else:
                 ended.append((sequence, -1, "length"))

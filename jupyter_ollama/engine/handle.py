@@ -274,11 +274,13 @@ class Runner:
         return_context: bool = False,
         stream: bool = True,
         constraint: Constraint | None = None,
+        logprobs: int | None = None,
+        must_call: bool = False,
     ) -> AsyncGenerator[Truncated | Text | Done]:
-        """Yield the text of an answer as it comes, or at once without ``stream``, then its Done.
+        """Yield the parts of an answer as they come, or at once without ``stream``, then its Done.
 
         A prompt that was cut is told first. Closing the generator frees the sequence in the
-        runner. Raises OllamaError.
+        runner. See Generate for the arguments. Raises OllamaError.
         """
         command = Generate(
             next(self._numbers),
@@ -289,6 +291,8 @@ class Runner:
             return_context,
             stream,
             constraint,
+            logprobs,
+            must_call,
         )
         answers = self._ask(command)
         try:
@@ -317,11 +321,11 @@ class Runner:
         event, _ = await self._answer(Resize(next(self._numbers), num_ctx))
         assert isinstance(event, Resized)
 
-    async def render(self, prompt: Prompt, num_ctx: int) -> str:
-        """Return the text a prompt is rendered to."""
+    async def render(self, prompt: Prompt, num_ctx: int) -> Rendered:
+        """Return the text a prompt is rendered to, and what is in it."""
         event, _ = await self._answer(Render(next(self._numbers), prompt, num_ctx))
         assert isinstance(event, Rendered)
-        return event.text
+        return event
 
     async def _answer(self, command: Command) -> Answer:
         answers = self._ask(command)

@@ -12,9 +12,10 @@ import msgspec
 import zmq
 
 from ..errors import OllamaError
+from .answers import AnswerReader
 from .embedder import EmbedJob
 from .output import Output
-from .prompting import Prompter
+from .prompting import Prompter, RenderedPrompt
 from .protocol import (
     Cancel,
     Command,
@@ -24,6 +25,7 @@ from .protocol import (
     Render,
     Rendered,
     Resize,
+    SuffixPrompt,
     Truncated,
 )
 from .sampling import Sampler
@@ -33,6 +35,7 @@ from .text_stream import TextStream
 if TYPE_CHECKING:
     from .constraint import ConstraintCompiler
     from .llama_model import LlamaModel
+    from .vision import Vision
 
 
 class BatchLoop(Protocol):
@@ -65,27 +68,28 @@ class Intake(threading.Thread):
         loop: BatchLoop,
         hand_over: Callable[[Callable[[], None]], None],
         output: Output,
+        vision: Vision | None = None,
     ) -> None:
-        """``hand_over`` queues work for the main thread."""
+        """``hand_over`` queues work for the main thread; ``vision`` is for images in prompts."""
         super().__init__(name="intake", daemon=True)
         self._commands = commands
         self._model = model
-        self._prompter = Prompter(model)
+        self._prompter = Prompter(model, vision)
         self._loop = loop
         self._hand_over = hand_over
         self._output = output
-        # A hostile schema takes seconds to refuse; nobody else shall wait for that.
-        self._compiling = ThreadPoolExecutor(1, thread_name_prefix="compile")
-        self._in_compiler: set[int] = set()
+        # Nobody else shall wait for what takes seconds.
+        self._aside = ThreadPoolExecutor(1, thread_name_prefix="prepare")
+        self._preparing: set[int] = set()
 
     def run(self) -> None:
         """Work until the process ends."""
         decoder = msgspec.msgpack.Decoder(Command)
         while True:
             command = decoder.decode(self._commands.recv())
-            if isinstance(command, Generate) and command.constraint:
-                self._in_compiler.add(command.request)
-                self._compiling.submit(self._take, command)
+            if isinstance(command, Generate) and _takes_long(command):
+                self._preparing.add(command.request)
+                self._aside.submit(self._take, command)
             else:
                 self._take(command)
 
@@ -102,11 +106,13 @@ class Intake(threading.Thread):
 
     def _work(self, command: Command) -> Callable[[], None] | None:
         if isinstance(command, Cancel):
-            self._in_compiler.discard(command.request)
+            self._preparing.discard(command.request)
             return partial(self._loop.cancel, command.request)
         if isinstance(command, Render):
-            text = self._prompter.text(command.prompt, command.num_ctx)
-            self._output.event(Rendered(command.request, text))
+            rendered = self._prompter.render(command.prompt, command.num_ctx)
+            count = len(self._prompter.tokens(command.prompt, rendered).tokens)
+            images = len(rendered.pictures)
+            self._output.event(Rendered(command.request, rendered.text, count, images))
             return None
         if isinstance(command, Embed):
             return partial(self._loop.embed, EmbedJob(command))
@@ -115,13 +121,20 @@ class Intake(threading.Thread):
         return self._generate(command)
 
     def _generate(self, command: Generate) -> Callable[[], None] | None:
-        sequence = self._sequence(command)
+        usual, most = self._loop.longest
+        num_ctx = min(command.options.num_ctx or usual, most)
+        rendered = self._prompter.render(command.prompt, num_ctx)
+        answer = AnswerReader(self._model, command, rendered.text)
+        rendered = rendered._replace(text=answer.text)
+        sequence = self._sequence(command, answer, rendered, num_ctx)
         if command.constraint:
-            sequence.constraint = self._constraints.compile(command.constraint)
-            sequence.constraint.prepare()
-            if command.request not in self._in_compiler:
+            constraint = answer.constrained(self._constraints.compile(command.constraint))
+            constraint.prepare()
+            sequence.constraint = constraint
+        if _takes_long(command):
+            if command.request not in self._preparing:
                 return None  # cancelled meanwhile
-            self._in_compiler.discard(command.request)
+            self._preparing.discard(command.request)
         return partial(self._loop.generate, sequence)
 
     @cached_property
@@ -131,17 +144,18 @@ class Intake(threading.Thread):
 
         return ConstraintCompiler(self._model)
 
-    def _sequence(self, command: Generate) -> Sequence:
-        usual, most = self._loop.longest
-        num_ctx = min(command.options.num_ctx or usual, most)
+    def _sequence(
+        self, command: Generate, answer: AnswerReader, rendered: RenderedPrompt, num_ctx: int
+    ) -> Sequence:
         options = msgspec.structs.replace(command.options, num_ctx=num_ctx)
-        tokens, dropped = self._prompter.tokens(command.prompt, num_ctx)
-        keep = self._prompter.num_keep(options.num_keep, len(tokens))
+        prompt = self._prompter.tokens(command.prompt, rendered)
+        keep = self._prompter.num_keep(options.num_keep, len(prompt.tokens))
         tokens, cut = self._prompter.fit(
-            tokens, num_ctx, keep, truncate=command.truncate, shift=command.shift
+            prompt, num_ctx, keep, truncate=command.truncate, shift=command.shift
         )
-        if dropped + cut:
-            self._output.event(Truncated(command.request, dropped + cut))
+        lost = rendered.lost + cut
+        if lost:
+            self._output.event(Truncated(command.request, lost))
         cap = 10 * num_ctx
         return Sequence(
             command.request,
@@ -152,7 +166,17 @@ class Intake(threading.Thread):
             num_predict=min(options.num_predict, cap) if options.num_predict > 0 else cap,
             num_keep=keep,
             shift=command.shift,
-            truncated=dropped + cut,
+            truncated=lost,
+            draft_num_predict=options.draft_num_predict,
             return_context=command.return_context,
             stream=command.stream,
+            parser=answer.parser(),
+            media=prompt.media,
+            top_logprobs=command.logprobs,
         )
+
+
+def _takes_long(command: Generate) -> bool:
+    """Tell whether a request may take seconds: hostile schemas to refuse, images to encode."""
+    prompt = command.prompt
+    return bool(command.constraint or (not isinstance(prompt, SuffixPrompt) and prompt.images))

@@ -165,6 +165,39 @@ class LlamaContext:
         run = llama.llama_decode if self.memory else llama.llama_encode
         return int(run(self.pointer, batch.as_struct()))
 
+    def decode_embeddings(
+        self,
+        embeddings: NDArray[np.float32],
+        positions: NDArray[np.int32],
+        sequence: int,
+        *,
+        causal: bool,
+    ) -> int:
+        """Run a batch of embeddings (tokens, n_embd) in place of tokens; return as ``decode`` does.
+
+        ``positions`` has one row, or four where the model wants so many for each.
+        """
+        count = len(embeddings)
+        rows = np.ascontiguousarray(embeddings, np.float32)
+        flat = np.ascontiguousarray(positions, np.int32).ravel()
+        ids, ones = np.full(count, sequence, np.int32), np.ones(count, np.int32)
+        outputs = np.zeros(count, np.int8)
+        pointers = ids.ctypes.data + ids.itemsize * np.arange(count, dtype=np.uintp)
+        batch = llama.llama_batch(
+            count,
+            None,
+            Batch._pointer(rows, ctypes.c_float),
+            Batch._pointer(flat, llama.llama_pos),
+            Batch._pointer(ones, ctypes.c_int32),
+            Batch._pointer(pointers, ctypes.POINTER(llama.llama_seq_id)),
+            Batch._pointer(outputs, ctypes.c_int8),
+        )
+        llama.llama_set_causal_attn(self.pointer, causal)
+        try:
+            return int(llama.llama_decode(self.pointer, batch))
+        finally:
+            llama.llama_set_causal_attn(self.pointer, True)
+
     def set_adapters(self, adapters: list[Any]) -> None:
         """Apply LoRA adapters, each at full scale, to all that follows."""
         count = len(adapters)

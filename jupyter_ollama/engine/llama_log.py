@@ -6,7 +6,7 @@ import ctypes
 import re
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -42,7 +42,11 @@ class LlamaLog:
         self._is_quiet = False
         self._level = 0
         self._callback = llama.llama_log_callback(self._listen)
-        llama.llama_log_set(self._callback, ctypes.c_void_p(0))
+        self.hear(llama.llama_log_set)
+
+    def hear(self, set_callback: Callable[..., None]) -> None:
+        """Listen to a library too, whose function for that is ``set_callback``."""
+        set_callback(self._callback, ctypes.c_void_p(0))
 
     @property
     def host_bytes(self) -> float:

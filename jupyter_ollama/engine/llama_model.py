@@ -62,7 +62,7 @@ class LlamaModel:
         self.bos: int = llama.llama_vocab_bos(self.vocab)
         self.eos: int = llama.llama_vocab_eos(self.vocab)
         self.adds_bos: bool = llama.llama_vocab_get_add_bos(self.vocab)
-        self._pieces: dict[int, bytes] = {}
+        self._pieces: tuple[dict[int, bytes], dict[int, bytes]] = ({}, {})
 
     def metadata(self, key: str) -> str | None:
         """Return one metadata value as text, or None if the GGUF has no such key."""
@@ -97,6 +97,18 @@ class LlamaModel:
         text = llama.llama_model_chat_template(self.pointer, None)
         return text.decode("utf-8", "replace") if text else None
 
+    @property
+    def infill_marks(self) -> tuple[str, str, str]:
+        """The tokens before a prefix, before a suffix, and before what fills the gap."""
+        vocab = self.vocab
+        marks = (
+            llama.llama_vocab_fim_pre(vocab),
+            llama.llama_vocab_fim_suf(vocab),
+            llama.llama_vocab_fim_mid(vocab),
+        )
+        before, after, gap = (self.text_of(mark) for mark in marks)
+        return before, after, gap
+
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Return the token ids of a text; special tokens in it are recognised.
 
@@ -113,18 +125,19 @@ class LlamaModel:
                 return list(tokens[:count])
             capacity = -count
 
-    def piece(self, token: int) -> bytes:
-        """Return the bytes a token stands for (perhaps a part of a character, b"" if special)."""
-        piece = self._pieces.get(token)
+    def piece(self, token: int, *, special: bool = False) -> bytes:
+        """Return the bytes a token stands for, perhaps a part of a character.
+
+        A special token has none unless ``special``.
+        """
+        piece = self._pieces[special].get(token)
         if piece is None:
-            piece = self._pieces[token] = self._read_piece(token, special=False)
+            piece = self._pieces[special][token] = self._read_piece(token, special=special)
         return piece
 
     def text_of(self, token: int) -> str:
         """Return the text of a token, special ones included ("<|im_end|>"); "" if there is none."""
-        return (
-            self._read_piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
-        )
+        return self.piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
     def _read_piece(self, token: int, *, special: bool) -> bytes:
         size = 64

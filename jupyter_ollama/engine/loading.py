@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
 
-from ..library.gguf import read_header
+from ..library.gguf import Header, InvalidGGUF, read_header
 from .devices import Device, devices, physical_threads
+from .drafter import Drafter, check_vocabulary
 from .estimate import Estimator, Shape
-from .footprint import Demand, Weights, has_states
+from .footprint import Demand, Weights, has_states, layer_count
 from .llama_context import LlamaContext
 from .llama_log import Buffer, LlamaLog
 from .llama_model import LlamaModel, LoadError, load_adapters
 from .memory_plan import MemoryShortage, Placement, place, plan
 from .protocol import LoadSpec
+
+if TYPE_CHECKING:
+    from .vision import Vision
+
+log = logging.getLogger(__name__)
 
 DEFAULT_PARALLEL = 16
 """Requests that run at once if nobody says; they share DEFAULT_CONTEXTS times num_ctx KV cells,
@@ -45,28 +55,110 @@ class LoadedModel:
         llama.llama_backend_init()
         self._threads = min(max(spec.num_thread, 0), os.cpu_count() or 1) or physical_threads()
         self._header = read_header(Path(spec.model))
-        adapters = sum(Path(path).stat().st_size for path in spec.adapters)
-        self.weights = Weights.of(self._header, adapters)
+        beside = [*spec.adapters, *spec.projectors[:1]]
+        self.weights = Weights.of(self._header, sum(Path(path).stat().st_size for path in beside))
         with self._explaining():
             self.placement, self._shape = self._plan(self._shapes(spec.num_ctx))
-            self.model = self._load()
+            draft = self._plan_draft(Path(spec.draft)) if spec.draft else None
+            with self._weighing("weights", self.weights):
+                self.model = self._load(spec.model, self.placement)
+                self._adapters = load_adapters(self.model, spec.adapters)
+            self._draft = self._load_draft(spec.draft, *draft) if spec.draft and draft else None
+            self.vision = self._load_vision(spec.projectors)
 
-    def _load(self) -> LlamaModel:
-        with self.log.account("weights") as buffers:
-            model = LlamaModel(
-                self.spec.model,
-                gpu_layers=self.placement.gpu_layers,
-                only_gpu=self.placement.only_gpu,
-                tensor_split=self.placement.shares,
-                use_mmap=self.spec.use_mmap,
+    def _load(self, path: str, placement: Placement) -> LlamaModel:
+        return LlamaModel(
+            path,
+            gpu_layers=placement.gpu_layers,
+            only_gpu=placement.only_gpu,
+            tensor_split=placement.shares,
+            use_mmap=self.spec.use_mmap,
+        )
+
+    def _load_vision(self, projectors: Sequence[str]) -> Vision | None:
+        """Load the projector that makes images embeddings; of several the first."""
+        if not projectors or self._is_encoder:
+            return None
+        # libmtmd and Pillow are loaded when they are needed first.
+        from llama_cpp.mtmd_cpp import mtmd_helper_log_set
+
+        from .vision import Vision
+
+        self.log.hear(mtmd_helper_log_set)
+        size = Path(projectors[0]).stat().st_size
+        with self.log.account("projector") as buffers:
+            vision = Vision(
+                projectors[0],
+                self.model,
+                threads=self._threads,
+                batch=self._shape.batch,
+                use_gpu=self.placement.gpu_layers != 0,
             )
-            self._adapters = load_adapters(model, self.spec.adapters)
+            buffers.append(Buffer("model", not self.placement.gpu_layers, size))
+        return vision
+
+    @contextmanager
+    def _weighing(self, owner: str, weights: Weights) -> Iterator[None]:
+        """Book what is loaded meanwhile."""
+        with self.log.account(owner) as buffers:
+            yield
             # Weights that the CPU wants in another order are mapped as well as copied; they count
             # once, since the kernel drops what is mapped and not used.
             mapped = sum(buffer.size for buffer in buffers if buffer.on_host)
-            once = Buffer("model", True, min(mapped, self.weights.total))
+            once = Buffer("model", True, min(mapped, weights.total))
             buffers[:] = [once, *(buffer for buffer in buffers if not buffer.on_host)]
+
+    def _plan_draft(self, path: Path) -> tuple[Weights, Placement] | None:
+        """Place the draft model where the model leaves room; None if it cannot be used."""
+        with _or_without_draft():
+            header = read_header(path)
+            if self._is_encoder or has_states(self._header):
+                raise LoadError("this model cannot take tokens back")
+            if has_states(header) or header.get("pooling_type") is not None:
+                raise LoadError(f"a {header.architecture} model cannot draft")
+            weights, free = Weights.of(header), self._left(devices())
+            fit = partial(place, weights, devices=free)
+            with self._estimator(str(path), header, free) as estimator:
+                return weights, plan([self._draft_shape], estimator, fit, free)[0]
+        return None
+
+    def _left(self, free: Sequence[Device]) -> list[Device]:
+        """What the model and its context will leave of the devices."""
+        with self._estimator(self.spec.model, self._header, free) as estimator:
+            demand = estimator.measured(self._shape)
+        host, gpus = self.placement.needs(self.weights, demand)
+        needs = iter(gpus)
+        return [
+            replace(device, free=device.free - (host if device.is_cpu else next(needs, 0)))
+            for device in free
+        ]
+
+    @property
+    def _draft_shape(self) -> Shape:
+        """The draft model keeps as many tokens as the model does, but no prefixes for later."""
+        return self._shape._replace(sequences=self.parallel)
+
+    def _load_draft(self, path: str, weights: Weights, placement: Placement) -> LlamaModel | None:
+        """Load the draft model. Raises LoadError if its vocabulary is another one.
+
+        What llama.cpp cannot load, such as the heads that Ollama has for some models, is left out.
+        """
+        model = None
+        with _or_without_draft(), self._weighing("draft weights", weights):
+            model = self._load(path, placement)
+        if model:
+            check_vocabulary(self.model, model)
         return model
+
+    def drafter(self) -> Drafter | None:
+        """Make what drafts beside the batch loop; None if there is no draft model."""
+        if self._draft is None:
+            return None
+        with _or_without_draft():
+            with self.log.account("draft"):
+                context = self._context(self._draft, self._draft_shape)
+            return Drafter(self._draft, context, self.model.n_vocab)
+        return None
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -187,17 +279,22 @@ class LoadedModel:
             placement.check(self.weights.loaded(), demand, free)
             return placement
 
+        with self._estimator(self.spec.model, self._header, free) as estimator:
+            return plan(shapes, estimator, place_for, free)
+
+    @contextmanager
+    def _estimator(self, path: str, header: Header, free: Sequence[Device]) -> Iterator[Estimator]:
         has_gpu = any(not device.is_cpu for device in free)
         estimator = Estimator(
-            self.spec.model,
-            self._header,
+            path,
+            header,
             self.log,
             self.spec.kv_cache_type,
             self._context,
-            gpu_layers=len(self.weights.layers) + 1 if has_gpu else 0,
+            gpu_layers=layer_count(header) + 1 if has_gpu else 0,
         )
         try:
-            return plan(shapes, estimator, place_for, free)
+            yield estimator
         finally:
             estimator.close()
 
@@ -210,3 +307,12 @@ class LoadedModel:
             main_gpu=self.spec.main_gpu,
             tensor_split=self.spec.tensor_split,
         )
+
+
+@contextmanager
+def _or_without_draft() -> Iterator[None]:
+    """Let what fails here cost the draft model, not the load."""
+    try:
+        yield
+    except (LoadError, InvalidGGUF) as error:
+        log.warning("The model is loaded without its draft model: %s", error)

@@ -7,6 +7,7 @@ decoded in one step and the wrong ones thrown away; where it does not, nothing i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 NGRAM = 3
 """Tokens that must have occurred before for their continuation to be proposed."""
@@ -35,7 +36,8 @@ class Lookup:
         """
         self._learn(tokens)
         start = self._after.get(tuple(tokens[-NGRAM:]), len(tokens))
-        self.proposal = list(tokens[start : start + LONGEST])
+        # Negative tokens stand for images.
+        self.proposal = list(takewhile(lambda t: t >= 0, tokens[start : start + LONGEST]))
         count, likely = 0, self._rate
         while count < len(self.proposal) and likely > price:
             count += 1

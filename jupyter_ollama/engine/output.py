@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -11,6 +12,8 @@ from typing import Any
 from .llama_model import LlamaModel
 from .protocol import Done, Event, Failed, Text
 from .sequence import Sequence
+
+log = logging.getLogger(__name__)
 
 Send = Callable[[list[Event], list[bytes]], None]
 """Takes events and the frames that follow them."""
@@ -38,7 +41,7 @@ class Output(threading.Thread):
         self._queue = queue.SimpleQueue()
         self._held: Told = []
         self._handed_over = 0.0
-        self._texts: dict[Sequence, str] = {}
+        self._texts: dict[Sequence, Text] = {}
 
     def deliver(self, step: Told) -> None:
         """Take what a step gave, for this frame or the next. To be called by the batch loop."""
@@ -84,20 +87,43 @@ class Output(threading.Thread):
                 self._tell(sequence, token, reason, ends)
         over = {event.request for event in ends if isinstance(event, Done)}
         ready = [s for s in self._texts if s.stream or s.request in over]
-        events: list[Event] = [Text(s.request, self._texts.pop(s)) for s in ready]
+        parsed = [self._parse(s, self._texts.pop(s), s.request in over) for s in ready]
+        events = [event for event in parsed if event != Text(event.request)]
         if events or ends:
             self._send(events + ends, [])
 
+    @staticmethod
+    def _parse(sequence: Sequence, text: Text, over: bool) -> Text | Failed:
+        """Take text apart into thinking, tool calls and content, as far as that is certain."""
+        parser = sequence.parser
+        if parser is None:
+            return text
+        try:
+            parts = [parser.feed(text.text)]
+            if over:
+                parts.append(parser.finish())
+        except Exception as error:  # no answer may end those of others
+            sequence.over = True
+            log.exception("An answer cannot be parsed")
+            return Failed(sequence.request, 500, f"the answer cannot be parsed: {error}")
+        text.text = "".join(part.content for part in parts)
+        text.thinking = "".join(part.thinking for part in parts)
+        text.tool_calls = [call for part in parts for call in part.tool_calls]
+        return text
+
     def _tell(self, sequence: Sequence, token: int, reason: str, ends: list[Event]) -> None:
-        text = ""
+        more = self._texts.get(sequence) or Text(sequence.request)
         if token >= 0:
             sequence.told += 1
             if reason != "stop":  # an end token has no text, whatever its type says
-                text = sequence.text.push(self._model.piece(token))
+                piece = self._model.piece(token, special=sequence.parser is not None)
+                more.text += sequence.text.push(piece)
+                if sequence.logprobs:
+                    more.logprobs.append(sequence.logprobs.popleft())
         if reason and not sequence.text.stopped:
-            text += sequence.text.finish()
-        if text:
-            self._texts[sequence] = self._texts.get(sequence, "") + text
+            more.text += sequence.text.finish()
+        if more.text or more.logprobs or (sequence.parser and reason):
+            self._texts[sequence] = more
         if sequence.text.stopped:
             reason = "stop"
             sequence.over = True
@@ -106,7 +132,8 @@ class Output(threading.Thread):
 
     @staticmethod
     def _done(sequence: Sequence, reason: str) -> Done:
-        context = sequence.prompt + sequence.answer[: sequence.told]
+        text = [token for token in sequence.prompt if token >= 0]
+        context = text + sequence.answer[: sequence.told]
         return Done(
             sequence.request,
             reason,

@@ -79,11 +79,12 @@ class PrefixCache:
         """Fork what is computed of a sequence's tokens, and note whom to wait for."""
         sequence.leader = None
         best, ready = None, sequence.cached
-        last = len(sequence.tokens) - 1  # one token must be decoded to have logits
+        # One token must be decoded to have logits, and no image can be shared in part.
+        last = sequence.whole(len(sequence.tokens) - 1)
         shared = self._tree.match(sequence.tokens)
         shared.pop(sequence, None)
         for holder, common in shared.items():
-            length = self._usable(holder, min(common, last))
+            length = sequence.whole(self._usable(holder, min(common, last)))
             if length > ready or (length == ready and best and best.slot < 0 <= holder.slot):
                 best, ready = holder, length
         if best is not None:
@@ -107,10 +108,10 @@ class PrefixCache:
                 if not self._context.restore(target.slot, source.state):
                     return
                 if length < source.cached:
-                    self._context.cut(target.slot, length)
+                    self._context.cut(target.slot, target.position(length))
                 target.cached = length
                 return
-        self._context.fork(source.slot, target.slot, length)
+        self._context.fork(source.slot, target.slot, target.position(length))
         target.cached = length
 
     def _find_leader(self, sequence: Sequence, shared: dict[Holder, int], last: int) -> None:
@@ -118,7 +119,7 @@ class PrefixCache:
         for holder, common in shared.items():
             if isinstance(holder, Parked) or holder.order > sequence.order or holder.pending <= 1:
                 continue
-            common = min(common, last)
+            common = sequence.whole(min(common, last))
             if common - sequence.cached >= gain and common > holder.cached:
                 gain = common - sequence.cached
                 sequence.leader, sequence.meeting_point = holder, common
@@ -140,11 +141,11 @@ class PrefixCache:
     def release(self, sequence: Sequence, *, keep: bool) -> None:
         """Take a sequence's id back; ``keep`` parks what it has computed."""
         self._tree.remove(sequence)
-        tokens = sequence.tokens[: min(sequence.cached, sequence.exact)]
+        tokens = sequence.tokens[: sequence.whole(min(sequence.cached, sequence.exact))]
         whole = len(tokens) == sequence.cached or not self._context.is_recurrent
         if keep and whole and len(tokens) >= WORTH_WAITING:
             if len(tokens) < sequence.cached:
-                self._context.cut(sequence.slot, len(tokens))
+                self._context.cut(sequence.slot, sequence.position(len(tokens)))
             parked = Parked(tokens, sequence.slot, next(self._clock))
             self._parked.append(parked)
             self._tree.insert(tokens, parked)

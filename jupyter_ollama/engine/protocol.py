@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from ..options import Options
-from ..prompt.messages import Message
+from ..prompt.messages import Message, ToolCall
 
 
 class LoadSpec(msgspec.Struct, frozen=True):
@@ -25,6 +25,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
     model: str
     adapters: tuple[str, ...] = ()
     projectors: tuple[str, ...] = ()
+    draft: str | None = None
     num_ctx: int = 4096
     num_parallel: int = 0
     num_batch: int = 512
@@ -42,6 +43,8 @@ class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
 
     ``context`` (tokens of an earlier answer) is put before the rendered text. With ``truncate`` the
     oldest messages are left out until the prompt fits, system messages and the last one kept.
+    ``parser`` names how the model writes thinking and tool calls; "" finds out. ``images`` are the
+    bytes of files, which messages name by their places.
     """
 
     messages: list[Message]
@@ -50,20 +53,26 @@ class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
     think: bool | str | None = None
     context: list[int] = []
     truncate: bool = True
+    parser: str = ""
+    images: list[bytes] = []
 
 
 class SuffixPrompt(msgspec.Struct, tag="suffix"):
-    """Text before and after a gap that the model fills, rendered by a Go template with .Suffix."""
+    """Text before and after a gap that the model fills.
+
+    Rendered by ``template``, a Go template with .Suffix, or by the GGUF's own tokens if it is None.
+    """
 
     prompt: str
     suffix: str
-    template: str
+    template: str | None
 
 
-class RawPrompt(msgspec.Struct, tag="raw"):
-    """Text that is tokenized as it stands."""
+class RawPrompt(msgspec.Struct, tag="raw", omit_defaults=True):
+    """Text that is tokenized as it stands. ``images`` are the bytes of files for its markers."""
 
     text: str
+    images: list[bytes] = []
 
 
 class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,7 +88,10 @@ class Constraint(msgspec.Struct, frozen=True, omit_defaults=True):
 class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     """Continue a prompt. ``shift`` lets a full context lose its oldest half instead of ending.
 
-    Without ``stream`` the whole text comes as one event, which saves the pipe its work.
+    Without ``stream`` the whole text comes as one event, which saves the pipe its work. With
+    ``logprobs`` each token is told with its probability and those of so many others. An answer that
+    ``must_call`` is constrained to a list of tool calls as JSON. What a model thinks before it
+    answers is free of constraints.
     """
 
     request: int
@@ -90,6 +102,8 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     return_context: bool = False
     stream: bool = True
     constraint: Constraint | None = None
+    logprobs: int | None = None
+    must_call: bool = False
 
 
 class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
@@ -165,11 +179,28 @@ class Truncated(msgspec.Struct, tag="truncated", array_like=True):
     tokens: int
 
 
+class Logprob(msgspec.Struct, array_like=True):
+    """The bytes of a token and the natural logarithm of its probability.
+
+    ``top`` has the likeliest tokens in its place, the first first.
+    """
+
+    piece: bytes
+    logprob: float
+    top: list[Logprob] = []
+
+
 class Text(msgspec.Struct, tag="text", array_like=True):
-    """More text of an answer: whole UTF-8 characters, stop strings held back and removed."""
+    """More of an answer: whole UTF-8 characters, stop strings held back and removed, whole calls.
+
+    ``logprobs`` are those of the tokens that were read, whatever has become of them.
+    """
 
     request: int
-    text: str
+    text: str = ""
+    thinking: str = ""
+    tool_calls: list[ToolCall] = []
+    logprobs: list[Logprob] = []
 
 
 class Done(msgspec.Struct, tag="done", array_like=True):
@@ -209,10 +240,12 @@ class Embedded(msgspec.Struct, tag="embedded", array_like=True):
 
 
 class Rendered(msgspec.Struct, tag="rendered", array_like=True):
-    """The text of a rendered prompt."""
+    """The text of a rendered prompt, its length in tokens, and the images that are in it."""
 
     request: int
     text: str
+    tokens: int
+    images: int
 
 
 Event = Ready | LoadFailed | Resized | Truncated | Text | Done | Failed | Embedded | Rendered

@@ -92,6 +92,7 @@ class Runner:
             parallel=self._loaded.parallel,
             idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else IDLE_CELLS_ON_GPU * context.cells,
             stored_bytes=STORED_BYTES if memory is None else min(STORED_BYTES, memory // 8),
+            drafter=self._loaded.drafter(),
         )
 
     def _make_embedder(self) -> Embedder:
@@ -102,7 +103,8 @@ class Runner:
 
     def run(self, commands: zmq.Socket[bytes]) -> None:
         """Work for ever; blocks without using the CPU while nothing is to be done."""
-        Intake(commands, self._model, self, self._inbox.put, self._output).start()
+        vision = self._loaded.vision
+        Intake(commands, self._model, self, self._inbox.put, self._output, vision).start()
         while True:
             generating = self._generator is not None and self._generator.busy
             embedding = self._embedder is not None and self._embedder.busy

@@ -11,7 +11,7 @@ import ctypes
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
@@ -20,14 +20,21 @@ from numpy.typing import NDArray
 from ..options import Options
 from .llama_model import LlamaModel
 
-if TYPE_CHECKING:
-    from .constraint import TokenConstraint
-
 CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)], align=True)
 """A llama_token_data."""
 
 ROWS = 64
 """How many parts a row of logits is folded into to find its largest values."""
+
+
+class Allowed(Protocol):
+    """Which tokens may come next."""
+
+    def allows(self, token: int) -> bool:
+        """Tell whether a token may."""
+
+    def apply(self, logits: NDArray[np.float32]) -> None:
+        """Set the logits (n_vocab float32) of those that may not to -inf, in place."""
 
 
 class Sampler:
@@ -44,6 +51,9 @@ class Sampler:
         if options.mirostat in (1, 2) and options.temperature > 0:
             self._wanted = 0
         self._recent: deque[int] = deque(maxlen=last_n if self._penalized else 0)
+        known = {t: bias for t, bias in options.logit_bias.items() if t < model.n_vocab}
+        self._biased = np.fromiter(known, np.intp, len(known))
+        self._biases = np.fromiter(known.values(), np.float32, len(known))
         if options.temperature <= 0 and not self._penalized:
             return
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
@@ -60,7 +70,8 @@ class Sampler:
             )
         self._add_choice(model, options)
         for token in prompt[-last_n:] if self._penalized else ():
-            self.accept(token)
+            if token >= 0:  # the others stand for images
+                self.accept(token)
 
     def _add(self, sampler: llama.llama_sampler_p) -> None:
         llama.llama_sampler_chain_add(self._chain, sampler)
@@ -92,7 +103,7 @@ class Sampler:
     @property
     def is_greedy(self) -> bool:
         """True if the choice is the largest logit and needs no candidates."""
-        return self._chain is None
+        return self._chain is None and not self._biased.size
 
     def accept(self, token: int) -> None:
         """Count a token that comes next, chosen here or not, for the penalties."""
@@ -100,11 +111,14 @@ class Sampler:
             llama.llama_sampler_accept(self._chain, token)
             self._recent.append(token)
 
-    def choose(self, logits: NDArray[np.float32], constraint: TokenConstraint | None = None) -> int:
+    def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
         """Choose a token by its logits (n_vocab), one that ``constraint`` allows.
 
         The logits of forbidden tokens may be overwritten.
         """
+        if self._biased.size:
+            logits = logits.copy()
+            logits[self._biased] += self._biases
         if constraint is not None and not self._is_settled(logits, constraint):
             constraint.apply(logits)
         if self._chain is None:
@@ -124,7 +138,7 @@ class Sampler:
         # The samplers may have sorted and shortened the array, in its own memory.
         return int(array.data[array.selected].id)
 
-    def _is_settled(self, logits: NDArray[np.float32], constraint: TokenConstraint) -> bool:
+    def _is_settled(self, logits: NDArray[np.float32], constraint: Allowed) -> bool:
         """True if a greedy choice is allowed anyway, which spares a walk over the vocabulary."""
         return self._chain is None and constraint.allows(int(logits.argmax()))
 

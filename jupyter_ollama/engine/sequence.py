@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from .lookup import Lookup
+from .protocol import Logprob
 from .sampling import Sampler
 from .text_stream import TextStream
 
 if TYPE_CHECKING:
+    from ..parsing.parsed import Parser
+    from .answers import AfterThinking
     from .constraint import TokenConstraint
+    from .prompting import Span
 
 
 @dataclass(slots=True, eq=False)
@@ -24,7 +29,9 @@ class Sequence:
     decoded, ``scheduled`` of it in the batch under way together with ``drafts``, tokens that may
     follow. ``row`` is where the batch's logits for this sequence begin (-1: it has none). ``slot``
     is llama.cpp's sequence id while the sequence runs. Any thread may set ``over``; the batch loop
-    then lets go of the sequence. Times are perf_counter nanoseconds.
+    then lets go of the sequence. ``media`` are the images among the tokens, where negative numbers
+    stand for them. ``logprobs`` go from the batch loop to the output thread, one for
+    each token if ``top_logprobs`` is not None. Times are perf_counter nanoseconds.
     """
 
     request: int
@@ -36,9 +43,13 @@ class Sequence:
     num_keep: int
     shift: bool
     truncated: int = 0
+    draft_num_predict: int = 0
     return_context: bool = False
     stream: bool = True
-    constraint: TokenConstraint | None = None
+    constraint: TokenConstraint | AfterThinking | None = None
+    parser: Parser | None = None
+    media: list[Span] = field(default_factory=list)
+    top_logprobs: int | None = None
 
     slot: int = -1
     cached: int = 0
@@ -53,6 +64,7 @@ class Sequence:
     started: int = 0
     first_token: int = 0
     prompt: list[int] = field(init=False)
+    logprobs: deque[Logprob] = field(default_factory=deque)
     answer: list[int] = field(default_factory=list)
 
     # What the prefix cache knows: the age of the sequence, how much it got without reading, how
@@ -72,6 +84,24 @@ class Sequence:
     def pending(self) -> int:
         """Tokens to decode before the next one can be sampled; 1 while generating."""
         return len(self.tokens) - self.cached
+
+    def position(self, index: int) -> int:
+        """Return the position of the token at ``index``: images may take fewer than tokens."""
+        before = [s.media for s in self.media if s.start + s.media.n_tokens <= index]
+        return index - sum(media.n_tokens - media.n_pos for media in before)
+
+    def whole(self, length: int) -> int:
+        """Return how many of the first ``length`` tokens end with no part of an image."""
+        for start, media in self.media:
+            if start < length < start + media.n_tokens:
+                return start
+        return length
+
+    @property
+    def next_media(self) -> Span | None:
+        """The image that is being decoded or comes next, None behind the last."""
+        spans = (s for s in self.media if self.cached < s.start + s.media.n_tokens)
+        return next(spans, None)
 
     def append(self, token: int) -> None:
         """Take a sampled token."""

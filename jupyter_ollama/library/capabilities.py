@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from functools import lru_cache
 
 from .gguf import Header
 from .manifest import ImageConfig
 
 log = logging.getLogger(__name__)
+
+_INFILL_KEYS = {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"}
+"""A GGUF with one of these has tokens to put around a gap in a text."""
 
 
 def capabilities(
@@ -22,13 +26,39 @@ def capabilities(
     found.append("completion")
     if has_projector or header.get("vision.block_count") is not None:
         found.append("vision")
-    if template is None:
-        found += _of_jinja(str(header.metadata.get("tokenizer.chat_template") or ""))
-    else:
-        found += _of_go_template(template)
+    found += _of_template(prompt_template(header, template, config), header)
+    if _INFILL_KEYS & header.metadata.keys() or suffix_template(template):
+        found.append("insert")
     if config.model_family in ("gptoss", "gpt-oss"):
         found.append("thinking")
     return list(dict.fromkeys(found))
+
+
+def prompt_template(header: Header, template: str | None, config: ImageConfig) -> str | None:
+    """Return the Go template that makes prompts, None where the GGUF's Jinja template does.
+
+    That is so where there is no Go template, where the config names a renderer that is in Jinja's
+    place elsewhere, and where only Jinja knows of tools or thinking.
+    """
+    if template is None or not _jinja(header):
+        return template
+    if config.renderer:
+        return None
+    wins = set(_of_jinja(_jinja(header))) > set(_of_go_template(template)) & {"tools", "thinking"}
+    return None if wins else template
+
+
+def suffix_template(template: str | None) -> str | None:
+    """Return the Go template if it can render the text around a gap, else None."""
+    return template if template is not None and "insert" in _of_go_template(template) else None
+
+
+def _of_template(template: str | None, header: Header) -> Sequence[str]:
+    return _of_jinja(_jinja(header)) if template is None else _of_go_template(template)
+
+
+def _jinja(header: Header) -> str:
+    return str(header.metadata.get("tokenizer.chat_template") or "")
 
 
 def _of_jinja(source: str) -> list[str]:

@@ -20,13 +20,17 @@ from .store import Store
 
 
 class CreateRequest(msgspec.Struct):
-    """The body of /api/create. ``files`` and ``adapters`` map names to digests of stored blobs."""
+    """The body of /api/create. ``files``, ``adapters`` and ``draft_files`` map names to digests.
+
+    The digests are those of stored blobs.
+    """
 
     model: str | None = None
     name: str | None = None
     from_: str | None = msgspec.field(default=None, name="from")
     files: dict[str, str] | None = None
     adapters: dict[str, str] | None = None
+    draft_files: dict[str, str] | None = None
     template: str | None = None
     system: str | None = None
     license: str | list[str] | None = None
@@ -34,6 +38,7 @@ class CreateRequest(msgspec.Struct):
     messages: list[Message] | None = None
     quantize: str | None = None
     quantization: str | None = None
+    draft_quantize: str | None = None
     stream: bool | None = None
     remote_host: str | None = None
     renderer: str | None = None
@@ -44,9 +49,14 @@ class CreateRequest(msgspec.Struct):
 
 def create(store: Store, request: CreateRequest) -> Generator[Status, None, None]:
     """Make a model, yielding status lines; see ``Library.create``."""
-    wanted = quantization(request.quantize or request.quantization or "")
-    sources.check_files(request.files)
-    sources.check_files(request.adapters)
+    wanted = {
+        manifest.MODEL: quantization(request.quantize or request.quantization or ""),
+        manifest.DRAFT: quantization(request.draft_quantize or ""),
+    }
+    for files in (request.files, request.adapters, request.draft_files):
+        sources.check_files(files)
+    if request.draft_quantize and not request.draft_files:
+        raise OllamaError(400, "--draft-quantize requires a DRAFT model")
     name = _target(store, request)
     if request.remote_host:
         raise OllamaError(400, "bad remote")
@@ -92,7 +102,7 @@ def _check_template(source: str) -> None:
 
 
 def _weights(
-    draft: Draft, request: CreateRequest, wanted: str
+    draft: Draft, request: CreateRequest, wanted: dict[str, str]
 ) -> Generator[Status, None, tuple[list[Part], ImageConfig]]:
     config = ImageConfig()
     if request.from_:
@@ -114,10 +124,13 @@ def _weights(
     config.requires = request.requires or config.requires
     if request.adapters is not None:
         parts += yield from sources.from_adapters(draft, request.adapters)
+    if request.draft_files is not None:
+        parts = _without(parts, manifest.DRAFT)
+        parts += yield from sources.from_draft_files(draft, request.draft_files)
     for index, part in enumerate(parts):
-        header = part.header if part.layer.media_type == manifest.MODEL else None
-        if wanted and header and header.file_type != wanted:
-            parts[index] = yield from quantize(draft, part, wanted)
+        file_type = wanted.get(part.layer.media_type)
+        if file_type and part.header and part.header.file_type != file_type:
+            parts[index] = yield from quantize(draft, part, file_type)
     return parts, config
 
 
@@ -142,6 +155,9 @@ def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> N
             config.model_type = config.model_type or parameter_size(header.parameter_count)
             config.file_type = config.file_type or header.file_type
             families.append(header.architecture)
+        elif part.layer.media_type == manifest.DRAFT and part.header:
+            architecture = part.header.architecture
+            config.draft = {"model_format": "gguf", "architecture": architecture}
     config.model_families = list(dict.fromkeys(filter(None, families))) or None
 
 

@@ -15,7 +15,7 @@ from .store import Store, parse_digest
 
 Status = dict[str, Any]
 
-_GGUF_TYPES = (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER)
+_GGUF_TYPES = (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER, manifest.DRAFT)
 _ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "MXFP4_MOE": "MXFP4"}
 _NO_DIGEST = "0000000000000000000"
 _TENSOR_LINE = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
@@ -116,7 +116,7 @@ def quantize(draft: Draft, part: Part, wanted: str) -> Generator[Status, None, P
         for percent in _percents(output):
             yield line | {"completed": total * percent // 100}
         yield {"status": "verifying conversion"}
-        return draft.adopt(writer, manifest.MODEL, part.layer.from_)
+        return draft.adopt(writer, part.layer.media_type, part.layer.from_)
 
 
 def _percents(output: Iterable[str]) -> Generator[int, None, None]:

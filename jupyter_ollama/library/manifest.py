@@ -16,6 +16,7 @@ _IMAGE = "application/vnd.ollama.image."
 MODEL = _IMAGE + "model"
 PROJECTOR = _IMAGE + "projector"
 ADAPTER = _IMAGE + "adapter"
+DRAFT = _IMAGE + "draft"
 TEMPLATE = _IMAGE + "template"
 PROMPT = _IMAGE + "prompt"
 SYSTEM = _IMAGE + "system"
@@ -89,6 +90,7 @@ class ImageConfig(msgspec.Struct):
     context_length: int = 0
     embedding_length: int = 0
     base_name: str = ""
+    draft: dict[str, str] | None = None
     architecture: str = "amd64"
     os: str = "linux"
 

@@ -16,7 +16,7 @@ import msgspec
 from ..errors import OllamaError
 from ..prompt.messages import Message
 from . import create, manifest, show
-from .capabilities import capabilities
+from .capabilities import capabilities, prompt_template, suffix_template
 from .gguf import Header, InvalidGGUF, read_header
 from .manifest import ImageConfig, InvalidManifest, Manifest
 from .name import ModelName
@@ -64,6 +64,11 @@ class Model:
         return self._paths(manifest.ADAPTER)
 
     @property
+    def draft_path(self) -> Path | None:
+        """The GGUF file of the model that drafts for this one."""
+        return next(reversed(self._paths(manifest.DRAFT)), None)
+
+    @property
     def projector_paths(self) -> list[Path]:
         """The GGUF files that turn images into embeddings."""
         return self._paths(manifest.PROJECTOR)
@@ -79,6 +84,16 @@ class Model:
         """The Go template, or None if the model has only the Jinja template of its GGUF."""
         texts = self._texts(manifest.TEMPLATE, manifest.PROMPT)
         return texts[-1] if texts else None
+
+    @cached_property
+    def prompt_template(self) -> str | None:
+        """The Go template that makes prompts, or None if the Jinja template of the GGUF does."""
+        return prompt_template(self.header, self.template, self.config)
+
+    @cached_property
+    def suffix_template(self) -> str | None:
+        """The Go template for the text around a gap; None if only the GGUF's tokens can mark it."""
+        return suffix_template(self.template)
 
     @cached_property
     def system(self) -> str:

@@ -25,6 +25,13 @@ _COMMANDS = (
     "message",
     "requires",
 )
+_FILES = {
+    "from": ("files", "file or folder"),
+    "adapter": ("adapters", "adapter"),
+    "draft": ("draft_files", "draft model"),
+}
+"""Commands that name files: the field of the request that takes them, and what they are."""
+
 _ROLES = ("system", "user", "assistant")
 LEGACY_PARAMETERS = frozenset(
     {
@@ -90,17 +97,15 @@ class Modelfile:
         body: dict[str, Any] = {}
         files: list[LocalFile] = []
         for command in self.commands:
-            if command.keyword in ("from", "adapter"):
-                field = "files" if command.keyword == "from" else "adapters"
+            if command.keyword in _FILES:
+                field, what = _FILES[command.keyword]
                 path = _existing_path(base_dir, command.argument)
                 if path:
                     files += _local_files(field, path, {file.name for file in files})
-                elif field == "files" and not _is_path(command.argument):
+                elif command.keyword == "from" and not _is_path(command.argument):
                     body["from"] = command.argument
-                elif field == "files":
-                    raise InvalidModelfile(f"no such file or folder: {command.argument}")
                 else:
-                    raise InvalidModelfile(f"no such adapter: {command.argument}")
+                    raise InvalidModelfile(f"no such {what}: {command.argument}")
             else:
                 _apply(body, command)
         return body, files
@@ -221,8 +226,6 @@ def _apply(body: dict[str, Any], command: Command) -> None:
             body["requires"] = version
         case "parameter":
             _apply_parameter(body, command.key, command.argument)
-        case "draft":
-            raise InvalidModelfile("DRAFT is not supported")
 
 
 _ELEMENTS = {"an array of strings": "string", "an array of numbers": "float32"}
@@ -232,7 +235,7 @@ _ELEMENTS = {"an array of strings": "string", "an array of numbers": "float32"}
 def _apply_parameter(body: dict[str, Any], name: str, text: str) -> None:
     if name in LEGACY_PARAMETERS:
         return
-    if name not in TYPES:
+    if name not in TYPES or TYPES[name].startswith("a map"):
         raise InvalidModelfile(f"unknown parameter '{name}'")
     parameters = body.setdefault("parameters", {})
     if element := _ELEMENTS.get(TYPES[name]):

@@ -126,6 +126,8 @@ def modelfile_text(model: Model) -> str:
     """Return the Modelfile that would make a model, with a note on how to build on it."""
     commands = [Command("from", str(model.model_path))] if model.has_weights else []
     commands += [Command("adapter", str(path)) for path in model.adapter_paths]
+    if model.draft_path:
+        commands.append(Command("draft", str(model.draft_path)))
     commands += [Command("from", str(path)) for path in model.projector_paths]
     for keyword, text in (
         ("template", model.template),

@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path, PureWindowsPath
 
+import msgspec
+
 from ..errors import OllamaError
 from . import child, manifest
 from .draft import Draft, Part, Status
@@ -75,6 +77,15 @@ def from_adapters(draft: Draft, files: dict[str, str]) -> Parts:
     if parts[0].layer.media_type != manifest.ADAPTER:
         raise OllamaError(400, f"{parts[0].layer.from_} is not an adapter")
     return parts
+
+
+def from_draft_files(draft: Draft, files: dict[str, str]) -> Parts:
+    """Make the layer of an uploaded draft model. Raises OllamaError(400)."""
+    parts = yield from from_files(draft, files)
+    if len(parts) > 1:
+        raise OllamaError(400, "only one draft model is currently supported")
+    layer = msgspec.structs.replace(parts[0].layer, media_type=manifest.DRAFT)
+    return [parts[0]._replace(layer=layer)]
 
 
 def _kind(draft: Draft, files: dict[str, str]) -> str:

@@ -7,9 +7,6 @@ from collections.abc import Callable, Sequence
 from .errors import TemplateError
 from .messages import Message
 
-IMAGE_TOKENS = 768
-"""What an image is taken to cost before the vision model has seen it."""
-
 
 def fit_messages(
     messages: Sequence[Message],
@@ -30,8 +27,7 @@ def fit_messages(
         gone = set(droppable[:dropped])
         kept = [message for i, message in enumerate(messages) if i not in gone]
         text = render(kept)
-        images = sum(len(message.images) for message in kept)
-        return text, count_tokens(text) + IMAGE_TOKENS * images
+        return text, count_tokens(text)
 
     text, whole = attempt(0)
     best, most, left = text, 0, whole

@@ -95,6 +95,11 @@ def _pipe_names(pipe: PipeNode) -> Iterator[str]:
                 yield from _pipe_names(term.pipeline)
 
 
+def mentions(pipe: PipeNode, name: str) -> bool:
+    """Tell whether a pipeline mentions a field or a variable of that name."""
+    return name in _pipe_names(pipe)
+
+
 def cut_after_response(nodes: ListNode) -> ListNode:
     """Keep a template up to the first action that prints ``.Response``, that one included."""
     return _cut(nodes)[0]

@@ -236,7 +236,7 @@ class Scheduler:
 
 
 def _check_files(model: Model, spec: LoadSpec) -> None:
-    for path in (spec.model, *spec.adapters, *spec.projectors):
+    for path in filter(None, (spec.model, *spec.adapters, *spec.projectors, spec.draft)):
         if not Path(path).exists():
             message = f'model "{model.name.display}" not found, try pulling it first'
             raise OllamaError(404, message)

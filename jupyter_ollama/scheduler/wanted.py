@@ -26,7 +26,7 @@ LOAD_OPTIONS = (
 )
 """What a request may name of how its model is loaded, num_ctx apart."""
 
-Key = tuple[str, tuple[str, ...], tuple[str, ...]]
+Key = tuple[str, tuple[str, ...], tuple[str, ...], str | None]
 
 
 class Settings(Protocol):
@@ -57,7 +57,7 @@ class Wanted(NamedTuple):
 
 def key_of(spec: LoadSpec) -> Key:
     """Return what tells one model from another, however they are loaded."""
-    return spec.model, spec.adapters, spec.projectors
+    return spec.model, spec.adapters, spec.projectors, spec.draft
 
 
 def wanted_of(
@@ -73,6 +73,7 @@ def wanted_of(
         model=str(model.model_path),
         adapters=tuple(map(str, model.adapter_paths)),
         projectors=tuple(map(str, model.projector_paths)),
+        draft=str(model.draft_path) if model.draft_path else None,
         num_ctx=max(num_ctx, MIN_NUM_CTX),
         num_parallel=settings.num_parallel,
         num_batch=max(1, options.num_batch),

@@ -40,6 +40,33 @@ def lines(response: HTTPResponse) -> list[dict[str, Any]]:
     return [json.loads(line) for line in response.body.splitlines()]
 
 
+def events(response: HTTPResponse) -> list[dict[str, Any]]:
+    """Return the data of server-sent events, having checked that names are those in the data."""
+    assert response.headers["Content-Type"] == "text/event-stream"
+    found = []
+    for block in response.body.decode().removesuffix("\n\n").split("\n\n"):
+        *names, data = block.split("\n")
+        if data == "data: [DONE]":
+            found.append({"done": True})
+            continue
+        found.append(json.loads(data.removeprefix("data: ")))
+        assert names in ([], [f"event: {found[-1].get('type')}"])
+    return found
+
+
+def neighbour_error(response: HTTPResponse) -> str:
+    """Return the text of an error body of OpenAI's or Anthropic's API, whatever its type."""
+    body = json.loads(response.body)
+    assert response.headers["Content-Type"] == "application/json; charset=utf-8"
+    if "type" in body:
+        assert list(body) == ["type", "error", "request_id"]
+        assert list(body["error"]) == ["type", "message"]
+    else:
+        assert list(body) == ["error"]
+        assert list(body["error"]) == ["message", "type", "param", "code"]
+    return body["error"]["message"]
+
+
 def error(response: HTTPResponse) -> str:
     """Return the text of an error body, having checked that it is one."""
     assert response.headers["Content-Type"] == "application/json; charset=utf-8"

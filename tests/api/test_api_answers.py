@@ -149,7 +149,6 @@ async def test_load_and_unload_answers(standalone: Fetch, ollama_server: OllamaS
             400,
             'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
         ),
-        ("generate", {"logprobs": True}, 400, "logprobs is not supported yet"),
         (
             "generate",
             {"options": {"num_ctx": "x"}},

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from api_client import Fetch, error, fetcher
+from api_client import Fetch, error, fetcher, neighbour_error
 from jupyter_server.auth import Authorizer
 from jupyter_server.utils import JupyterServerAuthWarning
 from traitlets.config import Config
@@ -46,6 +46,13 @@ def test_every_path_of_the_api_is_there() -> None:
         ("POST", "/api/chat"),
         ("POST", "/api/embed"),
         ("POST", "/api/embeddings"),
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/completions"),
+        ("POST", "/v1/embeddings"),
+        ("GET", "/v1/models"),
+        ("POST", "/v1/responses"),
+        ("POST", "/v1/messages"),
+        ("POST", "/v1/messages/count_tokens"),
     } <= paths
 
 
@@ -59,12 +66,18 @@ async def test_only_the_token_opens_any_route(
     jp_serverapp.web_app.settings["allow_unauthenticated_access"] = not strict
     nobody = fetcher(jupyter_url + "/ollama", {})
     stranger = fetcher(jupyter_url + "/ollama", {"Authorization": "Bearer wrong"})
-    for method, path, _ in [*CALLS, ("GET", "/nope", None), ("PUT", "/api/tags", None)]:
+    for method, path, _ in [
+        *CALLS,
+        ("GET", "/nope", None),
+        ("PUT", "/api/tags", None),
+        ("GET", "/v1/nope", None),
+    ]:
         for fetch in (nobody, stranger):
             response = await fetch(method, path, body_for(method))
             assert response.code == 403, (method, path)
             if method != "HEAD":
-                assert error(response).startswith("send the server's token")
+                told = neighbour_error if path.startswith("/v1/") else error
+                assert told(response).startswith("send the server's token")
         assert (await jupyter(method, path, body_for(method))).code != 403, (method, path)
 
 
@@ -72,6 +85,21 @@ async def test_bearer_tokens_are_accepted(jupyter_url: str, jp_auth_header: dict
     token = jp_auth_header["Authorization"].split()[-1]
     fetch = fetcher(jupyter_url + "/ollama", {"Authorization": f"Bearer {token}"})
     assert (await fetch("GET", "/api/version")).code == 200
+
+
+async def test_the_token_may_be_where_anthropics_clients_put_it(
+    jupyter_url: str, jp_auth_header: dict[str, str]
+) -> None:
+    token = jp_auth_header["Authorization"].split()[-1]
+    wrong = {"X-Api-Key": "wrong"}
+    for headers, code in (
+        ({"X-Api-Key": token}, 200),
+        (wrong, 403),
+        (wrong | {"Authorization": f"Bearer {token}"}, 200),
+        ({"X-Api-Key": token, "Authorization": "Bearer wrong"}, 403),
+    ):
+        response = await fetcher(jupyter_url + "/ollama", headers)("GET", "/v1/models")
+        assert response.code == code, headers
 
 
 async def test_a_blob_from_a_stranger_is_not_even_written(

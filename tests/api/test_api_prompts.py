@@ -111,11 +111,18 @@ async def test_a_suffix_is_filled_into_its_template(standalone: Fetch) -> None:
     assert text == "<PRE>def f<SUF>return 1<MID>"
 
 
-async def test_tools_are_refused_even_where_the_template_knows_them(standalone: Fetch) -> None:
+async def test_tools_go_to_models_whose_template_knows_them(standalone: Fetch) -> None:
     await make(standalone, "caller", template="{{ .Tools }}{{ .Prompt }}")
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
-    response = await standalone("POST", "/api/chat", chat(model="caller", tools=tools))
-    assert (response.code, error(response)) == (400, "tools are not supported yet")
+    text = await rendered(standalone, "/api/chat", chat(model="caller", tools=tools))
+    assert '"name":"f"' in text
+    text = await rendered(
+        standalone, "/api/chat", chat(model="caller", tools=tools, tool_choice="none")
+    )
+    assert '"name":"f"' not in text
+    response = await standalone("POST", "/api/chat", chat(tools=tools))
+    message = "registry.ollama.ai/library/smollm2:latest does not support tools"
+    assert (response.code, error(response)) == (400, message)
 
 
 async def test_old_thoughts_of_qwen3_are_left_out(standalone: Fetch) -> None:

@@ -183,14 +183,6 @@ async def test_transfers_are_told_to_be_missing(either: Fetch, verb: str) -> Non
     assert (response.code, error(response)) == (400, f"{verb}ing models is not supported yet")
 
 
-async def test_openai_clients_are_told_in_their_own_form(either: Fetch) -> None:
-    for method, path in (("POST", "/v1/chat/completions"), ("GET", "/v1/models")):
-        response = await either(method, path, {} if method == "POST" else None)
-        body = json.loads(response.body)["error"]
-        assert (response.code, body["type"]) == (400, "invalid_request_error")
-        assert "not supported yet" in body["message"]
-
-
 async def test_heartbeat_and_version(standalone: Fetch) -> None:
     response = await standalone("GET", "/")
     assert (response.code, response.body) == (200, b"Ollama is running")

@@ -88,6 +88,21 @@ def test_create_from_a_model(ollama: Ollama, server: Served, tmp_path: Path) -> 
     assert ollama("rm", "poet", host=server.host).returncode == 0
 
 
+def test_create_with_a_draft_model(ollama: Ollama, server: Served, tmp_path: Path) -> None:
+    blob = next(path for path in Path(server.models, "blobs").iterdir() if is_gguf(path))
+    (tmp_path / "small.gguf").write_bytes(blob.read_bytes() + b"\0" * 32)
+    modelfile = tmp_path / "Modelfile"
+    modelfile.write_text("FROM smollm2\nDRAFT ./small.gguf\n")
+    command = ("create", "drafted", "-f", str(modelfile))
+    done = ollama(*command, host=server.host)
+    assert (done.returncode, "uploading small.gguf" in done.stderr.splitlines()) == (0, True)
+    shown = ollama("show", "drafted", "--modelfile", host=server.host).stdout
+    assert re.search(r"^FROM \S+\nDRAFT \S+$", shown, re.M)
+    wrong = ollama(*command, "--draft-quantize", "Q9", host=server.host)
+    assert "Error: unsupported quantization type Q9" in wrong.stderr
+    assert ollama("rm", "drafted", host=server.host).returncode == 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [("SYSTEM hello\n", "no FROM line"), ("FROM a\nFLY b\n", "(line 2): command must be one of")],

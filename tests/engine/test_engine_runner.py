@@ -183,12 +183,12 @@ async def test_old_messages_make_way_for_the_last(smollm2: Path) -> None:
     turns = [Message("user" if n % 2 == 0 else "assistant", f"turn {n} " * 10) for n in range(40)]
     messages = [Message("system", "Be brief."), *turns, Message("user", "the last question")]
     async with running(smollm2, num_ctx=256) as runner:
-        text = await runner.render(ChatPrompt(messages), 256)
+        text = (await runner.render(ChatPrompt(messages), 256)).text
         assert "Be brief." in text
         assert "the last question" in text
         assert "turn 0" not in text
         assert "turn 39" in text
-        whole = await runner.render(ChatPrompt(messages, truncate=False), 256)
+        whole = (await runner.render(ChatPrompt(messages, truncate=False), 256)).text
         assert "turn 0" in whole
 
 

@@ -81,3 +81,16 @@ def test_same_tokens_as_over_the_whole_vocabulary(model: LlamaModel, options: Op
         assert token == sample_all(theirs, logits)
         ours.accept(token)
         theirs.accept(token)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.7])
+def test_a_bias_moves_the_choice(model: LlamaModel, temperature: float) -> None:
+    logits = np.random.default_rng(4).standard_normal(model.n_vocab).astype(np.float32)
+    logits[5] = 20
+    before = logits.copy()
+    bias = {5: -100.0, 9: 60.0, model.n_vocab + 3: 100.0}
+    plain = Sampler(model, Options(temperature=temperature, seed=1), [])
+    biased = Sampler(model, Options(temperature=temperature, seed=1, logit_bias=bias), [])
+    assert (plain.choose(logits), biased.choose(logits)) == (5, 9)
+    assert not biased.is_greedy
+    np.testing.assert_array_equal(logits, before)

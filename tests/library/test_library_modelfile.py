@@ -210,16 +210,17 @@ def test_what_can_only_be_a_path_is_no_model(tmp_path: Path, path: str) -> None:
 
 def test_request_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    for name in ("a.gguf", "sub/a.gguf", "lora.gguf"):
+    for name in ("a.gguf", "sub/a.gguf", "lora.gguf", "small/a.gguf"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    text = "FROM ./a.gguf\nFROM ~/sub/a.gguf\nADAPTER lora.gguf"
+    text = "FROM ./a.gguf\nFROM ~/sub/a.gguf\nADAPTER lora.gguf\nDRAFT small"
     body, files = parse(text).to_request(tmp_path)
     assert body == {}
     assert files == [
         LocalFile("files", "a.gguf", tmp_path / "a.gguf"),
         LocalFile("files", "2/a.gguf", tmp_path / "sub/a.gguf"),
         LocalFile("adapters", "lora.gguf", tmp_path / "lora.gguf"),
+        LocalFile("draft_files", "3/a.gguf", tmp_path / "small/a.gguf"),
     ]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from jupyter_ollama.prompt.errors import TemplateError
-from jupyter_ollama.prompt.fit import IMAGE_TOKENS, fit_messages
+from jupyter_ollama.prompt.fit import fit_messages
 from jupyter_ollama.prompt.go_template import GoTemplate
 from jupyter_ollama.prompt.jinja_template import JinjaTemplate
 from jupyter_ollama.prompt.messages import Message
@@ -61,13 +61,6 @@ def test_system_messages_and_the_last_one_stay(num_ctx: int, kept: list[int]) ->
     messages = chat(10, system_at=[0, 4])
     text, lost = fit_messages(messages, TEMPLATE.render, count, num_ctx)
     assert (numbers(text), lost) == (kept, count(TEMPLATE.render(messages)) - count(text))
-
-
-def test_images_cost_tokens() -> None:
-    messages = chat(3)
-    messages[0].images = ["aGk="]
-    assert fit_messages(messages, TEMPLATE.render, count, 5 + IMAGE_TOKENS)[1] == 2 + IMAGE_TOKENS
-    assert fit_messages(messages, TEMPLATE.render, count, 6 + IMAGE_TOKENS)[1] == 0
 
 
 def test_few_renderings_are_tried() -> None:

@@ -1,0 +1,68 @@
+"""Images in requests: base64 as Ollama takes it, padded and with line breaks ignored."""
+
+from __future__ import annotations
+
+import binascii
+import re
+
+import msgspec
+
+from ..errors import OllamaError
+from ..prompt.messages import Message
+
+_FOREIGN = re.compile(rb"[^A-Za-z0-9+/\r\n]")
+_VISIBLE = re.compile(rb"[^\r\n]")
+_LINE_BREAKS = b"\r\n"
+
+
+def decode_base64(text: str) -> bytes:
+    """Return the bytes of a base64 text. Raises OllamaError(400) with the place of the fault.
+
+    There is no exception for ``data:`` URIs.
+    """
+    data = text.encode("utf-8", "replace")
+    fault = _fault(data)
+    if fault is not None:
+        raise OllamaError(400, f"illegal base64 data at input byte {fault}")
+    return binascii.a2b_base64(data)
+
+
+def take_images(messages: list[Message]) -> tuple[list[Message], list[bytes]]:
+    """Return messages whose images are places in a list of bytes, and that list.
+
+    Raises OllamaError(400) for what is no base64.
+    """
+    images: list[bytes] = []
+    taken = []
+    for message in messages:
+        if message.images:
+            first = len(images)
+            images += [decode_base64(image) for image in message.images]
+            places = [str(place) for place in range(first, len(images))]
+            message = msgspec.structs.replace(message, images=places)
+        taken.append(message)
+    return taken, images
+
+
+def _fault(data: bytes) -> int | None:
+    """Return the byte at which Go's decoder gives up, None if it takes the text."""
+    foreign = _FOREIGN.search(data)
+    end = foreign.start() if foreign else len(data)
+    place = (end - _line_breaks(data, end)) % 4
+    if foreign is None:
+        return len(data) - place if place else None
+    if foreign[0] != b"=" or place < 2:
+        return end
+    if place == 2:  # a second one must follow
+        second = _VISIBLE.search(data, end + 1)
+        if second is None:
+            return len(data)
+        end = second.start()
+        if second[0] != b"=":
+            return end - 1
+    rest = _VISIBLE.search(data, end + 1)
+    return rest.start() if rest else None
+
+
+def _line_breaks(data: bytes, end: int) -> int:
+    return sum(data.count(byte, 0, end) for byte in _LINE_BREAKS)

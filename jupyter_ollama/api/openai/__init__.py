@@ -1,0 +1,1 @@
+"""OpenAI's API, translated to Ollama's: requests on the way in, answers on the way out."""

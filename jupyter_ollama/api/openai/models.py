@@ -1,0 +1,34 @@
+"""GET /v1/models and /v1/models/<name>: what is in the store, as OpenAI's clients list it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from ..endpoint import Call, Reply
+from ..models import find_model
+
+if TYPE_CHECKING:
+    from ...library.model import Model
+
+
+async def models(call: Call) -> Reply:
+    """Answer with all models, newest first."""
+    found = await asyncio.to_thread(call.server.library.list)
+    data = [_entry(model, model.name.display) for model in found]
+    return Reply({"object": "list", "data": data})
+
+
+async def model(call: Call) -> Reply:
+    """Answer with one model, under the name that was asked for."""
+    name = call.arguments[0]
+    return Reply(_entry(await find_model(call, name), name))
+
+
+def _entry(model: Model, name: str) -> dict[str, Any]:
+    return {
+        "id": name,
+        "object": "model",
+        "created": int(model.modified_at.timestamp()),
+        "owned_by": model.name.namespace,
+    }

@@ -1,0 +1,1 @@
+"""Text of an answer to content, thinking and tool calls, piece by piece."""

@@ -1,0 +1,66 @@
+"""An event loop in a thread of its own, so that transfers never hold up the server's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Coroutine
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class Background:
+    """Runs asynchronous generators elsewhere. The thread starts with the first of them."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    async def stream(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """Yield what a generator yields that runs in the other thread; closing this closes it."""
+        turn = asyncio.Lock()
+
+        async def step() -> T | None:
+            async with turn:
+                return await anext(generator, None)
+
+        async def close() -> None:
+            async with turn:  # a step that was cancelled has to end first
+                await generator.aclose()
+
+        try:
+            while (item := await asyncio.wrap_future(self._submit(step()))) is not None:
+                yield item
+        finally:
+            await asyncio.shield(asyncio.wrap_future(self._submit(close())))
+
+    def stop(self) -> None:
+        """End all that runs and the thread."""
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+
+        async def cancel() -> None:
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+
+        asyncio.run_coroutine_threadsafe(cancel(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            # A thread that keeps nobody from leaving: what it writes is safe to cut off.
+            self._thread = threading.Thread(
+                target=self._loop.run_forever, name="transfers", daemon=True
+            )
+            self._thread.start()
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)

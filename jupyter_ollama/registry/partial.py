@@ -1,0 +1,234 @@
+"""A blob that is being downloaded: its file, and what is known of the parts that are there.
+
+Names and content of the files are those of Ollama, so that one finishes what the other began.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import threading
+from pathlib import Path
+from typing import IO
+
+import msgspec
+
+from ..errors import OllamaError
+from ..library.temp_file import lock, sync_folder
+from .pace import Pace
+
+SAVE_BYTES = 8 * 2**20
+"""The progress of a part is saved each time so much more of it has come."""
+
+_HASH_BYTES = 2**20
+_RECORD_BYTES = 128
+
+
+class Damaged(OllamaError):
+    """The registry gives something else than its manifest says. No later try will help."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)
+
+
+class Part(msgspec.Struct, rename="pascal"):
+    """A range of the blob, and how many bytes of it are in the file."""
+
+    n: int
+    offset: int
+    size: int
+    completed: int = 0
+
+    @property
+    def position(self) -> int:
+        """Where in the blob the next byte goes."""
+        return self.offset + self.completed
+
+    @property
+    def missing(self) -> int:
+        """How many bytes have not come yet."""
+        return self.size - self.completed
+
+
+class PartialBlob:
+    """The file ``<blob>-partial`` of ``total`` bytes, locked, and a JSON file for each part.
+
+    Progress is saved after the bytes it tells of, so what a killed process leaves is true. What a
+    host without power leaves may not be: the digest tells.
+    """
+
+    def __init__(self, target: Path, digest: str, total: int, file: IO[bytes], pace: Pace) -> None:
+        """Use what is there; see ``open``."""
+        self.digest = digest
+        self.total = total
+        self._target = target
+        self._path = _partial_path(target)
+        self._file = file
+        self._saved: dict[int, int] = {}
+        self._closing = threading.Event()
+        self.parts = self._resumable()
+        if not self.parts:
+            self.restart(pace.part_size(total))
+
+    @classmethod
+    def open(cls, target: Path, digest: str, total: int, pace: Pace) -> PartialBlob | None:
+        """Open or create the files; None while another process downloads the same blob."""
+        path = _partial_path(target)
+        while True:
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+            try:
+                if not lock(file, wait=False):
+                    file.close()
+                    return None
+                if _is_at(file, path):
+                    return cls(target, digest, total, file, pace)
+            except BaseException:
+                file.close()
+                raise
+            file.close()  # between the two calls it became the blob, or was removed
+
+    @property
+    def completed(self) -> int:
+        """How many bytes are there."""
+        return sum(part.completed for part in self.parts)
+
+    def restart(self, part_size: int) -> None:
+        """Forget what is there and divide the blob anew."""
+        self._remove_records()
+        self._file.truncate(0)
+        self._file.truncate(self.total)
+        offsets = range(0, self.total, part_size or 1)
+        self.parts = [
+            Part(n, offset, min(part_size, self.total - offset)) for n, offset in enumerate(offsets)
+        ]
+        for part in self.parts:
+            self.save(part)
+
+    def write(self, part: Part, data: bytes) -> None:
+        """Put the next bytes of a part in their place."""
+        rest = memoryview(data)[: part.missing]
+        self._file.seek(part.position)
+        while rest:
+            written = self._file.write(rest)
+            part.completed += written
+            rest = rest[written:]
+        if part.completed - self._saved[part.n] >= SAVE_BYTES:
+            self.save(part)
+
+    def save(self, part: Part) -> None:
+        """Record how far a part is."""
+        # One write over what was there: a record is either the old one or the new one.
+        record = msgspec.json.encode(part).ljust(_RECORD_BYTES - 1) + b"\n"
+        descriptor = os.open(self._record_path(part.n), os.O_WRONLY | os.O_CREAT, 0o644)
+        try:
+            os.write(descriptor, record)
+        finally:
+            os.close(descriptor)
+        self._saved[part.n] = part.completed
+
+    def commit(self) -> None:
+        """Verify the digest, then put the blob in its place. Raises OllamaError(500).
+
+        A blob with another digest is removed. ``close`` in another thread ends this early.
+        """
+        got = self._hash()
+        if got != self.digest:
+            self.discard()
+            raise OllamaError(
+                500,
+                f"digest mismatch, file must be downloaded again: want {self.digest}, got {got}",
+            )
+        os.fsync(self._file.fileno())
+        self._path.chmod(0o644)
+        if os.name == "nt":
+            self._file.close()
+        self._path.replace(self._target)
+        sync_folder(self._target.parent)
+        self._remove_records()
+        self._file.close()
+
+    def interrupt(self) -> None:
+        """Have a ``commit`` in another thread end."""
+        self._closing.set()
+
+    def close(self) -> None:
+        """Save what is there for the next try; remove the files if that is nothing."""
+        if self._file.closed:
+            return
+        if not self.completed:
+            self.discard()
+            return
+        for part in self.parts:
+            self.save(part)
+        self._file.close()
+
+    def discard(self) -> None:
+        """Remove the files."""
+        self._remove_records()
+        if os.name == "nt":
+            self._file.close()
+        self._path.unlink(missing_ok=True)
+        self._file.close()
+
+    def _resumable(self) -> list[Part]:
+        """Return the parts that are recorded, or nothing if they are not the parts of the blob."""
+        if os.fstat(self._file.fileno()).st_size != self.total:
+            return []
+        try:
+            found = [msgspec.json.decode(path.read_bytes(), type=Part) for path in self._records()]
+        except (msgspec.DecodeError, OSError):
+            return []
+        found.sort(key=lambda part: part.offset)
+        end = 0
+        for part in found:
+            if part.offset != end or not 0 <= part.completed <= part.size or part.size == 0:
+                return []
+            end += part.size
+        if end != self.total or {part.n for part in found} != set(range(len(found))):
+            return []
+        self._saved = {part.n: part.completed for part in found}
+        return found
+
+    def _hash(self) -> str:
+        found = hashlib.sha256()
+        buffer = memoryview(bytearray(_HASH_BYTES))
+        self._file.seek(0)
+        while size := self._file.readinto(buffer):  # type: ignore[attr-defined]
+            found.update(buffer[:size])
+            if self._closing.is_set():
+                raise OllamaError(500, "the download was interrupted")
+        return f"sha256:{found.hexdigest()}"
+
+    def _records(self) -> list[Path]:
+        pattern = re.compile(re.escape(self._path.name) + r"-\d+")
+        return [path for path in self._path.parent.iterdir() if pattern.fullmatch(path.name)]
+
+    def _record_path(self, n: int) -> Path:
+        return self._path.with_name(f"{self._path.name}-{n}")
+
+    def _remove_records(self) -> None:
+        for path in self._records():
+            path.unlink(missing_ok=True)
+
+
+def recorded_bytes(target: Path) -> int:
+    """Return how many bytes of a blob another process has downloaded so far."""
+    done = 0
+    for path in target.parent.glob(f"{target.name}-partial-*"):
+        try:
+            done += msgspec.json.decode(path.read_bytes(), type=Part).completed
+        except (OSError, msgspec.DecodeError):  # it is being written or removed
+            continue
+    return done
+
+
+def _partial_path(target: Path) -> Path:
+    return target.with_name(f"{target.name}-partial")
+
+
+def _is_at(file: IO[bytes], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,103 @@
+"""The way into this room: pulls and pushes of a store, run in the background."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from pathlib import Path
+
+from ..errors import OllamaError
+from ..library.name import ModelName
+from ..library.store import Store
+from .background import Background
+from .client import Open, Repository
+from .credentials import Credentials
+from .download import Downloads, is_stored
+from .pace import Pace
+from .pull import pull
+from .push import push
+from .status import Status, layers_of
+from .upload import Uploads
+
+
+class Transfers:
+    """Pulls and pushes. Two pulls of one layer share its download.
+
+    ``mirrors`` maps registry hosts to the URLs of servers that are asked in their place, ``logins``
+    hosts to "user:password". ``offline`` keeps from asking anybody.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        mirrors: Mapping[str, str] | None = None,
+        logins: Mapping[str, str] | None = None,
+        offline: bool = False,
+        pace: Pace | None = None,
+    ) -> None:
+        self._store = store
+        self._mirrors = mirrors or {}
+        self._offline = offline
+        self._pace = pace or Pace()
+        key_file = Path.home() / ".ollama" / "id_ed25519"
+        self._credentials = Credentials(logins or {}, key_file)
+        self._downloads = Downloads(store, self._pace)
+        self._uploads: Uploads = {}
+        self._background = Background()
+
+    def pull(self, name: ModelName, insecure: bool = False) -> AsyncGenerator[Status, None]:
+        """Pull a model, yielding status lines; they raise OllamaError.
+
+        Offline, a model that is there is good enough.
+        """
+        return self._background.stream(self._pull(name, insecure))
+
+    def push(self, name: ModelName, insecure: bool = False) -> AsyncGenerator[Status, None]:
+        """Push a model, yielding status lines; they raise OllamaError."""
+        return self._background.stream(self._push(name, insecure))
+
+    def stop(self) -> None:
+        """End all transfers. What has come of them stays for the next try."""
+        self._background.stop()
+
+    async def _pull(self, name: ModelName, insecure: bool) -> AsyncGenerator[Status, None]:
+        name = await asyncio.to_thread(self._store.canonical, name)
+        if self._offline and self._is_complete(name):
+            yield {"status": "success"}
+            return
+        repository = self._opener(name, insecure)
+        steps = pull(self._store, name, repository, self._downloads, self._pace)
+        try:
+            async with aclosing(steps):
+                async for status in steps:
+                    yield status
+        except OSError as error:
+            raise OllamaError(500, f"cannot write the model: {error}") from error
+
+    async def _push(self, name: ModelName, insecure: bool) -> AsyncGenerator[Status, None]:
+        yield {"status": "retrieving manifest"}
+        name = await asyncio.to_thread(self._store.canonical, name)
+        repository = self._opener(name, insecure)
+        steps = push(self._store, name, repository, self._uploads, self._pace)
+        try:
+            async with aclosing(steps):
+                async for status in steps:
+                    yield status
+        except OSError as error:
+            raise OllamaError(500, f"cannot read the model: {error}") from error
+
+    def _opener(self, name: ModelName, insecure: bool) -> Open:
+        """Return what makes the client of a model's repository. Raises OllamaError."""
+        if self._offline:
+            raise OllamaError(403, f"this server is offline, it does not ask {name.host}")
+        if name.scheme == "http" and not insecure:
+            raise OllamaError(500, "insecure protocol http")
+        return lambda: Repository(name, insecure, self._mirrors, self._credentials, self._pace)
+
+    def _is_complete(self, name: ModelName) -> bool:
+        try:
+            layers = layers_of(self._store.read_manifest_bytes(name))
+        except OllamaError:
+            return False
+        return all(is_stored(self._store, layer) for layer in layers)

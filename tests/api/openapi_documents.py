@@ -1,0 +1,133 @@
+"""Two OpenAPI documents: Ollama's own, and the one that this server answers with."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from jupyter_ollama.api.openapi import document
+
+Schema = dict[str, Any]
+Document = dict[str, Any]
+
+METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
+
+
+def ours() -> Document:
+    """Return a copy of the server's document."""
+    return copy.deepcopy(document())
+
+
+def ollamas() -> Document:
+    """Return the document that Ollama's project publishes."""
+    text = Path(__file__).with_name("ollama_openapi.yaml").read_text(encoding="utf-8")
+    loaded: Document = yaml.safe_load(text)
+    return loaded
+
+
+def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yield (method, path, operation) of a document."""
+    for path, item in document["paths"].items():
+        for method in METHODS:
+            if method in item:
+                yield method.upper(), path, item[method]
+
+
+def resolve(document: Document, node: dict[str, Any]) -> dict[str, Any]:
+    """Return what a node stands for, following references; what is said beside one counts, too."""
+    while reference := node.get("$ref"):
+        found: Any = document
+        for key in reference.removeprefix("#/").split("/"):
+            found = found[key]
+        node = {name: value for name, value in node.items() if name != "$ref"} | found
+    return node
+
+
+def alternatives(document: Document, schema: Schema) -> Iterator[Schema]:
+    """Yield the schemas without a choice that a schema is the choice of."""
+    schema = resolve(document, schema)
+    choices = schema.get("anyOf") or schema.get("oneOf")
+    if choices is None:
+        yield schema
+        return
+    for choice in choices:
+        yield from alternatives(document, choice)
+
+
+def contents(document: Document, answer: dict[str, Any]) -> dict[str, Schema]:
+    """Return the schemas of a request's or an answer's content types."""
+    content = resolve(document, answer).get("content") or {}
+    return {kind: media.get("schema", {}) for kind, media in content.items()}
+
+
+def checkable(document: Document) -> Document:
+    """Return a document for checks of whole answers.
+
+    A stream is an array of its parts there, and nobody has to log in.
+    """
+    document = copy.deepcopy(document)
+    document.pop("security", None)
+    for _, _, operation in operations(document):
+        for answer in operation.get("responses", {}).values():
+            for kind, media in answer.get("content", {}).items():
+                if kind in ("application/x-ndjson", "text/event-stream"):
+                    media["schema"] = {"type": "array", "minItems": 1, "items": media["schema"]}
+    return document
+
+
+def closed(document: Document) -> Document:
+    """Return a document whose answers may have no field that it does not name."""
+    document = copy.deepcopy(document)
+    seen: set[int] = set()
+
+    def close(schema: Any) -> None:
+        schema = _target(document, schema)
+        if id(schema) in seen:
+            return
+        seen.add(id(schema))
+        if "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+        children = [*schema.get("properties", {}).values(), *schema.get("anyOf", [])]
+        for child in [*children, schema["items"]] if "items" in schema else children:
+            close(child)
+
+    for _, _, operation in operations(document):
+        for answer in operation["responses"].values():
+            for schema in contents(document, answer).values():
+                close(schema)
+    return document
+
+
+def _target(document: Document, schema: Schema) -> Schema:
+    """Return the very schema that a reference names, for changes."""
+    while "$ref" in schema:
+        schema = document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    return schema
+
+
+def with_errors(document: Document) -> Document:
+    """Return Ollama's document with what it does not tell: errors, and answers with no body."""
+    document = copy.deepcopy(document)
+    schema = {"$ref": "#/components/schemas/ErrorResponse"}
+    error = {"description": "", "content": {"application/json": {"schema": schema}}}
+    for _, _, operation in operations(document):
+        operation.setdefault("responses", {"200": {"description": ""}})
+        operation["responses"] |= {"400": error, "404": error}
+    document["paths"]["/api/delete"]["delete"]["responses"]["200"].pop("content")
+    return document
+
+
+def lines_of(text: str) -> list[Any]:
+    """Return the parts of a stream that has one a line."""
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def events_of(text: str) -> list[Any]:
+    """Return the data of server-sent events, without the mark of the end."""
+    data = [line.removeprefix("data: ") for line in text.split("\n") if line.startswith("data: ")]
+    return [json.loads(one) for one in data if one != "[DONE]"]

@@ -1,0 +1,48 @@
+"""A stand-alone server, as a process of its own, with the models that the suites ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import starter_models
+from cli_process import Served, serving
+from conformance_scripts import CALLER, TEMPLATE, THINKER
+from scripted_model import MESSAGES, write_scripts
+
+from jupyter_ollama.library.create import CreateRequest
+from jupyter_ollama.library.model import Library
+
+MODELS = {"caller": (CALLER, ""), "thinker": (THINKER, "<think> </think>")}
+
+
+def make_store(folder: Path) -> Path:
+    """Put all models into the store in ``folder``; it may have the starter models already."""
+    library = Library.open(folder)
+    for name in ("smollm2", "all-minilm"):
+        starter_models.register(name, library)
+    for name, (scripts, tags) in MODELS.items():
+        path = folder.with_name(f"{name}.gguf")
+        write_scripts(path, scripts, template=TEMPLATE % tags + MESSAGES)
+        digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        path.rename(library.store.blob_path(digest))
+        list(library.create(CreateRequest(model=name, files={path.name: digest})))
+    return folder
+
+
+@contextmanager
+def conformance_server(folder: Path) -> Iterator[Served]:
+    """Serve the store ``folder / "models"``, with no settings or files of the user."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OLLAMA_", "JUPYTER", "JPY_"))
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment |= {"PATH": path, "HOME": str(folder)}
+    with serving(environment, make_store(folder / "models"), folder) as served:
+        yield served
