@@ -10,13 +10,25 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, CaselessStrEnum, Dict, Int, List, TraitError, TraitType, Unicode, default
+from traitlets import (
+    Bool,
+    CaselessStrEnum,
+    Dict,
+    Int,
+    List,
+    TraitError,
+    TraitType,
+    Unicode,
+    default,
+)
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
 from .api.durations import parse_duration
+from .web.guard import Guard
 
 if TYPE_CHECKING:
+    from .api.requests import RunningRequests
     from .library.model import Library
     from .library.store import Store
     from .registry.transfers import Transfers
@@ -163,6 +175,20 @@ class OllamaServer(LoggingConfigurable):
         help="""Never ask a registry: pull only what is there already, push nothing.
         Default: OLLAMA_OFFLINE, or no."""
     ).tag(config=True)
+    web_fetch = Bool(
+        False,
+        help="""Let users fetch pages of the web through this server (POST /api/web_fetch). Pages on
+        hosts that are not public are refused. Needs the extra "web".""",
+    ).tag(config=True)
+    web_allowed_addresses = List(
+        Unicode(),
+        help="""Fetch pages from these addresses too, though they are not public: "10.1.2.3" or a
+        network such as "10.1.0.0/16".""",
+    ).tag(config=True)
+    web_search_url = Unicode(
+        help="""Search the web (POST /api/web_search) by this SearXNG server, which has to allow the
+        format JSON: "http://127.0.0.1:8888/search". Without it nothing is searched."""
+    ).tag(config=True)
     url_prefix = Unicode("ollama", help="Serve the API below this path of the Jupyter server.").tag(
         config=True
     )
@@ -238,12 +264,28 @@ class OllamaServer(LoggingConfigurable):
     def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:
         return _or_never(proposal["value"])
 
+    @validates("web_allowed_addresses")
+    def _networks(self, proposal: dict[str, Any]) -> list[str]:
+        try:
+            Guard(proposal["value"])
+        except ValueError as error:
+            raise TraitError(f"web_allowed_addresses: {error}") from None
+        networks: list[str] = proposal["value"]
+        return networks
+
     @validates("url_prefix")
     def _own_url_prefix(self, proposal: dict[str, Any]) -> str:
         prefix: str = proposal["value"].strip("/")
         if prefix.split("/")[0] in ("", "api"):
             raise TraitError("url_prefix must be a path of its own, not that of Jupyter's API")
         return prefix
+
+    @cached_property
+    def running_requests(self) -> RunningRequests:
+        """The requests that can be ended by their ids."""
+        from .api.requests import RunningRequests
+
+        return RunningRequests()
 
     @cached_property
     def store(self) -> Store:

@@ -17,7 +17,8 @@ class Options(msgspec.Struct, omit_defaults=True):
     The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
     0 and an empty ``kv_cache_type`` stand for the server's default. Upstream has no
     ``tensor_split``, ``kv_cache_type``, ``flash_attention`` and ``logit_bias``, which maps token
-    ids to what is added to their logits.
+    ids to what is added to their logits. Nor has it the last block, samplers that are named as
+    llama-server names them and are off by default.
     """
 
     num_ctx: int = 0
@@ -49,6 +50,15 @@ class Options(msgspec.Struct, omit_defaults=True):
     stop: list[str] = []
     logit_bias: dict[int, float] = {}
 
+    dry_multiplier: float = 0.0
+    dry_base: float = 1.75
+    dry_allowed_length: int = 2
+    dry_penalty_last_n: int = -1
+    dry_sequence_breakers: list[str] = msgspec.field(default_factory=lambda: ["\n", ":", '"', "*"])
+    top_n_sigma: float = -1.0
+    xtc_probability: float = 0.0
+    xtc_threshold: float = 0.1
+
 
 TYPES: dict[str, str] = {
     field.name: {
@@ -66,6 +76,9 @@ TYPES: dict[str, str] = {
 
 KV_CACHE_TYPES = ("f16", "q8_0", "q4_0")
 """The types that a KV cache may have; all but the first are quantized."""
+
+MAX_DRY_BREAKERS = 32
+"""For each of them llama.cpp looks through the whole vocabulary."""
 
 
 def merge_options(*layers: Mapping[str, Any] | None) -> tuple[Options, list[str]]:
@@ -103,7 +116,7 @@ def _typed(name: str, value: Any) -> Any:
         if isinstance(value, str):
             return [value]
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
-            return value
+            return _breakers(value) if name == "dry_sequence_breakers" else value
         if not isinstance(value, list):
             kind = "array"
     prefix = "of " if kind.startswith("an ") else "of type "
@@ -119,6 +132,13 @@ def _kv_cache_type(text: str) -> str:
         return text.lower()
     known = ", ".join(KV_CACHE_TYPES)
     raise OllamaError(400, f'option "kv_cache_type" must be one of {known}, not "{text}"')
+
+
+def _breakers(texts: list[str]) -> list[str]:
+    if len(texts) <= MAX_DRY_BREAKERS:
+        return texts
+    message = f'option "dry_sequence_breakers" must have at most {MAX_DRY_BREAKERS} strings'
+    raise OllamaError(400, message)
 
 
 def _logit_bias(value: Any) -> dict[int, float]:

@@ -43,6 +43,7 @@ def write_scripts(
     special: Sequence[str] = (),
     architecture: str = "llama",
     begins_after: str = "",
+    otherwise: str = "",
     infill: bool = False,
 ) -> Path:
     """Write a GGUF that answers with the script whose name is in the last message, else the first.
@@ -50,6 +51,7 @@ def write_scripts(
     ``template`` (Jinja) renders the messages before. What is in ``special`` becomes one control
     token, which no script may have twice. The first script also follows a prompt that ends with the
     character ``begins_after``, and one with a gap if the model can ``infill``.
+    The character ``otherwise`` follows where no script goes on, as after what a grammar forced.
     """
     vocabulary = Vocabulary()
     end = vocabulary.add(END, CONTROL)
@@ -65,6 +67,9 @@ def write_scripts(
     first = next(iter(scripts))
     for token in [*begins_after.encode(), *[*gap.values()][-1:]]:
         successors[token] = successors[vocabulary.words.index(f"<|{first}|>")]
+    if otherwise:
+        for token in range(len(vocabulary.words)):
+            successors.setdefault(token, ord(otherwise))
     numbers = gap | {"tokenizer.ggml.eos_token_id": end}
     template += CHOICE % (first, [*scripts])
     _write(path, vocabulary, successors, numbers, template, architecture)

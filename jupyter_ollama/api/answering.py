@@ -14,6 +14,7 @@ from ..engine.protocol import (
     Constraint,
     Done,
     Logprob,
+    Progress,
     RawPrompt,
     SuffixPrompt,
     Text,
@@ -23,10 +24,13 @@ from ..errors import OllamaError
 from ..options import Options, merge_options
 from .endpoint import Call, Reply, Stream
 from .format import constraint
+from .progress import Status, acquiring, prompt_status
+from .timestamps import now_utc
 from .wire import AnswerRequest
 
 if TYPE_CHECKING:
     from ..library.model import Model
+    from ..scheduler.queue import Tell
     from ..scheduler.scheduler import Lease
 
 log = logging.getLogger(__name__)
@@ -107,11 +111,11 @@ class Run:
     return_context: bool = False
     forced_call: Constraint | None = None
 
-    async def acquire(self) -> Lease:
+    async def acquire(self, tell: Tell | None = None) -> Lease:
         """Load the model if need be and wait for a place. Raises OllamaError."""
         options = resolve_options(self.model, self.request.options)
         return await self.call.server.scheduler.acquire(
-            self.model, options, self.request.keep_alive
+            self.model, options, self.request.keep_alive, tell
         )
 
     async def answer(self, part: Part, *, empty: bool) -> Reply | Stream:
@@ -126,9 +130,13 @@ class Run:
         return Reply(part(*await self.whole()))
 
     async def _stream(self, part: Part) -> Stream:
-        async with aclosing(self.pieces()) as pieces:
-            async for text, end in pieces:
-                yield part(text, end)
+        pieces = self._watched_pieces() if self.request.progress else self.pieces()
+        async with aclosing(pieces):
+            async for piece in pieces:
+                if isinstance(piece, dict):
+                    yield {"model": self.request.model, "created_at": now_utc()} | piece
+                else:
+                    yield part(*piece)
 
     async def _render(self) -> dict[str, Any]:
         """Return what the model would read."""
@@ -139,29 +147,56 @@ class Run:
 
     async def pieces(self) -> AsyncGenerator[Piece, None]:
         """Yield the answer as it comes; closing this stops the model. Raises OllamaError."""
+        wanted = self._constraint()
+        async with await self.acquire() as lease, aclosing(self._run(lease, wanted)) as answer:
+            async for event in answer:
+                if not isinstance(event, Progress):
+                    yield self._piece(event, lease)
+
+    async def _watched_pieces(self) -> AsyncGenerator[Piece | Status, None]:
+        """Yield the answer as it comes, and what happens before that."""
+        wanted = self._constraint()
+        async with aclosing(acquiring(self.acquire)) as steps:
+            async for step in steps:
+                if isinstance(step, dict):
+                    yield step
+                    continue
+                async with aclosing(self._run(step, wanted)) as answer:
+                    async for event in answer:
+                        if isinstance(event, Progress):
+                            yield prompt_status(event)
+                        else:
+                            yield self._piece(event, step)
+
+    def _constraint(self) -> Constraint | None:
+        return self.forced_call or constraint(self.request.format)
+
+    async def _run(
+        self, lease: Lease, wanted: Constraint | None
+    ) -> AsyncGenerator[Progress | Text | Done, None]:
         request = self.request
-        wanted = self.forced_call or constraint(request.format)
-        async with await self.acquire() as lease:
-            events = lease.runner.generate(
-                self.prompt,
-                lease.options,
-                truncate=resolve_truncate(self.call, request),
-                shift=request.shift,
-                return_context=self.return_context,
-                stream=request.stream,
-                constraint=wanted,
-                logprobs=request.top_logprobs if request.logprobs else None,
-                must_call=self.forced_call is not None,
-            )
-            async with aclosing(events):
-                async for event in events:
-                    self.call.touch()
-                    if isinstance(event, Truncated):
-                        self.call.headers[TRUNCATED_HEADER] = str(event.tokens)
-                    elif isinstance(event, Text):
-                        yield event, None
-                    else:
-                        yield NOTHING, self._end(event, lease)
+        events = lease.runner.generate(
+            self.prompt,
+            lease.options,
+            truncate=resolve_truncate(self.call, request),
+            shift=request.shift,
+            return_context=self.return_context,
+            stream=request.stream,
+            constraint=wanted,
+            logprobs=request.top_logprobs if request.logprobs else None,
+            must_call=self.forced_call is not None,
+            progress=request.progress and request.stream,
+        )
+        async with aclosing(events):
+            async for event in events:
+                self.call.touch()
+                if isinstance(event, Truncated):
+                    self.call.headers[TRUNCATED_HEADER] = str(event.tokens)
+                else:
+                    yield event
+
+    def _piece(self, event: Text | Done, lease: Lease) -> Piece:
+        return (event, None) if isinstance(event, Text) else (NOTHING, self._end(event, lease))
 
     async def whole(self) -> Piece:
         """Return the whole answer and the fields of the end."""

@@ -65,12 +65,9 @@ async def embeddings(call: Call) -> Reply:
     async with await _acquire(call, model, request) as lease:
         if not request.prompt:
             return Reply({"embedding": []})
-        try:
-            result = await lease.runner.embed(
-                [request.prompt], lease.num_ctx, truncate=False, normalize=False
-            )
-        except OllamaError as error:
-            raise OllamaError(500, error.message) from None
+        result = await lease.runner.embed(
+            [request.prompt], lease.num_ctx, truncate=False, normalize=False
+        )
     return Reply({"embedding": _rows(result)[0].astype(np.float64)}, compress=False)
 
 

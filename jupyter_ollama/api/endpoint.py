@@ -137,6 +137,11 @@ class Endpoint:
     tracked: bool = True
     open_body: Callable[[Call, str], Body] | None = None
 
+    @property
+    def can_be_cancelled(self) -> bool:
+        """True for what a model does: its requests have ids by which they can be ended."""
+        return self.action == "execute" and self.tracked
+
 
 @dataclass(frozen=True)
 class Route:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +15,7 @@ from tornado.iostream import StreamClosedError
 
 from ..errors import OllamaError
 from .endpoint import EVENT_STREAM, JSON, TEXT, Buffer, Call, Endpoint, Reply, Route, Stream
+from .requests import CANCELLED, HEADER, choose_id
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
@@ -46,6 +47,7 @@ class Exchange(web.RequestHandler):
         self._body_error: Exception | None = None
         self._task: asyncio.Task[Any] | None = None
         self._client_gone = False
+        self._cancelled = False
         self._touches: asyncio.TimerHandle | None = None
 
     def endpoint(self) -> Endpoint:
@@ -98,16 +100,13 @@ class Exchange(web.RequestHandler):
         self.server.requests_running += endpoint.tracked
         self._keep_touching()
         try:
-            if self._body_error is not None:
-                raise self._body_error
-            result = await endpoint.run(self.call)
-            if isinstance(result, Reply):
-                self._send(result)
-            else:
-                await self._send_stream(result)
-        except asyncio.CancelledError:
-            if not self._client_gone or self._task is None:
-                raise
+            with self._known(endpoint):
+                await self._run(endpoint, self.call)
+        except asyncio.CancelledError as error:
+            if not self._client_gone:
+                self.fail(self._as_ollama_error(error))
+                return
+            assert self._task is not None
             self._task.uncancel()
             self.set_status(499, "Client Closed Request")
         except StreamClosedError:
@@ -120,6 +119,29 @@ class Exchange(web.RequestHandler):
                 self._touches.cancel()
             self.server.requests_running -= endpoint.tracked
             self.call.body.close()
+
+    def _known(self, endpoint: Endpoint) -> AbstractContextManager[None]:
+        """Give the answer an id by which others can end it, if the endpoint allows that."""
+        if not endpoint.can_be_cancelled:
+            return nullcontext()
+        request_id = choose_id(self.request.headers.get(HEADER, ""))
+        self.set_header(HEADER, request_id)
+        return self.server.running_requests.known_as(request_id, self.cancel)
+
+    async def _run(self, endpoint: Endpoint, call: Call) -> None:
+        if self._body_error is not None:
+            raise self._body_error
+        result = await endpoint.run(call)
+        if isinstance(result, Reply):
+            self._send(result)
+        else:
+            await self._send_stream(result)
+
+    def cancel(self) -> None:
+        """End what runs; its client is told so."""
+        self._cancelled = True
+        if self._task is not None:
+            self._task.cancel()
 
     def on_connection_close(self) -> None:
         """Stop at once what runs for a client that has gone."""
@@ -200,8 +222,8 @@ class Exchange(web.RequestHandler):
                 self.write(dialect.end)
             except StreamClosedError:
                 raise
-            except Exception as error:
-                if not sent:
+            except (Exception, asyncio.CancelledError) as error:
+                if not sent or self._client_gone:
                     raise
                 told = self._as_ollama_error(error)
                 self.write(dialect.part(dialect.error(told.status, told.message), sent))
@@ -219,9 +241,15 @@ class Exchange(web.RequestHandler):
         for name, value in self.call.headers.items():
             self.set_header(name, value)
 
-    def _as_ollama_error(self, error: Exception) -> OllamaError:
+    def _as_ollama_error(self, error: BaseException) -> OllamaError:
+        """Return what to tell of an error. Raises it again if it means this server's own end."""
         if isinstance(error, OllamaError):
             return error
+        if isinstance(error, asyncio.CancelledError):
+            if not self._cancelled or self._task is None:
+                raise error
+            self._task.uncancel()
+            return CANCELLED
         log.error("%s %s failed", self.request.method, self.request.path, exc_info=error)
         return OllamaError(500, "internal server error, check the server log for details")
 

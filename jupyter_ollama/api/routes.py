@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from . import blobs, chat, create, embed, generate, meta, models, openapi, transfer
+from . import (
+    blobs,
+    chat,
+    create,
+    embed,
+    generate,
+    meta,
+    models,
+    openapi,
+    requests,
+    rerank,
+    score,
+    tokens,
+    transfer,
+    web,
+)
 from .anthropic import messages
 from .anthropic.dialect import ANTHROPIC
 from .endpoint import Endpoint, Route
@@ -27,6 +42,14 @@ _generate = Endpoint(generate.generate, "execute", "ollama:run")
 _chat = Endpoint(chat.chat, "execute", "ollama:run")
 _embed = Endpoint(embed.embed, "execute", "ollama:run")
 _embeddings = Endpoint(embed.embeddings, "execute", "ollama:run")
+_tokenize = Endpoint(tokens.tokenize, "execute", "ollama:run")
+_detokenize = Endpoint(tokens.detokenize, "execute", "ollama:run")
+_score = Endpoint(score.score, "execute", "ollama:run")
+_rerank = Endpoint(rerank.rerank, "execute", "ollama:run")
+_rerank_v1 = Endpoint(rerank.rerank_v1, "execute", "ollama:run")
+_cancel = Endpoint(requests.cancel, "execute", "ollama:run", tracked=False)
+_web_fetch = Endpoint(web.web_fetch, "execute", "ollama:web")
+_web_search = Endpoint(web.web_search, "execute", "ollama:web")
 _pull = Endpoint(transfer.pull, "write", "ollama:models")
 _push = Endpoint(transfer.push, "write", "ollama:models")
 _openai_chat = Endpoint(openai_chat.chat_completions, "execute", "ollama:run")
@@ -54,11 +77,21 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/chat", {"POST": _chat}),
     Route("/api/embed", {"POST": _embed}),
     Route("/api/embeddings", {"POST": _embeddings}),
+    Route("/api/tokenize", {"POST": _tokenize}),
+    Route("/api/detokenize", {"POST": _detokenize}),
+    Route("/api/score", {"POST": _score}),
+    Route("/api/rerank", {"POST": _rerank}),
+    Route("/api/requests/([A-Za-z0-9_.:-]+)", {"DELETE": _cancel}),
     Route("/api/pull", {"POST": _pull}),
     Route("/api/push", {"POST": _push}),
+    Route("/api/web_fetch", {"POST": _web_fetch}),
+    Route("/api/web_search", {"POST": _web_search}),
+    Route("/api/experimental/web_fetch", {"POST": _web_fetch}),
+    Route("/api/experimental/web_search", {"POST": _web_search}),
     Route("/v1/chat/completions", {"POST": _openai_chat}, OPENAI),
     Route("/v1/completions", {"POST": _completions}, OPENAI),
     Route("/v1/embeddings", {"POST": _openai_embeddings}, OPENAI),
+    Route("/v1/rerank", {"POST": _rerank_v1}, OPENAI),
     Route("/v1/models", {"GET": _openai_models}, OPENAI),
     Route("/v1/models/(.+?)", {"GET": _openai_model}, OPENAI),
     Route("/v1/responses", {"POST": _responses}, RESPONSES),

@@ -30,11 +30,13 @@ Think = Annotated[bool | str | None, parse_think]
 class AnswerRequest(msgspec.Struct, kw_only=True):
     """What generate and chat have in common. None stands for what was not sent.
 
-    ``keep_alive`` is in seconds.
+    ``keep_alive`` is in seconds. ``progress`` is an extension: a stream tells then what happens
+    before its first text.
     """
 
     model: str = ""
     stream: bool = True
+    progress: bool = False
     format: Any = None
     keep_alive: KeepAlive = None
     options: dict[str, Any] = {}

@@ -22,6 +22,8 @@ COMMANDS = {
     "ps": ("jupyter_ollama.cli.models.PsCommand", "list the models that are loaded"),
     "show": ("jupyter_ollama.cli.show.ShowCommand", "show what is known of a model"),
     "create": ("jupyter_ollama.cli.create.CreateCommand", "make a model from a Modelfile"),
+    "pull": ("jupyter_ollama.cli.transfer.PullCommand", "get a model from a registry"),
+    "push": ("jupyter_ollama.cli.transfer.PushCommand", "send a model to a registry"),
     "cp": ("jupyter_ollama.cli.models.CopyCommand", "give a model a second name"),
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),

@@ -68,8 +68,9 @@ class Choice:
         if is_plain and len(ready) == len(logits):
             best = logits.argmax(axis=1)
             return [[int(best[s.row])] for s in ready]
-        if len(ready) == 1:
-            return [_choose_run(ready[0], logits)]
+        if len(ready) == 1 or all(s.sampler.is_quick and s.constraint is None for s in ready):
+            # Handing a choice among few tokens to another thread takes longer than making it.
+            return [_choose_run(sequence, logits) for sequence in ready]
         return self._threads.map(lambda s: _choose_run(s, logits), ready)
 
     def _logprobs(
@@ -103,7 +104,7 @@ class Choice:
     def _book(self, sequence: Sequence, token: int) -> str:
         """Append a token; return why the sequence ends with it, or ""."""
         sequence.append(token)
-        if self._model.is_end(token):
+        if self._model.is_end(token) and not sequence.score:
             reason = "stop"
         elif sequence.generated >= sequence.num_predict:
             reason = "length"

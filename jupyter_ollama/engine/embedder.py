@@ -34,12 +34,17 @@ class EmbedJob:
         self._next: list[int] | None = None
 
     def peek(self, prompter: Prompter, longest: int) -> list[int] | None:
-        """Return the tokens of the next text, None behind the last. Raises OllamaError."""
+        """Return the tokens of the next text, None behind the last. Raises OllamaError.
+
+        Those of a document are behind those of the query.
+        """
         command = self.command
         if self._next is None and self._taken < len(command.texts):
             num_ctx = min(command.num_ctx, longest)
             text = command.texts[self._taken]
-            self._next = prompter.text_tokens(text, num_ctx, truncate=command.truncate)
+            self._next = prompter.pooled_tokens(
+                command.query, text, num_ctx, truncate=command.truncate
+            )
         return self._next
 
     def take(self) -> int:

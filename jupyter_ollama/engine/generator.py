@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 Deliver = Callable[[Told], None]
 """Takes what a step gave."""
 
+LONGEST_UNTRIMMED = 8
+"""Steps with prompts in them, in a row, until idle sequences have to leave all the same."""
+
 SHORT_RUN = 32
 """Tokens without a choice (a constraint knows them) that are decoded like a single one."""
 
@@ -51,6 +54,7 @@ class Generator:
         self.model = model
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
+        self._watched: list[Sequence] = []
         self._parallel = parallel
         self._cache_sizes = (idle_tokens, stored_bytes)
         self._drafter = drafter
@@ -58,6 +62,7 @@ class Generator:
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
         self._choice = Choice(model, self._threads, fail)
+        self._trim_in = 0
         self._use(context)
         self._pace = Pace(self._warm_up())
 
@@ -97,10 +102,12 @@ class Generator:
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.append(sequence)
+        if sequence.progress:
+            self._watched.append(sequence)
 
     def cancel(self, request: int) -> None:
         """Forget a request wherever it is."""
-        for sequence in self.running:
+        for sequence in (*self.running, *self.waiting):
             if sequence.request == request:
                 sequence.over = True
         self.waiting = deque(s for s in self.waiting if s.request != request)
@@ -110,6 +117,8 @@ class Generator:
         """Admit, decode one batch, sample."""
         self._retire()
         self._admit()
+        if self._watched:
+            self._tell_progress()
         if not self._read_image():
             return
         streams, drafted = self._fill()
@@ -130,6 +139,18 @@ class Generator:
             self._deliver(self._choice.advance(ready, self.context, self._batch.outputs))
         prefill = self._batch.size - streams - drafted
         self._pace.record(time.perf_counter() - start, streams, drafted, prefill)
+        self._trim(reading=prefill > 0)
+
+    def _trim(self, *, reading: bool) -> None:
+        """Let an idle sequence leave if there are too many beside those that run.
+
+        Copying it takes longer than a step, so that first tokens do not wait for it.
+        """
+        if not self._trim_in:
+            return
+        self._trim_in = self._trim_in - 1 if reading else 0
+        if not self._trim_in and self._cache.trim(len(self.running)):
+            self._trim_in = 1
 
     def _retire(self) -> None:
         for sequence in [s for s in self.running if s.over]:
@@ -169,9 +190,15 @@ class Generator:
             self.waiting.popleft()
             sequence.started = sequence.started or time.perf_counter_ns()
             self.running.append(sequence)
+            self._trim_in = self._trim_in or LONGEST_UNTRIMMED
             room -= len(sequence.tokens) + 1 - sequence.reused
-        if self.running:
-            self._cache.trim(len(self.running))
+
+    def _tell_progress(self) -> None:
+        """Tell how much is read of the prompts that somebody watches."""
+        self._watched = [s for s in self._watched if not s.generated and not s.over]
+        for sequence in self._watched:
+            if sequence.progress and sequence.started:
+                sequence.progress.tell(sequence.cached, len(sequence.prompt))
 
     def _read_image(self) -> bool:
         """Decode the next part of an image that is due; False if that did not work.

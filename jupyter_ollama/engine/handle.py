@@ -24,6 +24,8 @@ from .protocol import (
     ChatPrompt,
     Command,
     Constraint,
+    Detokenize,
+    Detokenized,
     Done,
     Embed,
     Embedded,
@@ -32,14 +34,19 @@ from .protocol import (
     Generate,
     LoadFailed,
     LoadSpec,
+    Progress,
     RawPrompt,
     Ready,
     Render,
     Rendered,
     Resize,
     Resized,
+    Score,
+    Scored,
     SuffixPrompt,
     Text,
+    Tokenize,
+    Tokenized,
     Truncated,
 )
 
@@ -255,7 +262,7 @@ class Runner:
             self._tell(command)
             while not over:
                 event, frames = await answers.get()
-                over = not isinstance(event, Text | Truncated)
+                over = not isinstance(event, Text | Truncated | Progress)
                 if isinstance(event, Failed):
                     raise OllamaError(event.status, event.message)
                 yield event, frames
@@ -276,7 +283,8 @@ class Runner:
         constraint: Constraint | None = None,
         logprobs: int | None = None,
         must_call: bool = False,
-    ) -> AsyncGenerator[Truncated | Text | Done]:
+        progress: bool = False,
+    ) -> AsyncGenerator[Truncated | Progress | Text | Done]:
         """Yield the parts of an answer as they come, or at once without ``stream``, then its Done.
 
         A prompt that was cut is told first. Closing the generator frees the sequence in the
@@ -293,11 +301,12 @@ class Runner:
             constraint,
             logprobs,
             must_call,
+            progress,
         )
         answers = self._ask(command)
         try:
             async for event, _ in answers:
-                assert isinstance(event, Truncated | Text | Done)
+                assert isinstance(event, Truncated | Progress | Text | Done)
                 yield event
         finally:
             await answers.aclose()
@@ -312,6 +321,40 @@ class Runner:
         event, frames = await self._answer(command)
         assert isinstance(event, Embedded)
         return Embeddings(frames[0], event.count, event.size, event.prompt_eval_count)
+
+    async def rerank(
+        self, query: str, documents: list[str], num_ctx: int, *, truncate: bool = True
+    ) -> Embeddings:
+        """Return a row for each document, whose first number says how well it fits the query."""
+        command = Embed(next(self._numbers), documents, num_ctx, truncate, False, query)
+        event, frames = await self._answer(command)
+        assert isinstance(event, Embedded)
+        return Embeddings(frames[0], event.count, event.size, event.prompt_eval_count)
+
+    async def score(self, prompt: str, continuations: list[str], num_ctx: int) -> Scored:
+        """Return how likely ``prompt``, read as it stands, goes on with each continuation.
+
+        Raises OllamaError(400) if one does not fit into ``num_ctx`` tokens with the prompt.
+        """
+        command = Score(next(self._numbers), prompt, continuations, num_ctx)
+        event, _ = await self._answer(command)
+        assert isinstance(event, Scored)
+        return event
+
+    async def tokenize(
+        self, text: str, *, special: bool = True, parse_special: bool = True
+    ) -> Tokenized:
+        """Return the tokens of a text; see Tokenize for the arguments."""
+        command = Tokenize(next(self._numbers), text, special, parse_special)
+        event, _ = await self._answer(command)
+        assert isinstance(event, Tokenized)
+        return event
+
+    async def detokenize(self, tokens: list[int], *, special: bool = False) -> str:
+        """Return the text of tokens. Raises OllamaError(400) for tokens that there are not."""
+        event, _ = await self._answer(Detokenize(next(self._numbers), tokens, special))
+        assert isinstance(event, Detokenized)
+        return event.text
 
     async def resize(self, num_ctx: int) -> None:
         """Make room for sequences of ``num_ctx`` tokens; ``ready`` tells of it.

@@ -15,20 +15,27 @@ from ..errors import OllamaError
 from .answers import AnswerReader
 from .embedder import EmbedJob
 from .output import Output
+from .progress import PromptProgress
 from .prompting import Prompter, RenderedPrompt
 from .protocol import (
     Cancel,
     Command,
+    Detokenize,
+    Detokenized,
     Embed,
     Failed,
     Generate,
     Render,
     Rendered,
     Resize,
+    Score,
     SuffixPrompt,
+    Tokenize,
+    Tokenized,
     Truncated,
 )
 from .sampling import Sampler
+from .score import score_sequences
 from .sequence import Sequence
 from .text_stream import TextStream
 
@@ -87,7 +94,7 @@ class Intake(threading.Thread):
         decoder = msgspec.msgpack.Decoder(Command)
         while True:
             command = decoder.decode(self._commands.recv())
-            if isinstance(command, Generate) and _takes_long(command):
+            if _takes_long(command):
                 self._preparing.add(command.request)
                 self._aside.submit(self._take, command)
             else:
@@ -118,7 +125,44 @@ class Intake(threading.Thread):
             return partial(self._loop.embed, EmbedJob(command))
         if isinstance(command, Resize):
             return partial(self._loop.resize, command)
-        return self._generate(command)
+        if isinstance(command, Tokenize | Detokenize):
+            self._output.event(self._translated(command))
+            return None
+        return self._score(command) if isinstance(command, Score) else self._generate(command)
+
+    def _translated(self, command: Tokenize | Detokenize) -> Tokenized | Detokenized:
+        model = self._model
+        if isinstance(command, Tokenize):
+            tokens = model.tokenize(
+                command.text, special=command.special, parse_special=command.parse_special
+            )
+            pieces = [model.piece(token, special=True) for token in tokens]
+            return Tokenized(command.request, tokens, pieces)
+        try:
+            text = model.detokenize(command.tokens, special=command.special)
+        except ValueError:
+            raise OllamaError(400, "tokens that this model does not have") from None
+        return Detokenized(command.request, text)
+
+    def _score(self, command: Score) -> Callable[[], None] | None:
+        usual, most = self._loop.longest
+        num_ctx = min(command.num_ctx or usual, most)
+        sequences = score_sequences(self._model, command, num_ctx)
+        if self._is_cancelled(command):
+            return None
+
+        def generate() -> None:
+            for sequence in sequences:
+                self._loop.generate(sequence)
+
+        return generate
+
+    def _is_cancelled(self, command: Command) -> bool:
+        """Tell whether nobody waits for what was prepared aside any more."""
+        if command.request not in self._preparing:
+            return True
+        self._preparing.discard(command.request)
+        return False
 
     def _generate(self, command: Generate) -> Callable[[], None] | None:
         usual, most = self._loop.longest
@@ -131,10 +175,8 @@ class Intake(threading.Thread):
             constraint = answer.constrained(self._constraints.compile(command.constraint))
             constraint.prepare()
             sequence.constraint = constraint
-        if _takes_long(command):
-            if command.request not in self._preparing:
-                return None  # cancelled meanwhile
-            self._preparing.discard(command.request)
+        if _takes_long(command) and self._is_cancelled(command):
+            return None
         return partial(self._loop.generate, sequence)
 
     @cached_property
@@ -173,10 +215,18 @@ class Intake(threading.Thread):
             parser=answer.parser(),
             media=prompt.media,
             top_logprobs=command.logprobs,
+            progress=PromptProgress(command.request, self._output.event)
+            if command.progress
+            else None,
         )
 
 
-def _takes_long(command: Generate) -> bool:
-    """Tell whether a request may take seconds: hostile schemas to refuse, images to encode."""
+def _takes_long(command: Command) -> bool:
+    """Tell whether a request may take seconds.
+
+    There may be hostile schemas to refuse, images to encode, a prompt to cut many times.
+    """
+    if not isinstance(command, Generate):
+        return isinstance(command, Score)
     prompt = command.prompt
     return bool(command.constraint or (not isinstance(prompt, SuffixPrompt) and prompt.images))

@@ -142,7 +142,8 @@ class LlamaContext:
         self._n_vocab = model.n_vocab
         self._logits_key = (0, 0)
         self._logits: NDArray[np.float32]
-        self._n_embd_out = model.n_embd_out
+        ranks = llama.llama_pooling_type(self.pointer) == llama.LLAMA_POOLING_TYPE_RANK
+        self._n_pooled = llama.llama_model_n_cls_out(model.pointer) if ranks else model.n_embd_out
         self.memory = llama.llama_get_memory(self.pointer)
         self.can_shift = bool(self.memory and llama.llama_memory_can_shift(self.memory))
         self.is_recurrent = bool(
@@ -225,9 +226,12 @@ class LlamaContext:
         return self._logits
 
     def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
-        """Return a view of the pooled embedding of a sequence (n_embd_out float32)."""
+        """Return a view of the pooled embedding of a sequence (n_embd_out float32).
+
+        One of a model that ranks has so many numbers as its classes (n_cls_out).
+        """
         pointer = llama.llama_get_embeddings_seq(self.pointer, sequence)
-        return self._view(pointer, self._n_embd_out)
+        return self._view(pointer, self._n_pooled)
 
     @staticmethod
     def _view(pointer: Any, size: int) -> NDArray[np.float32]:

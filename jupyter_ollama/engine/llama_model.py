@@ -14,6 +14,9 @@ LOAD_MODES = {
 }
 
 
+RANK_POOLING = llama.LLAMA_POOLING_TYPE_RANK
+
+
 class LoadError(Exception):
     """llama.cpp refused a model or a context; the text says why as far as it told.
 
@@ -87,6 +90,11 @@ class LlamaModel:
         return self.metadata(f"{self.architecture}.pooling_type") is not None
 
     @property
+    def is_ranker(self) -> bool:
+        """True if texts are pooled to how well a document fits a query."""
+        return self.metadata(f"{self.architecture}.pooling_type") == str(RANK_POOLING)
+
+    @property
     def filler_token(self) -> int:
         """What stands for an empty text: BOS, else EOS, else any token."""
         return self.bos if self.bos >= 0 else max(self.eos, 0)
@@ -109,8 +117,8 @@ class LlamaModel:
         before, after, gap = (self.text_of(mark) for mark in marks)
         return before, after, gap
 
-    def tokenize(self, text: str, *, special: bool) -> list[int]:
-        """Return the token ids of a text; special tokens in it are recognised.
+    def tokenize(self, text: str, *, special: bool, parse_special: bool = True) -> list[int]:
+        """Return the token ids of a text; special tokens in it are recognised if ``parse_special``.
 
         ``special`` adds what the vocabulary wants around a text (BOS, EOS, CLS, SEP).
         """
@@ -119,11 +127,43 @@ class LlamaModel:
         while True:
             tokens = (llama.llama_token * capacity)()
             count = llama.llama_tokenize(
-                self.vocab, data, len(data), tokens, capacity, special, True
+                self.vocab, data, len(data), tokens, capacity, special, parse_special
             )
             if count >= 0:
                 return list(tokens[:count])
             capacity = -count
+
+    def detokenize(self, tokens: list[int], *, special: bool) -> str:
+        """Return the text of tokens.
+
+        Without ``special`` what the vocabulary wants around a text is left out. Raises ValueError
+        for tokens that the vocabulary does not have.
+        """
+        if any(not 0 <= token < self.n_vocab for token in tokens):
+            raise ValueError("no such token")
+        if not special:
+            begin, end = self.around
+            tokens = tokens[len(begin) * (tokens[: len(begin)] == begin) :]
+            tokens = tokens[: len(tokens) - len(end) * (tokens[len(tokens) - len(end) :] == end)]
+        count, size = len(tokens), 8 * len(tokens) + 64
+        data = (llama.llama_token * count)(*tokens)
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = llama.llama_detokenize(self.vocab, data, count, buffer, size, False, True)
+            if length >= 0:
+                break
+            size = -length
+        text = buffer.raw[:length].decode("utf-8", "replace")
+        # WordPiece has a space before each word, the first one too.
+        is_wordpiece = llama.llama_vocab_type(self.vocab) == llama.LLAMA_VOCAB_TYPE_WPM
+        return text.removeprefix(" ") if is_wordpiece else text
+
+    @property
+    def around(self) -> tuple[list[int], list[int]]:
+        """The tokens that the vocabulary puts before and behind a text."""
+        tokens = self.tokenize("", special=True)
+        count = int(self.adds_bos)
+        return tokens[:count], tokens[count:]
 
     def piece(self, token: int, *, special: bool = False) -> bytes:
         """Return the bytes a token stands for, perhaps a part of a character.

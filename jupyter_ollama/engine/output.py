@@ -82,6 +82,9 @@ class Output(threading.Thread):
     def _tell_all(self, told: Told) -> None:
         ends: list[Event] = []
         for sequence, token, reason in told:
+            if sequence.score:
+                ends += sequence.score.end(sequence) if reason else []
+                continue
             # A step may have been under way when a stop string was found.
             if not sequence.text.stopped:
                 self._tell(sequence, token, reason, ends)

@@ -71,7 +71,7 @@ class PrefixCache:
         sequence.reused = sequence.cached
         self._tree.insert(sequence.tokens, sequence)
         if not self._context.is_recurrent:
-            for parked in [p for p in self._parked if not self._tree.alone(p)]:
+            for parked in [p for p in self._parked if self._is_covered(p)]:
                 self._drop(parked)
         return True
 
@@ -149,12 +149,23 @@ class PrefixCache:
             parked = Parked(tokens, sequence.slot, next(self._clock))
             self._parked.append(parked)
             self._tree.insert(tokens, parked)
-            if not self._tree.alone(parked) and not self._context.is_recurrent:
+            if self._is_covered(parked) and not self._context.is_recurrent:
                 self._drop(parked)
         else:
             self._context.forget(sequence.slot)
             self._ids.append(sequence.slot)
         sequence.slot, sequence.cached = -1, 0
+
+    def _is_covered(self, parked: Parked) -> bool:
+        """Tell whether somebody else has computed all that a finished sequence has.
+
+        Those who begin with the same tokens and have not read them yet are to fork from it.
+        """
+        count = len(parked.tokens)
+        return not self._tree.alone(parked) and any(
+            holder is not parked and min(common, holder.cached) >= count
+            for holder, common in self._tree.match(parked.tokens).items()
+        )
 
     def unshare(self, sequence: Sequence, keep: int) -> bool:
         """Make the cells of a sequence behind its first ``keep`` tokens its own.
@@ -171,10 +182,14 @@ class PrefixCache:
         self._tree.insert(sequence.tokens[:keep], sequence)
         return is_own
 
-    def trim(self, running: int) -> None:
-        """Let idle sequences leave the KV cache until those that run are hardly slowed down."""
-        while self._idle_in_cells() > self._idle_tokens // running and self.evict():
-            pass
+    def trim(self, running: int) -> bool:
+        """Let an idle sequence leave the KV cache if they slow down those that run.
+
+        Returns whether one did.
+        """
+        is_full = self._idle_in_cells() > self._idle_tokens // max(running, 1)
+        if not (is_full and self.evict()):
+            return False
         while self._stored() > self._stored_bytes:
             self._drop(min((p for p in self._parked if p.slot < 0), key=lambda p: p.used))
 

@@ -17,6 +17,8 @@ from ..prompt.go_template import GoTemplate
 from ..prompt.jinja_template import JinjaTemplate
 from ..prompt.messages import Message, mark_images
 from .llama_model import LlamaModel
+from .pair import TOO_LONG as TOO_LONG
+from .pair import pair_of
 from .protocol import ChatPrompt, RawPrompt, SuffixPrompt
 
 if TYPE_CHECKING:
@@ -31,7 +33,6 @@ RENDER_SECONDS = 30.0
 PLAIN_TEMPLATE = "{{ .Prompt }}"
 """What a model without any template gets, as upstream has it."""
 
-TOO_LONG = "the input length exceeds the context length"
 TOO_LONG_TO_SHIFT = (
     "the prompt is longer than the context length currently available to the model; shorten the "
     "prompt, adjust the context length in settings, or use a model with a longer context length"
@@ -207,6 +208,22 @@ class Prompter:
         if num_keep < 0:
             return prompt_length
         return num_keep + int(self._model.adds_bos)
+
+    def pooled_tokens(
+        self, query: str | None, text: str, num_ctx: int, *, truncate: bool
+    ) -> list[int]:
+        """Return the token ids of a text to embed, or of a document to rank for a query.
+
+        Raises OllamaError(400) if the model does the other, or the text is too long.
+        """
+        if query is None:
+            if self._model.is_ranker:
+                raise OllamaError(400, "this model ranks documents, it does not embed texts")
+            return self.text_tokens(text, num_ctx, truncate=truncate)
+        if not self._model.is_ranker:
+            raise OllamaError(400, "this model does not support rerank")
+        pair = pair_of(self._model, query, text)
+        return pair.fit(num_ctx, truncate=truncate)
 
     def text_tokens(self, text: str, num_ctx: int, *, truncate: bool) -> list[int]:
         """Return the token ids of a text to embed, cut to ``num_ctx`` if ``truncate``.

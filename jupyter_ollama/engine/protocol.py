@@ -91,7 +91,7 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     Without ``stream`` the whole text comes as one event, which saves the pipe its work. With
     ``logprobs`` each token is told with its probability and those of so many others. An answer that
     ``must_call`` is constrained to a list of tool calls as JSON. What a model thinks before it
-    answers is free of constraints.
+    answers is free of constraints. With ``progress`` it is told how much of the prompt is read.
     """
 
     request: int
@@ -104,16 +104,54 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     constraint: Constraint | None = None
     logprobs: int | None = None
     must_call: bool = False
+    progress: bool = False
 
 
 class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
-    """Embed texts. Over-long ones are cut with ``truncate``, else the request fails (400)."""
+    """Embed texts. Over-long ones are cut with ``truncate``, else the request fails (400).
+
+    With a ``query`` the texts are documents: a row says how much one has to do with it.
+    """
 
     request: int
     texts: list[str]
     num_ctx: int
     truncate: bool = True
     normalize: bool = True
+    query: str | None = None
+
+
+class Score(msgspec.Struct, tag="score"):
+    """Tell how likely a text goes on with each of the ``continuations``; answered by Scored."""
+
+    request: int
+    prompt: str
+    continuations: list[str]
+    num_ctx: int
+
+
+class Tokenize(msgspec.Struct, tag="tokenize", omit_defaults=True):
+    """Cut a text into tokens; answered by Tokenized.
+
+    ``special`` puts around it what the vocabulary wants there, ``parse_special`` finds the names of
+    special tokens in it.
+    """
+
+    request: int
+    text: str
+    special: bool = True
+    parse_special: bool = True
+
+
+class Detokenize(msgspec.Struct, tag="detokenize", omit_defaults=True):
+    """Put tokens together to a text, answered by Detokenized.
+
+    Without ``special`` what the vocabulary puts around a text is left out.
+    """
+
+    request: int
+    tokens: list[int]
+    special: bool = False
 
 
 class Cancel(msgspec.Struct, tag="cancel"):
@@ -137,7 +175,7 @@ class Resize(msgspec.Struct, tag="resize"):
     num_ctx: int
 
 
-Command = Generate | Embed | Cancel | Render | Resize
+Command = Generate | Embed | Cancel | Render | Resize | Score | Tokenize | Detokenize
 
 
 class Ready(msgspec.Struct, tag="ready", array_like=True):
@@ -177,6 +215,14 @@ class Truncated(msgspec.Struct, tag="truncated", array_like=True):
 
     request: int
     tokens: int
+
+
+class Progress(msgspec.Struct, tag="progress", array_like=True):
+    """So many tokens of ``total`` in the prompt have been read, or had not to be."""
+
+    request: int
+    completed: int
+    total: int
 
 
 class Logprob(msgspec.Struct, array_like=True):
@@ -248,4 +294,46 @@ class Rendered(msgspec.Struct, tag="rendered", array_like=True):
     images: int
 
 
-Event = Ready | LoadFailed | Resized | Truncated | Text | Done | Failed | Embedded | Rendered
+class Scored(msgspec.Struct, tag="scored", array_like=True):
+    """The tokens of each continuation, and how likely each is after those before it.
+
+    All were scored behind the same ``prompt_eval_count`` tokens, of which ``cached`` had not to be
+    read again, all continuations together.
+    """
+
+    request: int
+    prompt_eval_count: int
+    cached: int
+    continuations: list[list[Logprob]]
+
+
+class Tokenized(msgspec.Struct, tag="tokenized", array_like=True):
+    """The ids of tokens and the bytes they stand for."""
+
+    request: int
+    tokens: list[int]
+    pieces: list[bytes]
+
+
+class Detokenized(msgspec.Struct, tag="detokenized", array_like=True):
+    """The text of tokens."""
+
+    request: int
+    text: str
+
+
+Event = (
+    Ready
+    | LoadFailed
+    | Resized
+    | Truncated
+    | Progress
+    | Text
+    | Done
+    | Failed
+    | Embedded
+    | Rendered
+    | Scored
+    | Tokenized
+    | Detokenized
+)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import weakref
-from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -43,22 +42,20 @@ class Sampler:
     def __init__(self, model: LlamaModel, options: Options, prompt: Sequence[int]) -> None:
         """Build from options; ``prompt`` counts for the penalties as upstream has it."""
         penalties = (options.repeat_penalty, options.presence_penalty, options.frequency_penalty)
-        last_n = options.repeat_last_n
-        last_n = options.num_ctx if last_n < 0 else min(last_n, options.num_ctx)
-        self._penalized = penalties != (1.0, 0.0, 0.0) and last_n > 0
+        last_n = _window(options.repeat_last_n, options) if penalties != (1.0, 0.0, 0.0) else 0
+        dry_last_n = _window(options.dry_penalty_last_n, options) if options.dry_multiplier else 0
+        self._recent = np.empty(max(last_n, dry_last_n), np.int32)
+        self._accepted = 0
         self._chain = None
-        self._wanted = 1 if options.temperature <= 0 else options.top_k
-        if options.mirostat in (1, 2) and options.temperature > 0:
-            self._wanted = 0
-        self._recent: deque[int] = deque(maxlen=last_n if self._penalized else 0)
+        self._wanted = _wanted(options)
         known = {t: bias for t, bias in options.logit_bias.items() if t < model.n_vocab}
         self._biased = np.fromiter(known, np.intp, len(known))
         self._biases = np.fromiter(known.values(), np.float32, len(known))
-        if options.temperature <= 0 and not self._penalized:
+        if _is_greedy(options) and not self._recent.size:
             return
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         weakref.finalize(self, llama.llama_sampler_free, self._chain)
-        if self._penalized:
+        if last_n:
             self._add(
                 llama.llama_sampler_init_penalties(
                     model.n_vocab,
@@ -68,8 +65,10 @@ class Sampler:
                     options.presence_penalty,
                 )
             )
+        if dry_last_n:
+            self._add(_dry(model, options, dry_last_n))
         self._add_choice(model, options)
-        for token in prompt[-last_n:] if self._penalized else ():
+        for token in prompt[-self._recent.size :] if self._recent.size else ():
             if token >= 0:  # the others stand for images
                 self.accept(token)
 
@@ -79,7 +78,7 @@ class Sampler:
     def _add_choice(self, model: LlamaModel, options: Options) -> None:
         seed = options.seed & 0xFFFFFFFF  # -1 becomes llama.cpp's "take a random one"
         tau, eta = options.mirostat_tau, options.mirostat_eta
-        if options.temperature <= 0:
+        if _is_greedy(options):
             self._add(llama.llama_sampler_init_greedy())
             return
         if options.mirostat in (1, 2):
@@ -89,6 +88,8 @@ class Sampler:
             else:
                 self._add(llama.llama_sampler_init_mirostat_v2(seed, tau, eta))
             return
+        if options.top_n_sigma > 0:
+            self._add(llama.llama_sampler_init_top_n_sigma(options.top_n_sigma))
         if options.top_k > 0:
             self._add(llama.llama_sampler_init_top_k(options.top_k))
         if options.typical_p < 1:
@@ -97,6 +98,9 @@ class Sampler:
             self._add(llama.llama_sampler_init_top_p(options.top_p, 1))
         if options.min_p > 0:
             self._add(llama.llama_sampler_init_min_p(options.min_p, 1))
+        if options.xtc_probability > 0:
+            probability, threshold = options.xtc_probability, options.xtc_threshold
+            self._add(llama.llama_sampler_init_xtc(probability, threshold, 1, seed))
         self._add(llama.llama_sampler_init_temp(options.temperature))
         self._add(llama.llama_sampler_init_dist(seed))
 
@@ -105,16 +109,23 @@ class Sampler:
         """True if the choice is the largest logit and needs no candidates."""
         return self._chain is None and not self._biased.size
 
+    @property
+    def is_quick(self) -> bool:
+        """True if the choice is among few candidates."""
+        return self._wanted > 0
+
     def accept(self, token: int) -> None:
         """Count a token that comes next, chosen here or not, for the penalties."""
         if self._chain is not None:
             llama.llama_sampler_accept(self._chain, token)
-            self._recent.append(token)
+        if self._recent.size:
+            self._recent[self._accepted % self._recent.size] = token
+            self._accepted += 1
 
     def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
         """Choose a token by its logits (n_vocab), one that ``constraint`` allows.
 
-        The logits of forbidden tokens may be overwritten.
+        The logits must be writable; those of forbidden tokens may be overwritten.
         """
         if self._biased.size:
             logits = logits.copy()
@@ -146,11 +157,47 @@ class Sampler:
         """Return, in ascending order, the tokens that can be chosen."""
         if self._wanted <= 0:
             return np.arange(logits.size, dtype=np.int32)
-        if not self._penalized:
+        recent = np.unique(self._recent[: self._accepted])
+        if not recent.size:
             return largest(logits, self._wanted)
-        # A penalty moves tokens out of the first places: as many others can move up.
-        recent = np.unique(np.fromiter(self._recent, np.int32, len(self._recent)))
-        return np.union1d(largest(logits, self._wanted + recent.size), recent)
+        # Penalties and DRY move recent tokens up or down, and no others past each other.
+        kept = logits[recent]
+        logits[recent] = -np.inf
+        others = largest(logits, self._wanted)
+        logits[recent] = kept
+        return np.union1d(others, recent)
+
+
+def _window(last_n: int, options: Options) -> int:
+    """Return how many of the last tokens count; a negative number stands for all."""
+    return options.num_ctx if last_n < 0 else min(last_n, options.num_ctx)
+
+
+def _is_greedy(options: Options) -> bool:
+    """True if the largest logit wins. XTC takes the largest away at any temperature."""
+    has_xtc = options.xtc_probability > 0 and options.mirostat not in (1, 2)
+    return options.temperature <= 0 and not has_xtc
+
+
+def _wanted(options: Options) -> int:
+    """Return how many of the largest logits can be chosen, or count for the choice; 0 for all."""
+    if _is_greedy(options):
+        return 1
+    # These look at the whole distribution.
+    return 0 if options.mirostat in (1, 2) or options.top_n_sigma > 0 else options.top_k
+
+
+def _dry(model: LlamaModel, options: Options, last_n: int) -> llama.llama_sampler_p:
+    breakers = [text.encode() for text in options.dry_sequence_breakers]
+    return llama.llama_sampler_init_dry(
+        model.vocab,
+        options.dry_multiplier,
+        options.dry_base,
+        options.dry_allowed_length,
+        last_n,
+        (ctypes.c_char_p * len(breakers))(*breakers),
+        len(breakers),
+    )
 
 
 def largest(logits: NDArray[np.float32], count: int) -> NDArray[np.int32]:

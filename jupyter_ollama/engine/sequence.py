@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ..parsing.parsed import Parser
     from .answers import AfterThinking
     from .constraint import TokenConstraint
+    from .progress import PromptProgress
     from .prompting import Span
+    from .score import Continuation, ScoreJob
 
 
 @dataclass(slots=True, eq=False)
@@ -31,12 +33,13 @@ class Sequence:
     is llama.cpp's sequence id while the sequence runs. Any thread may set ``over``; the batch loop
     then lets go of the sequence. ``media`` are the images among the tokens, where negative numbers
     stand for them. ``logprobs`` go from the batch loop to the output thread, one for
-    each token if ``top_logprobs`` is not None. Times are perf_counter nanoseconds.
+    each token if ``top_logprobs`` is not None. One with a ``score`` is given what it goes on with.
+    Times are perf_counter nanoseconds.
     """
 
     request: int
     tokens: list[int]
-    sampler: Sampler
+    sampler: Sampler | Continuation
     text: TextStream
     num_ctx: int
     num_predict: int
@@ -50,6 +53,8 @@ class Sequence:
     parser: Parser | None = None
     media: list[Span] = field(default_factory=list)
     top_logprobs: int | None = None
+    progress: PromptProgress | None = None
+    score: ScoreJob | None = None
 
     slot: int = -1
     cached: int = 0
@@ -57,7 +62,7 @@ class Sequence:
     row: int = -1
     drafts: list[int] = field(default_factory=list)
     mask: Future[None] | None = None
-    lookup: Lookup = field(default_factory=Lookup)
+    lookup: Lookup | Continuation = field(default_factory=Lookup)
     generated: int = 0
     told: int = 0
     over: bool = False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncGenerator, Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +20,7 @@ class Background:
     async def stream(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
         """Yield what a generator yields that runs in the other thread; closing this closes it."""
         turn = asyncio.Lock()
+        loop = self._start()
 
         async def step() -> T | None:
             async with turn:
@@ -31,10 +31,11 @@ class Background:
                 await generator.aclose()
 
         try:
-            while (item := await asyncio.wrap_future(self._submit(step()))) is not None:
+            while (item := await _result(loop, step())) is not None:
                 yield item
         finally:
-            await asyncio.shield(asyncio.wrap_future(self._submit(close())))
+            if self._loop is loop:  # else all has been ended
+                await asyncio.shield(_result(loop, close()))
 
     def stop(self) -> None:
         """End all that runs and the thread."""
@@ -55,7 +56,7 @@ class Background:
         thread.join()
         loop.close()
 
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    def _start(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             # A thread that keeps nobody from leaving: what it writes is safe to cut off.
@@ -63,4 +64,11 @@ class Background:
                 target=self._loop.run_forever, name="transfers", daemon=True
             )
             self._thread.start()
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        return self._loop
+
+
+def _result(
+    loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]
+) -> asyncio.Future[T]:
+    """Run a coroutine in another loop; cancelling what this returns cancels it there."""
+    return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))

@@ -8,8 +8,8 @@ import functools
 import platform
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NoReturn
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -35,6 +35,7 @@ _MACHINES = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64"}
 _MAX_ERROR_TEXT = 1000
 _TEMPORARY = {408, 425, 429, 500, 502, 503, 504}
 
+T = TypeVar("T")
 Content = bytes | Callable[[], AsyncIterator[bytes]]
 
 
@@ -75,7 +76,7 @@ class Repository:
         root = mirrors.get(name.host, f"{scheme}://{name.host}").rstrip("/")
         self.url = f"{root}/v2/{name.namespace}/{name.model}"
         self.pace = pace
-        self._host = urlsplit(root).netloc
+        self._host = _host(root)
         self._credentials = credentials
         self._authorization = ""
         self._signing_in = asyncio.Lock()
@@ -105,17 +106,13 @@ class Repository:
 
         Its ``extensions["content"]`` is the body. Raises OllamaError.
         """
-        failures = 0
-        while True:
-            try:
-                async with self.open(method, path, content, patience, **headers) as response:
-                    response.extensions["content"] = await _read(response)
-                    return response
-            except Temporary as error:
-                failures += 1
-                if failures >= self.pace.request_tries:
-                    raise
-                await asyncio.sleep(max(self.pace.wait(failures), error.after))
+
+        async def attempt() -> httpx2.Response:
+            async with self.open(method, path, content, patience, **headers) as response:
+                response.extensions["content"] = await _read(response)
+                return response
+
+        return await retried(attempt, self.pace.request_tries, self.pace)
 
     @contextlib.asynccontextmanager
     async def open(
@@ -143,10 +140,9 @@ class Repository:
             finally:
                 await response.aclose()
         except httpx2.TransportError as error:
-            host = urlsplit(url).netloc
-            raise Temporary(f"{host}: {str(error) or type(error).__name__}") from error
+            raise Temporary(f"{_host(url)}: {str(error) or type(error).__name__}") from error
         except httpx2.InvalidURL as error:
-            raise OllamaError(500, f"the registry sent a faulty address: {error}") from error
+            raise OllamaError(500, f"faulty address of a registry: {error}") from error
 
     async def _send(
         self, method: str, url: str, content: Content, headers: Mapping[str, str], patience: float
@@ -180,8 +176,8 @@ class Repository:
 
     def _is_own(self, url: str) -> bool:
         """Tell whether a URL is one of the registry itself, which alone may see credentials."""
-        ours, other = urlsplit(self.url), urlsplit(url)
-        return (ours.scheme, ours.netloc) == (other.scheme, other.netloc)
+        same_scheme = url.partition("://")[0] == self.url.partition("://")[0]
+        return same_scheme and _host(url) == self._host
 
     def _target(self, response: httpx2.Response) -> str:
         target = response.url.join(response.headers["Location"])
@@ -218,7 +214,7 @@ class Repository:
         if challenge.scheme != "bearer":
             raise OllamaError(500, DENIED)
         if not self._is_own(challenge.realm):
-            realm = urlsplit(challenge.realm).netloc
+            realm = _host(challenge.realm)
             message = f'realm host "{realm}" does not match original host "{self._host}"'
             raise OllamaError(500, message)
         url = str(httpx2.URL(challenge.token_url()))
@@ -238,11 +234,29 @@ Open = Callable[[], Repository]
 """Makes a client of a repository, for as long as something asks it."""
 
 
+async def retried(attempt: Callable[[], Awaitable[T]], tries: int, pace: Pace) -> T:
+    """Return what an attempt returns, the last of ``tries`` at most. Raises OllamaError."""
+    for failures in range(1, tries):
+        try:
+            return await attempt()
+        except Temporary as error:
+            await asyncio.sleep(max(pace.wait(failures), error.after))
+    return await attempt()
+
+
 def user_agent() -> str:
     """Return what we call ourselves."""
     machine = _MACHINES.get(platform.machine(), platform.machine())
     system = platform.system().lower()
     return f"ollama/{SPOKEN_VERSION} ({machine} {system}) jupyter-ollama/{__version__}"
+
+
+def _host(url: str) -> str:
+    """Return host and port of a URL, without a login that may stand before them."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # the URL comes from a registry
+        return ""
 
 
 @functools.cache

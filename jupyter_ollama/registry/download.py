@@ -114,13 +114,13 @@ class Download:
 
     async def _fetch_part(self, repository: Repository, partial: PartialBlob, part: Part) -> None:
         """Download a part, going on where a connection broke."""
-        failures = 0
+        failures, most = 0, part.completed
         while part.missing:
-            before = part.completed
             try:
                 await self._fetch_range(repository, partial, part)
             except Temporary as error:
-                failures = failures + 1 if part.completed == before else 1
+                failures = failures + 1 if part.completed <= most else 1
+                most = max(most, part.completed)
                 partial.save(part)
                 if failures >= self._pace.tries:
                     raise Temporary(f"max retries exceeded: {error}") from error
@@ -147,8 +147,9 @@ class Download:
             length = response.headers.get("Content-Length", str(total))
             if length != str(total):
                 raise self._wrong_length(length)
-            if part.size < total or part.completed:
+            if part.size < total:
                 raise _NoRanges
+            part.completed = 0
         elif response.status_code == 206:
             found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
             if not found or int(found[1]) != part.position:

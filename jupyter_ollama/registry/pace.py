@@ -12,6 +12,8 @@ class Pace(NamedTuple):
     """Parts of a blob that are on their way at once."""
     min_part: int = 100_000_000
     max_part: int = 1_000_000_000
+    save: int = 8 * 2**20
+    """The progress of a part is written down each time so much more of it has come."""
     tries: int = 6
     """Failures in a row, without a byte between them, after which a part is given up."""
     request_tries: int = 3

@@ -18,9 +18,6 @@ from ..errors import OllamaError
 from ..library.temp_file import lock, sync_folder
 from .pace import Pace
 
-SAVE_BYTES = 8 * 2**20
-"""The progress of a part is saved each time so much more of it has come."""
-
 _HASH_BYTES = 2**20
 _RECORD_BYTES = 128
 
@@ -65,6 +62,7 @@ class PartialBlob:
         self._target = target
         self._path = _partial_path(target)
         self._file = file
+        self._pace = pace
         self._saved: dict[int, int] = {}
         self._closing = threading.Event()
         self.parts = self._resumable()
@@ -113,7 +111,7 @@ class PartialBlob:
             written = self._file.write(rest)
             part.completed += written
             rest = rest[written:]
-        if part.completed - self._saved[part.n] >= SAVE_BYTES:
+        if part.completed - self._saved[part.n] >= self._pace.save:
             self.save(part)
 
     def save(self, part: Part) -> None:

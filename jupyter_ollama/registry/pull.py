@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import ExitStack
 
 from ..errors import OllamaError
@@ -39,27 +39,23 @@ async def pull(
         raise OllamaError(error.status, f"pull model manifest: {error.message}") from error
     joined: list[Download] = []
     with store.holding() as hold, ExitStack() as listening:
+        for layer in layers:
+            hold(layer.digest)
+
+        def join(layer: Layer) -> Download:
+            joined.append(listening.enter_context(downloads.joined(layer, repository)))
+            return joined[-1]
+
         try:
-            for layer in layers:
-                hold(layer.digest)
-                if is_stored(store, layer):
-                    touch(store.blob_path(layer.digest))
-                else:
-                    download = listening.enter_context(downloads.joined(layer, repository))
-                    joined.append(download)
-                    async for completed in progress(download, download.ends, pace):
-                        yield line("pulling", layer, completed)
-                    if download.stored.done():
-                        await download.stored
-                yield line("pulling", layer, layer.size)
+            async for status in _fetch(store, layers, join, pace):
+                yield status
             yield {"status": "verifying sha256 digest"}
             for download in joined:
                 await asyncio.shield(download.stored)
         except Temporary:
             raise
         except OllamaError:
-            new = [download.layer.digest for download in joined if download.created]
-            await asyncio.to_thread(store.remove_unused, new)
+            await _remove(store, joined)
             raise
         yield {"status": "writing manifest"}
         before = _digests(store, name)
@@ -67,6 +63,30 @@ async def pull(
         if before - {layer.digest for layer in layers}:
             yield {"status": "removing unused layers"}
     yield {"status": "success"}
+
+
+async def _fetch(
+    store: Store, layers: list[Layer], join: Callable[[Layer], Download], pace: Pace
+) -> AsyncGenerator[Status, None]:
+    """Get one layer after the other, as far as they are not there."""
+    for layer in layers:
+        if is_stored(store, layer):
+            touch(store.blob_path(layer.digest))
+        else:
+            download = join(layer)
+            async for completed in progress(download, download.ends, pace):
+                yield line("pulling", layer, completed)
+            if download.stored.done():
+                await download.stored
+        yield line("pulling", layer, layer.size)
+
+
+async def _remove(store: Store, downloads: list[Download]) -> None:
+    """Remove what came with a manifest that is wrong, unless something else needs it."""
+    if downloads:
+        await asyncio.wait([download.stored for download in downloads])
+    new = [download.layer.digest for download in downloads if download.created]
+    await asyncio.to_thread(store.remove_unused, new)
 
 
 async def _manifest(name: ModelName, repository: Open) -> bytes:

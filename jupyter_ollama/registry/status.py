@@ -37,10 +37,10 @@ async def progress(
     """Yield the bytes that are done whenever they are more, until one of ``ends`` is done."""
     shown = -1
     while not any(end.done() for end in ends):
+        await asyncio.wait(ends, timeout=pace.progress, return_when=asyncio.FIRST_COMPLETED)
         if work.completed > shown:
             shown = work.completed
             yield shown
-        await asyncio.wait(ends, timeout=pace.progress, return_when=asyncio.FIRST_COMPLETED)
 
 
 def layers_of(data: bytes) -> list[Layer]:

@@ -69,6 +69,9 @@ class Upload:
         while place is not None:
             try:
                 place = await self._send(place)
+            except (Missing, Refused):
+                self._unfinished.pop(self._key, None)
+                raise
             except Temporary as error:
                 failures = failures + 1 if self.completed == reached else 1
                 reached = self.completed
@@ -94,6 +97,7 @@ class Upload:
             if source.host == self._name.host:
                 source_path = f"{source.namespace}/{source.model}"
                 query = {"mount": self._layer.digest, "from": source_path}
+        self._etags.clear()
         path = str(httpx2.URL(f"{self._repository.url}/blobs/uploads/", params=query))
         response = await self._repository.read("POST", path)
         return None if response.status_code == 201 else self._next(response, 0)
@@ -103,15 +107,15 @@ class Upload:
         url = self._unfinished.get(self._key)
         if url is None:
             return None
-        try:
+        last = ""
+        with contextlib.suppress(Missing, Refused):
             response = await self._repository.read("GET", url)
-        except (Missing, Refused):
+            last = response.headers.get("Range", "").rpartition("-")[2]
+        # Of an empty upload some say 0-0, as of one that has a byte.
+        if not last.isdecimal() or last == "0" or int(last) >= self._layer.size:
             del self._unfinished[self._key]
             return None
-        _, _, last = response.headers.get("Range", "").partition("-")
-        # Of an empty upload some say 0-0, as of one that has a byte.
-        offset = int(last) + 1 if last.isdecimal() and last != "0" else 0
-        return self._next(response, min(offset, self._layer.size))
+        return self._next(response, int(last) + 1)
 
     def _next(self, response: httpx2.Response, offset: int) -> _Place:
         """Return where an answer says that the upload goes on."""
@@ -150,15 +154,16 @@ class Upload:
 
     async def _send_elsewhere(self, url: str, start: int, end: int) -> None:
         """Put a part where the registry has it kept, and note the digest that it will ask for."""
-        async with self._repository.open(
+        # The digests of the parts before are needed: another push cannot go on with this upload.
+        self._unfinished.pop(self._key, None)
+        await self._repository.read(
             "PUT",
             url,
             lambda: self._read(start, end),
             patience=LONG_WORK_SECONDS,
             Content_Type="application/octet-stream",
             Content_Length=str(end - start),
-        ):
-            pass
+        )
         self._etags.append(await asyncio.to_thread(_md5, self._path, start, end))
 
     async def _finish(self, url: str) -> None:

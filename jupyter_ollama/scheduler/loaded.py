@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..engine.handle import Runner
 from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
+from .queue import Queue
 
 if TYPE_CHECKING:
     from ..library.model import Model
@@ -44,6 +45,7 @@ class LoadedModel:
         self.became_idle = asyncio.Event()
         self.users = 0
         self.draining = False
+        self.queue = Queue()
         self._free = runner.ready.slots
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._on_expiry = on_expiry

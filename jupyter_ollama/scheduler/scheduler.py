@@ -18,6 +18,7 @@ from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
 from ..options import Options
 from .loaded import LoadedModel, RunnerGone
+from .queue import Queue, Tell
 from .wanted import Key, Settings, Wanted, key_of, wanted_of
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Scheduler:
         self._loaded: dict[Key, LoadedModel] = {}
         self._pending = 0
         self._loader = asyncio.Lock()
+        self._load_queue = Queue()
         self._starting: asyncio.Task[Runner] | None = None
         self._unloading: set[asyncio.Task[None]] = set()
 
@@ -81,11 +83,16 @@ class Scheduler:
         return sorted(self._loaded.values(), key=lambda m: m.expires_at, reverse=True)
 
     async def acquire(
-        self, model: Model, options: Options, keep_alive: float | None = None
+        self,
+        model: Model,
+        options: Options,
+        keep_alive: float | None = None,
+        tell: Tell | None = None,
     ) -> Lease:
         """Load a model if need be, wait for a slot of it and return the lease.
 
         ``keep_alive`` in seconds (None: leave as it is, math.inf: for ever) replaces the model's.
+        ``tell`` learns of the place in a queue while the request waits in one.
         Raises OllamaError: 400 for options that exclude each other, 503 if too many requests wait
         already, 404 if a file of the model is missing, 500 if it cannot be loaded.
         """
@@ -96,14 +103,16 @@ class Scheduler:
             loaded = self._shared(wanted)
             if loaded is None or loaded is too_short:
                 with self._queue_place():
-                    loaded = await self._load(wanted, too_short)
+                    loaded = await self._load(wanted, too_short, tell)
             if not loaded.holds(wanted.spec.num_ctx):
                 with self._queue_place():
+                    if tell:
+                        tell(0)
                     if not await loaded.grow(wanted.spec.num_ctx):
                         too_short = loaded
                 continue
             try:
-                await self._take_slot(loaded)
+                await self._take_slot(loaded, tell)
             except RunnerGone:
                 continue
             break
@@ -141,11 +150,11 @@ class Scheduler:
             return loaded
         return None
 
-    async def _take_slot(self, loaded: LoadedModel) -> None:
+    async def _take_slot(self, loaded: LoadedModel, tell: Tell | None) -> None:
         if loaded.users < loaded.runner.ready.slots:
             await loaded.take_slot()
         else:
-            with self._queue_place():
+            with self._queue_place(), loaded.queue.place(tell):
                 await loaded.take_slot()
 
     @contextmanager
@@ -159,15 +168,21 @@ class Scheduler:
         finally:
             self._pending -= 1
 
-    async def _load(self, wanted: Wanted, too_short: LoadedModel | None) -> LoadedModel:
+    async def _load(
+        self, wanted: Wanted, too_short: LoadedModel | None, tell: Tell | None
+    ) -> LoadedModel:
         """Load a model, or one anew that was ``too_short``; one at a time, first come first served.
 
         What another request has loaded meanwhile is returned instead.
         """
-        async with self._loader:
+        with self._load_queue.place(tell if self._loader.locked() else None):
+            await self._loader.acquire()
+        try:
             loaded = self._shared(wanted)
             if loaded and loaded is not too_short:
                 return loaded
+            if tell:
+                tell(0)
             await self._make_way(wanted.spec)
             _check_files(wanted.model, wanted.spec)
             runner = await self._start(wanted.spec)
@@ -179,6 +194,8 @@ class Scheduler:
             fresh.restart_timer()
             runner.exited.add_done_callback(lambda _: self._forget(fresh))
             return fresh
+        finally:
+            self._loader.release()
 
     async def _start(self, spec: LoadSpec) -> Runner:
         """Start a runner; where memory is short, unload idle models as long as that can help."""

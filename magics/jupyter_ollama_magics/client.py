@@ -100,6 +100,10 @@ class Client:
         """Create a model, yielding its progress. ``fields`` are those of ``/api/create``."""
         return self.stream("/api/create", {"model": model, **fields})
 
+    def pull(self, model: str, **fields: Any) -> Generator[dict[str, Any]]:
+        """Have the server get a model, yielding its progress. ``fields``: ``/api/pull``."""
+        return self.stream("/api/pull", {"model": model, **fields})
+
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name."""
         self.call("POST", "/api/copy", {"source": source, "destination": destination})

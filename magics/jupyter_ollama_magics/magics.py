@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from IPython.core.magic import (
@@ -177,6 +178,7 @@ class OllamaMagics(Magics):
     @argument("command", nargs="?", default="help", help="See %%ollama help.")
     @argument("words", nargs="*", help="A model or an address, as the command wants.")
     @argument("--token", default="", help="Token for connect.")
+    @argument("--insecure", action="store_true", help="Let pull ask a registry by plain HTTP.")
     @no_var_expand
     @line_magic
     def ollama(self, line: str) -> Any:
@@ -187,6 +189,7 @@ class OllamaMagics(Magics):
             "list": lambda: ollama_command.list_models(connection),
             "ps": lambda: ollama_command.list_loaded(connection),
             "show": lambda name: print(ollama_command.describe(connection, name)),  # noqa: T201
+            "pull": lambda name: self._pull(name, args.insecure),
             "use": self._use,
             "version": self._version,
             "connect": lambda url="": self._connect(url, args.token),
@@ -194,6 +197,16 @@ class OllamaMagics(Magics):
         }
         with reported(connection, args.words[0] if args.words else None):
             return ollama_command.run(args.command, args.words, actions)
+
+    def _pull(self, name: str, insecure: bool) -> None:
+        from . import pull
+
+        with closing(self._connection.client.pull(name, insecure=insecure or None)) as steps:
+            if in_notebook(self.shell):
+                pull.show_in_notebook(steps, self.refresh_hz)
+            else:
+                pull.show_in_terminal(steps)
+        self._names.forget()
 
     def _use(self, name: str) -> None:
         entry = self._connection.entry(name)

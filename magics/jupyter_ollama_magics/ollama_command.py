@@ -17,6 +17,7 @@ HELP = """\
 %ollama list                         the models on the server, as a DataFrame
 %ollama ps                           the models in memory, as a DataFrame
 %ollama show NAME                    what a model is and can do
+%ollama pull NAME [--insecure]       have the server get a model from a registry
 %ollama use NAME                     the model of the next %%chat (or %embed, if it embeds)
 %ollama version                      the server's version and address
 %ollama connect URL [--token TOKEN]  use another server

@@ -118,6 +118,8 @@ def with_errors(document: Document) -> Document:
     for _, _, operation in operations(document):
         operation.setdefault("responses", {"200": {"description": ""}})
         operation["responses"] |= {"400": error, "404": error}
+    for path in ("/api/pull", "/api/push"):
+        document["paths"][path]["post"]["responses"]["500"] = error
     document["paths"]["/api/delete"]["delete"]["responses"]["200"].pop("content")
     return document
 

@@ -75,10 +75,7 @@ async def test_long_texts_are_cut_or_refused(standalone: Fetch) -> None:
     assert "context length" in error(response)
     body = {"model": "all-minilm", "prompt": text}
     response = await standalone("POST", "/api/embeddings", body)
-    assert (response.code, error(response)) == (
-        500,
-        "the input length exceeds the context length",
-    )
+    assert (response.code, error(response)) == (400, "the input length exceeds the context length")
 
 
 async def test_the_older_endpoint_does_not_normalise(standalone: Fetch) -> None:

@@ -7,7 +7,7 @@ import socket
 from typing import Any
 
 import pytest
-from api_client import Fetch, error, fetcher
+from api_client import Fetch, fetcher
 
 from jupyter_ollama.api.listener import listen, parse_host
 from jupyter_ollama.api.origins import Origins, is_local_host
@@ -175,12 +175,6 @@ async def test_unknown_paths_and_methods_are_told_in_plain_text(standalone: Fetc
     assert response.headers["Allow"] == "POST"
     response = await standalone("OPTIONS", "/api/tags")
     assert (response.code, response.headers["Allow"]) == (405, "GET, HEAD")
-
-
-@pytest.mark.parametrize("verb", ["pull", "push"])
-async def test_transfers_are_told_to_be_missing(either: Fetch, verb: str) -> None:
-    response = await either("POST", f"/api/{verb}", {"model": "llama3"})
-    assert (response.code, error(response)) == (400, f"{verb}ing models is not supported yet")
 
 
 async def test_heartbeat_and_version(standalone: Fetch) -> None:

@@ -46,25 +46,23 @@ def thinking(text: str, thought: str = THOUGHT) -> str:
     return f"<think>\n{thought}\n</think>\n\n{text}"
 
 
-def compact(value: Any) -> str:
-    """Write JSON without spaces."""
-    return json.dumps(value, separators=(",", ":"))
-
-
 CALLER = {
     "plain": PLAIN,
     "call it [tools]": SAID + call("get_weather", city="Paris"),
     "call both [tools]": call("get_weather", city="Paris") + call("get_weather", city="Rome"),
     # langchain-ollama and langchain-tests
-    "joke about cats": compact(JOKE),
+    "joke about cats": json.dumps(JOKE),
     "joke about cats. [tools]": call("Joke", **JOKE),
-    "Alan Smith": compact({"people": [PERSON]}),
+    "Alan Smith": json.dumps({"people": [PERSON]}),
     "weather today in Boston": call("get_current_weather", location="Boston"),
     "weather in San Francisco": call("get_weather", location="San Francisco, CA"),
     "magic_function(3)": call("magic_function", input=3),
     "magic_function_no_args()": call("magic_function_no_args"),
     "Pirate greeting": call("greeting_generator", answer_style="Pirate"),
     "Hello Group": call("unicode_customer", customer_name="你好啊集团", description="A company"),
+    "Hello Corporation": call("unicode_customer", customer_name="こんにちは", description="One"),
+    # pydantic-ai
+    "joke about dogs. [tools]": call("final_result", **JOKE),
     # canitoolcall
     "weather in Paris right now": call("get_weather", city="Paris", unit="c"),
     "in Paris and in Tokyo": call("get_weather", city="Paris") + call("get_weather", city="Tokyo"),

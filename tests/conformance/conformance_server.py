@@ -27,7 +27,7 @@ def make_store(folder: Path) -> Path:
         starter_models.register(name, library)
     for name, (scripts, tags) in MODELS.items():
         path = folder.with_name(f"{name}.gguf")
-        write_scripts(path, scripts, template=TEMPLATE % tags + MESSAGES)
+        write_scripts(path, scripts, template=TEMPLATE % tags + MESSAGES, otherwise='"')
         digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
         path.rename(library.store.blob_path(digest))
         list(library.create(CreateRequest(model=name, files={path.name: digest})))

@@ -51,7 +51,8 @@ check("thoughts", async () => {
 check("count_tokens", async () => {
   const counted = await client.messages.countTokens({ model, messages: hello });
   const answer = await client.messages.create({ model, max_tokens: 1, messages: hello });
-  assert.equal(counted.input_tokens, answer.usage.input_tokens);
+  const { input_tokens, cache_read_input_tokens } = answer.usage;
+  assert.equal(counted.input_tokens, input_tokens + (cache_read_input_tokens ?? 0));
 });
 
 check("errors", async () => {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import ollama
 import pytest
@@ -19,10 +19,10 @@ SUM = [{"role": "user", "content": "What is 3^3?"}]
 
 
 class Joke(BaseModel):
-    """What a joke is made of."""
+    """A joke that can only be told in one way."""
 
-    setup: str
-    punchline: str
+    setup: Literal["What do cats read?"]
+    punchline: Literal["The mews."]
 
 
 def get_weather(city: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Any, Literal
 
 import openai
 import pytest
@@ -17,14 +17,16 @@ JOKE_ASKED: Any = [{"role": "user", "content": "Tell me a joke about cats."}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "get_weather", "description": "Tell the weather.", "parameters": CITY}
 TOOLS: Any = [{"type": "function", "function": FUNCTION}]
+LISBON = {**CITY, "properties": {"city": {"enum": ["Lisbon"]}}}
+IN_LISBON: Any = [{"type": "function", "function": {**FUNCTION, "parameters": LISBON}}]
 FLAT_TOOLS: Any = [{"type": "function", "strict": False, **FUNCTION}]
 
 
 class Joke(BaseModel):
-    """What a joke is made of."""
+    """A joke that can only be told in one way."""
 
-    setup: str
-    punchline: str
+    setup: Literal["What do cats read?"]
+    punchline: Literal["The mews."]
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +69,7 @@ def test_chat_in_async(host: str) -> None:
             parts = await client.chat.completions.create(
                 model="caller", messages=HELLO, stream=True
             )
-            assert PLAIN == "".join([p.choices[0].delta.content or "" async for p in parts])
+            assert "".join([p.choices[0].delta.content or "" async for p in parts]) == PLAIN
 
     asyncio.run(ask())
 
@@ -106,7 +108,7 @@ def test_tools_stream(client: openai.OpenAI) -> None:
 def test_a_tool_can_be_chosen(client: openai.OpenAI) -> None:
     asked: Any = [{"role": "user", "content": "Tell me something about Lisbon."}]
     answer = client.chat.completions.create(
-        model="caller", messages=asked, tools=TOOLS, tool_choice="required"
+        model="caller", messages=asked, tools=IN_LISBON, tool_choice="required"
     )
     calls: Any = answer.choices[0].message.tool_calls
     assert json.loads(calls[0].function.arguments) == {"city": "Lisbon"}

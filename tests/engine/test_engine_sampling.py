@@ -65,6 +65,14 @@ OPTIONS = [
     Options(seed=7, repeat_penalty=0.8, repeat_last_n=-1),
     Options(temperature=0, repeat_penalty=1.5),
     Options(seed=7, mirostat=2),
+    Options(seed=7, dry_multiplier=2.0, dry_allowed_length=1),
+    Options(seed=7, dry_multiplier=4.0, dry_penalty_last_n=30, repeat_penalty=1.2, top_k=3),
+    Options(temperature=0, dry_multiplier=40.0),
+    Options(seed=7, top_n_sigma=1.5),
+    Options(seed=7, top_n_sigma=0.5, top_k=0, repeat_penalty=1.3),
+    Options(seed=7, xtc_probability=0.5, xtc_threshold=0.05),
+    Options(temperature=0, xtc_probability=1.0, xtc_threshold=0.01),
+    Options(seed=7, dry_multiplier=2.0, top_n_sigma=2.0, xtc_probability=0.5, min_p=0.02),
 ]
 
 
@@ -94,3 +102,50 @@ def test_a_bias_moves_the_choice(model: LlamaModel, temperature: float) -> None:
     assert (plain.choose(logits), biased.choose(logits)) == (5, 9)
     assert not biased.is_greedy
     np.testing.assert_array_equal(logits, before)
+
+
+def distinct(
+    options: Options, model: LlamaModel, logits: np.ndarray, prompt: list[int]
+) -> set[int]:
+    """Return what is chosen for the same logits again and again, unless it is accepted."""
+    options.num_ctx = 128
+    sampler = Sampler(model, options, prompt)
+    return {sampler.choose(logits) for _ in range(60)}
+
+
+def test_dry_avoids_what_would_repeat(model: LlamaModel) -> None:
+    logits = np.zeros(model.n_vocab, np.float32)
+    logits[[103, 200]] = 20, 10
+    prompt = [101, 102, 103, 104, 101, 102]
+    dry = {"temperature": 0, "dry_multiplier": 30.0, "dry_allowed_length": 2}
+    assert distinct(Options(temperature=0), model, logits, prompt) == {103}
+    assert distinct(Options(**dry), model, logits, prompt) == {200}
+    assert distinct(Options(**dry | {"dry_allowed_length": 3}), model, logits, prompt) == {103}
+    assert distinct(Options(**dry | {"dry_penalty_last_n": 4}), model, logits, prompt) == {103}
+    assert distinct(Options(**dry), model, logits, prompt[:4]) == {103}
+    breaker = model.piece(102, special=False).decode()
+    broken = Options(**dry, dry_sequence_breakers=[breaker])
+    assert distinct(broken, model, logits, prompt) == {103}
+
+
+def test_xtc_takes_all_likely_ones_but_the_last(model: LlamaModel) -> None:
+    logits = np.full(model.n_vocab, -20, np.float32)
+    logits[[5, 6, 7]] = 3, 2, 1
+
+    def choices(probability: float, threshold: float = 0.1) -> set[int]:
+        options = Options(seed=1, top_p=1, xtc_probability=probability, xtc_threshold=threshold)
+        return distinct(options, model, logits, [])
+
+    assert choices(0) == choices(-1) == choices(1, 0.3) == {5, 6, 7}
+    assert choices(1) == {6, 7}
+    assert choices(1, 0.05) == {7}
+
+
+def test_top_n_sigma_looks_at_the_whole_distribution(model: LlamaModel) -> None:
+    logits = np.zeros(model.n_vocab, np.float32)
+    logits[1::2] = -10  # the deviation is 5; it would be 0 among the largest few
+    logits[[5, 7]] = 9, 5.5
+    near = distinct(Options(seed=1, top_p=1, temperature=9, top_n_sigma=1), model, logits, [])
+    assert near == {5, 7}
+    wide = distinct(Options(seed=1, top_p=1, temperature=9, top_n_sigma=2), model, logits, [])
+    assert wide > {5, 7}

@@ -104,6 +104,16 @@ class Chat(_Handler):
         await self.flush()
 
 
+class Pull(_Handler):
+    async def post(self) -> None:
+        for step in self.script.steps:
+            if isinstance(step, dict):
+                self.write(json.dumps(step).encode() + b"\n")
+                await self.flush()
+            else:
+                await asyncio.sleep(step)
+
+
 DONE = {
     "done": True,
     "done_reason": "stop",
@@ -187,6 +197,7 @@ def application(script: ScriptedServer) -> web.Application:
         ("/api/chat", Chat),
         ("/api/generate", Chat),
         ("/api/embed", Embed),
+        ("/api/pull", Pull),
         ("/api/tags", Tags),
         ("/api/ps", Ps),
         ("/api/show", Show),

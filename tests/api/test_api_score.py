@@ -1,0 +1,83 @@
+"""How likely continuations are, over HTTP."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_client import Fetch, error
+
+from jupyter_ollama.api.score import MOST_CONTINUATIONS
+
+QUESTION = {"model": "smollm2", "prompt": "The capital of France is"}
+CITIES = [" Berlin", " Paris", " a city called Paris"]
+
+
+@pytest.fixture
+def models_dir(scratch_store: Path) -> Path:
+    return scratch_store
+
+
+async def score(fetch: Fetch, **fields: Any) -> dict[str, Any]:
+    response = await fetch("POST", "/api/score", QUESTION | fields)
+    assert response.code == 200, response.body
+    answer: dict[str, Any] = json.loads(response.body)
+    return answer
+
+
+async def test_each_continuation_in_its_place(either: Fetch) -> None:
+    answer = await score(either, continuations=CITIES)
+    results = answer["results"]
+    assert answer["model"] == "smollm2"
+    assert answer["prompt_eval_count"] == 5
+    assert [one["index"] for one in results] == [0, 1, 2]
+    assert [one["continuation"] for one in results] == CITIES
+    assert sum(one["probability"] for one in results) == pytest.approx(1)
+    assert results[1]["probability"] == max(one["probability"] for one in results)
+    for one in results:
+        logprobs = [token["logprob"] for token in one["logprobs"]]
+        assert one["token_count"] == len(logprobs)
+        assert one["logprob"] == pytest.approx(sum(logprobs))
+        assert one["mean_logprob"] == pytest.approx(sum(logprobs) / len(logprobs))
+        assert "".join(token["token"] for token in one["logprobs"]) == one["continuation"]
+    odds = results[1]["probability"] / results[0]["probability"]
+    assert math.log(odds) == pytest.approx(results[1]["logprob"] - results[0]["logprob"])
+    again = (await score(either, choices=CITIES[:1]))["results"]
+    assert [one["probability"] for one in again] == [1]
+
+
+async def test_agrees_with_generate(standalone: Fetch) -> None:
+    """What the model says itself is as likely as it says."""
+    options = {"temperature": 0, "num_predict": 6}
+    body = QUESTION | {"raw": True, "stream": False, "logprobs": True, "options": options}
+    said = json.loads((await standalone("POST", "/api/generate", body)).body)
+    [found] = (await score(standalone, continuations=[said["response"]]))["results"]
+    assert [token["token"] for token in found["logprobs"]] == [
+        token["token"] for token in said["logprobs"]
+    ]
+    for mine, theirs in zip(found["logprobs"], said["logprobs"], strict=True):
+        assert mine["logprob"] == pytest.approx(theirs["logprob"], abs=0.3)  # Q4_0
+
+
+EMPTY = "continuations must be a list of texts, none of them empty"
+CONTEXT = "the input length exceeds the context length"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, EMPTY),
+        ({"continuations": ["a", ""]}, EMPTY),
+        ({"continuations": ["a"] * (MOST_CONTINUATIONS + 1)}, "continuations must be 256 at most"),
+        ({"continuations": ["a"], "model": "all-minilm"}, '"all-minilm" does not support score'),
+        ({"continuations": [" a" * 100], "options": {"num_ctx": 64}}, CONTEXT),
+    ],
+)
+async def test_what_cannot_be_scored(
+    standalone: Fetch, fields: dict[str, Any], message: str
+) -> None:
+    response = await standalone("POST", "/api/score", QUESTION | fields)
+    assert (response.code, error(response)) == (400, message)
