@@ -36,6 +36,8 @@ demo: env ## install two small models and run examples/quickstart.ipynb, streami
 	@echo '  $(BIN)/jupyter lab examples/quickstart.ipynb'
 
 test: env ## run the tests (ARGS='-k store' picks some)
+	@command -v docker-registry >/dev/null || \
+	  { echo 'Error: the tests need docker-registry: sudo apt-get install docker-registry' >&2; exit 1; }
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: env ## check style and types

@@ -12,7 +12,7 @@ from .endpoint import Call, Reply
 YAML = "application/yaml"
 
 _FOLDER = Path(__file__).with_name("specification")
-_FAMILIES = ("ollama", "extensions", "openai", "anthropic")
+_FAMILIES = ("ollama", "extensions", "web", "openai", "anthropic")
 
 
 async def as_json(call: Call) -> Reply:

@@ -192,6 +192,7 @@ class PrefixCache:
             return False
         while self._stored() > self._stored_bytes:
             self._drop(min((p for p in self._parked if p.slot < 0), key=lambda p: p.used))
+        return True
 
     def _idle_in_cells(self) -> int:
         return sum(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 import threading
 from pathlib import Path
 from typing import IO
@@ -15,7 +16,7 @@ from typing import IO
 import msgspec
 
 from ..errors import OllamaError
-from ..library.temp_file import lock, sync_folder
+from ..library.temp_file import sync_folder
 from .pace import Pace
 
 _HASH_BYTES = 2**20
@@ -76,7 +77,7 @@ class PartialBlob:
         while True:
             file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
             try:
-                if not lock(file, wait=False):
+                if not _lock(file):
                     file.close()
                     return None
                 if _is_at(file, path):
@@ -126,16 +127,11 @@ class PartialBlob:
         self._saved[part.n] = part.completed
 
     def commit(self) -> None:
-        """Verify the digest, then put the blob in its place. Raises OllamaError(500).
-
-        A blob with another digest is removed. ``close`` in another thread ends this early.
-        """
+        """Verify the digest, then put the blob in its place. Raises Damaged."""
         got = self._hash()
         if got != self.digest:
-            self.discard()
-            raise OllamaError(
-                500,
-                f"digest mismatch, file must be downloaded again: want {self.digest}, got {got}",
+            raise Damaged(
+                f"digest mismatch, file must be downloaded again: want {self.digest}, got {got}"
             )
         os.fsync(self._file.fileno())
         self._path.chmod(0o644)
@@ -223,6 +219,21 @@ def recorded_bytes(target: Path) -> int:
 
 def _partial_path(target: Path) -> Path:
     return target.with_name(f"{target.name}-partial")
+
+
+def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed; tell whether nobody else has it."""
+    if sys.platform == "win32":  # an open file cannot be replaced there anyway
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: nobody can have it
+        pass
+    return True
 
 
 def _is_at(file: IO[bytes], path: Path) -> bool:

@@ -18,11 +18,11 @@ from jupyter_ollama.api.routes import ROUTES
 
 DIGEST = "sha256:" + "0" * 64
 CALLS = [
-    (method, route.path.replace("([^/]+)", DIGEST), endpoint)
+    (method, route.path.replace("([^/]+)", DIGEST).replace("([A-Za-z0-9_.:-]+)", "job"), endpoint)
     for route in ROUTES
     for method, endpoint in route.methods.items()
 ]
-RESOURCES = ("ollama", "ollama:run", "ollama:models")
+RESOURCES = ("ollama", "ollama:run", "ollama:models", "ollama:web")
 
 
 def body_for(method: str) -> bytes | None:

@@ -213,10 +213,11 @@ def bounded(document: Document) -> Document:
     for _, _, operation in operations(document):
         for schema in contents(document, operation.get("requestBody", {})).values():
             name = schema.get("$ref", "").rpartition("/")[2]
-            properties = document["components"]["schemas"].get(name, {}).get("properties", {})
-            for field in properties.keys() & GENERATED.keys():
+            body = document["components"]["schemas"].get(name, {})
+            for field in body.get("properties", {}).keys() & GENERATED.keys():
                 known = CHANGED.get(name) if field == "model" else None
-                properties[field] = {"enum": known or GENERATED[field]}
+                body["properties"][field] = {"enum": known or GENERATED[field]}
+                body["required"] = sorted({*body["required"], field})
     return document
 
 

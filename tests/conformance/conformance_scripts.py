@@ -74,8 +74,7 @@ CALLER = {
     "record the larger number": call("record_answer", answer="9.9"),
 }
 
-THINKER = {
-    "plain": PLAIN,
+THINKER = CALLER | {
     "call it [tools]": thinking(SAID + call("get_weather", city="Paris")),
     "3^3": thinking(NUMBER),
     "4^4": thinking("That makes 256.", "Sixteen times sixteen."),

@@ -46,7 +46,7 @@ def test_chat(llm: Ollama) -> None:
     assert "".join(part.delta or "" for part in llm.stream_chat(HELLO)) == PLAIN
     answer = asyncio.run(llm.achat(HELLO))
     assert answer.message.content == PLAIN
-    assert answer.additional_kwargs["total_tokens"] > 0
+    assert answer.raw["usage"]["total_tokens"] > 0
 
 
 def test_async_stream(llm: Ollama) -> None:

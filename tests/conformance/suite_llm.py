@@ -95,4 +95,4 @@ def test_embeddings() -> None:
 def test_command() -> None:
     assert "ollama/smollm2:latest" in command("models", "list")
     assert command("-m", "ollama/caller:latest", "--no-log", "hello").strip() == PLAIN
-    assert "all-minilm" in command("ollama", "list-models")
+    assert "all-minilm" in command("ollama", "models")
