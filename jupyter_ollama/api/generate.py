@@ -70,7 +70,7 @@ def _check_template(source: str) -> None:
     try:
         GoTemplate(source)
     except TemplateError as error:
-        raise OllamaError(500, str(error)) from None
+        raise OllamaError(400, str(error)) from None
 
 
 def _prompt(

@@ -75,7 +75,7 @@ async def test_what_goes_into_a_prompt(standalone: Fetch) -> None:
 
 async def test_a_bad_template_is_told(standalone: Fetch) -> None:
     response = await standalone("POST", "/api/generate", generate(template="{{ if }}"))
-    assert response.code == 500
+    assert response.code == 400
     assert error(response)
 
 

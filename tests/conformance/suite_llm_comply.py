@@ -6,7 +6,7 @@ from pathlib import Path
 
 import llm_comply
 import pytest
-from llm_comply import runner
+from llm_comply import http, runner
 from llm_comply.config import ComplianceConfig
 from llm_comply.schema import SpecLoader
 from llm_comply.tests import get_tests
@@ -38,5 +38,6 @@ def test_case(name: str, host: str) -> None:
     folder = Path(llm_comply.__file__).parent / "specs"
     case = CASES[name]
     specification = SpecLoader(str(folder / SPECIFICATIONS[kind]))
+    http.close_client()  # it does not get over a connection that the server has closed
     result = runner.TestRunner(config, [case], specification).run_one(case)
     assert result.status.value == "passed", "\n".join([*result.errors, str(result.response)])

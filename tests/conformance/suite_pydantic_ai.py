@@ -67,7 +67,7 @@ def test_tools(kind: str, host: str) -> None:
 
     agent = Agent(model_of(kind, host, "caller"), tools=[get_weather])
     assert agent.run_sync("call both").output == PLAIN
-    assert asked == ["Paris", "Rome"]
+    assert sorted(asked) == ["Paris", "Rome"]  # pydantic-ai calls them at once
 
 
 def test_output_by_tool(kind: str, host: str) -> None:
