@@ -17,8 +17,18 @@ from traitlets.config import Config
 from jupyter_ollama.api.routes import ROUTES
 
 DIGEST = "sha256:" + "0" * 64
+EXAMPLES = {"([^/]+)": DIGEST, "([A-Za-z0-9_.:-]+)": "job", r"\.": "."}
+"""What the regular expressions of paths are tried with."""
+
+
+def example(path: str) -> str:
+    for expression, text in EXAMPLES.items():
+        path = path.replace(expression, text)
+    return path
+
+
 CALLS = [
-    (method, route.path.replace("([^/]+)", DIGEST).replace("([A-Za-z0-9_.:-]+)", "job"), endpoint)
+    (method, example(route.path), endpoint)
     for route in ROUTES
     for method, endpoint in route.methods.items()
 ]

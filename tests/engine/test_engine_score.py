@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import llama_cpp.llama_cpp as llama
 import numpy as np
 import pytest
-from plain_loop import PlainLoop
+from plain_loop import PlainLoop, quiet
 from runners import running
 from scripted_model import write_scripts
 from tiny_recurrent import write_recurrent
@@ -37,6 +38,10 @@ CONTINUATIONS = [
 
 EXACT = {"kv_cache_type": "f32", "flash_attention": False}
 """Rounded keys and values make a plain loop differ from itself by 0.02 if it reads in parts."""
+
+
+QUIET = quiet()
+"""What llama.cpp calls when the loop, and what it gave to be called, have gone."""
 
 
 class ExactLoop(PlainLoop):
@@ -81,6 +86,7 @@ class Oracle:
 
     def close(self) -> None:
         self._loop.close()
+        llama.llama_log_set(QUIET, ctypes.c_void_p(0))
 
 
 @pytest.fixture(scope="session")
