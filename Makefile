@@ -7,7 +7,7 @@ STAMP := $(VENV)/jupyter-ollama-installed
 SOURCES := .
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format bench starter-gemma3 clean
+.PHONY: help env demo test conformance lint format bench starter-gemma3 clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -39,6 +39,9 @@ test: env ## run the tests (ARGS='-k store' picks some)
 	@command -v docker-registry >/dev/null || \
 	  { echo 'Error: the tests need docker-registry: sudo apt-get install docker-registry' >&2; exit 1; }
 	$(BIN)/python -m pytest $(ARGS)
+
+conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
+	$(BIN)/python tests/conformance/run.py $(ARGS)
 
 lint: env ## check style and types
 	$(BIN)/ruff check $(SOURCES)

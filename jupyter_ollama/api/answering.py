@@ -223,6 +223,8 @@ class Run:
             "truncated": done.truncated,
         }
         end: dict[str, Any] = {"done_reason": done.reason}
+        if done.stop:
+            end["stop_sequence"] = done.stop
         if done.context:
             end["context"] = done.context
         return end | {name: value for name, value in metrics.items() if value}

@@ -147,4 +147,5 @@ class Output(threading.Thread):
             truncated=sequence.truncated,
             cached=sequence.reused,
             context=context if sequence.return_context else [],
+            stop=sequence.text.stop,
         )

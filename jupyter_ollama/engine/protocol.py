@@ -254,7 +254,7 @@ class Done(msgspec.Struct, tag="done", array_like=True):
 
     ``reason`` is ``stop`` or ``length``; ``truncated`` counts prompt tokens that did not fit,
     ``cached`` those of the rest that had not to be read again; ``context`` holds the tokens of
-    prompt and answer if they were asked for.
+    prompt and answer if they were asked for; ``stop`` is the stop string that ended the answer.
     """
 
     request: int
@@ -266,6 +266,7 @@ class Done(msgspec.Struct, tag="done", array_like=True):
     truncated: int = 0
     cached: int = 0
     context: list[int] = []
+    stop: str = ""
 
 
 class Failed(msgspec.Struct, tag="failed", array_like=True):

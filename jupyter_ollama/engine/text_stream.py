@@ -7,13 +7,17 @@ from collections.abc import Sequence
 
 
 class TextStream:
-    """Turns pieces into text, holding back what may yet become part of a stop string."""
+    """Turns pieces into text, holding back what may yet become part of a stop string.
+
+    ``stop`` is the one that was found.
+    """
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._stop = [text for text in stop if text]
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
+        self.stop = ""
 
     def push(self, piece: bytes) -> str:
         """Add a token's bytes and return the text that is now certain. Sets ``stopped``."""
@@ -29,9 +33,10 @@ class TextStream:
         text = self._held + new
         if not self._stop:
             return text
-        first = min((at for stop in self._stop if (at := text.find(stop)) >= 0), default=-1)
+        found = ((at, stop) for stop in self._stop if (at := text.find(stop)) >= 0)
+        first, stop = min(found, default=(-1, ""))
         if first >= 0:
-            self.stopped, self._held = True, ""
+            self.stopped, self.stop, self._held = True, stop, ""
             return text[:first]
         keep = self._open_suffix(text)
         self._held = text[len(text) - keep :]

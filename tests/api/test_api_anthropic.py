@@ -151,7 +151,7 @@ async def test_the_client_of_anthropic(
 
 async def test_stops_and_extensions(standalone: Fetch) -> None:
     body = json.loads((await standalone("POST", PATH, ask(stop_sequences=["Paris"]))).body)
-    assert body["stop_reason"] == "end_turn"
+    assert body["stop_reason"] == "stop_sequence"
     assert "Paris" not in body["content"][0]["text"]
     grammar = ask(format={"grammar": 'start: "tick"'})
     body = json.loads((await standalone("POST", PATH, grammar)).body)

@@ -112,7 +112,9 @@ async def test_a_suffix_is_filled_into_its_template(standalone: Fetch) -> None:
 
 
 async def test_tools_go_to_models_whose_template_knows_them(standalone: Fetch) -> None:
-    await make(standalone, "caller", template="{{ .Tools }}{{ .Prompt }}")
+    await make(
+        standalone, "caller", template="{{ .Tools }}{{ range .Messages }}{{ .Content }}{{ end }}"
+    )
     tools = [{"type": "function", "function": {"name": "f", "parameters": {}}}]
     text = await rendered(standalone, "/api/chat", chat(model="caller", tools=tools))
     assert '"name":"f"' in text

@@ -25,13 +25,13 @@ from jupyter_ollama.engine.score import split
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.options import Options
 
-FACTS = "The capital of France is Paris. The capital of Italy is Rome. " * 12
+FACTS = "The capital of France is Paris. The capital of Italy is Rome. " * 4
 PROMPT = FACTS + "The capital of Spain is"
 CONTINUATIONS = [
     " Madrid",
     " Madrid, a large city in the middle of the country.",
     " Berlin",
-    " the ship " * 60,
+    " the ship " * 20,
     "!",
 ]
 
@@ -118,8 +118,8 @@ def assert_agree(found: Scored, expected: list[list[float]], tolerance: float) -
         ).max()
 
 
-async def stream(runner: Runner, prompt: str) -> Done:
-    options = Options(temperature=0, num_predict=60)
+async def stream(runner: Runner, prompt: str, count: int = 16) -> Done:
+    options = Options(temperature=0, num_predict=count)
     async for event in runner.generate(RawPrompt(prompt), options):
         if isinstance(event, Done):
             return event
@@ -133,14 +133,14 @@ async def test_scores_are_those_of_a_plain_loop(smollm2_f32: Path, oracle: Oracl
         assert_agree(one, expected[:1], 1e-3)
         many = await runner.score(PROMPT, CONTINUATIONS, 2048)
         assert_agree(many, expected, 1e-3)
-        others = [stream(runner, f"Tell of the {n} seas. {FACTS[:200]}") for n in range(4)]
-        texts = ["Once upon a time", PROMPT, "A list:"]
-        *done, first, second, third = await asyncio.gather(
+        others = [stream(runner, f"Tell of the {n} seas. {FACTS[:100]}") for n in range(3)]
+        texts = ["A list:", PROMPT]
+        *done, first, second = await asyncio.gather(
             *others, *(runner.score(text, CONTINUATIONS, 2048) for text in texts)
         )
     assert all(isinstance(one, Done) for one in done)
-    for scored, text in zip((first, second, third), texts, strict=True):
-        assert_agree(scored, oracle(text, CONTINUATIONS), 1e-3)
+    assert_agree(first, oracle(texts[0], CONTINUATIONS), 1e-3)
+    assert_agree(second, expected, 1e-3)
     assert b"".join(token.piece for token in many.continuations[1]) == CONTINUATIONS[1].encode()
     assert many.continuations[0][0].logprob > many.continuations[2][0].logprob + 2
 
@@ -196,7 +196,7 @@ async def test_a_request_that_is_given_up_leaves_room(smollm2_f16: Path) -> None
             await anext(events)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert (await stream(runner, "Count: one, two,")).eval_count == 60
+        assert (await stream(runner, "Count: one, two,")).eval_count == 16
 
 
 async def test_recurrent_models_score_too(tmp_path: Path) -> None:

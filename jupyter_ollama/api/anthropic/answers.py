@@ -84,9 +84,12 @@ class MessageWriter:
     def _finish(self, end: Part) -> list[Event]:
         events = self._close()
         reason = _REASONS.get(end.get("done_reason", ""), "end_turn")
+        sequence = end.get("stop_sequence")
+        if sequence is not None:
+            reason = "stop_sequence"
         stop = {
             "stop_reason": "tool_use" if self._called else reason,
-            "stop_sequence": None,
+            "stop_sequence": sequence,
         }
         self.message |= stop | {"usage": _usage(end)}
         delta = {"type": "message_delta", "delta": stop, "usage": _usage(end)}
