@@ -98,8 +98,8 @@ def test_tools(client: anthropic.Anthropic) -> None:
 def test_a_tool_can_be_chosen(client: anthropic.Anthropic) -> None:
     asked: Any = [{"role": "user", "content": "Tell me something about Lisbon."}]
     one = {"disable_parallel_tool_use": True}
-    for choice in ({"type": "any"} | one, {"type": "tool", "name": "get_weather"}):
-        chosen: Any = choice
+    for choice in ({"type": "any"}, {"type": "tool", "name": "get_weather"}):
+        chosen: Any = choice | one
         answer = client.messages.create(
             model="caller", max_tokens=200, messages=asked, tools=IN_LISBON, tool_choice=chosen
         )
