@@ -11,11 +11,14 @@ import numpy as np
 from jupyter_ollama.engine.constraint import TokenConstraint
 
 
+# llama.cpp calls it for as long as the process lives, whoever set it.
+_SILENCE = llama.llama_log_callback(lambda *_: None)
+
+
 def quiet() -> object:
-    """Silence llama.cpp; keep what is returned."""
-    callback = llama.llama_log_callback(lambda *_: None)
-    llama.llama_log_set(callback, ctypes.c_void_p(0))
-    return callback
+    """Silence llama.cpp; return what it calls in place of writing."""
+    llama.llama_log_set(_SILENCE, ctypes.c_void_p(0))
+    return _SILENCE
 
 
 class PlainLoop:
