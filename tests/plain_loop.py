@@ -10,7 +10,6 @@ import numpy as np
 
 from jupyter_ollama.engine.constraint import TokenConstraint
 
-
 # llama.cpp calls it for as long as the process lives, whoever set it.
 _SILENCE = llama.llama_log_callback(lambda *_: None)
 
