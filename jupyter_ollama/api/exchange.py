@@ -47,6 +47,7 @@ class Exchange(web.RequestHandler):
         self._body_error: Exception | None = None
         self._task: asyncio.Task[Any] | None = None
         self._client_gone = False
+        self._has_read = False
         self._cancelled = False
         self._touches: asyncio.TimerHandle | None = None
 
@@ -94,6 +95,7 @@ class Exchange(web.RequestHandler):
 
     async def answer(self) -> None:
         """Run the endpoint and send what it gives, until the client goes away."""
+        self._has_read = True
         endpoint = self.endpoint()
         assert self.call is not None
         self._task = asyncio.current_task()
@@ -168,6 +170,12 @@ class Exchange(web.RequestHandler):
 
     def _end_with_error(self, status: int, message: str) -> None:
         self.end(JSON, orjson.dumps(self.route.dialect.error(status, message)))
+
+    def finish(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
+        """End the answer; where the body was not read, say that the connection ends as well."""
+        if not self._has_read and {"Content-Length", "Transfer-Encoding"} & {*self.request.headers}:
+            self.set_header("Connection", "close")
+        return super().finish(*args, **kwargs)
 
     def end(self, content_type: str, body: bytes | None = None) -> None:
         """Finish the answer."""

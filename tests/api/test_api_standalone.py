@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 from typing import Any
@@ -199,3 +200,15 @@ async def test_a_slash_at_the_end_is_redirected(standalone: Fetch) -> None:
     response = await standalone("POST", "/api/show/", {"model": "m"})
     assert (response.code, response.headers["Location"]) == (307, "/api/show")
     assert (await standalone("GET", "/api/nope/")).code == 404
+
+
+async def test_an_answer_before_the_body_ends_the_connection(standalone_url: str) -> None:
+    host, port = standalone_url.removeprefix("http://").split(":")
+    for path, status in (("/api/nothing", b"404"), ("/v1/responses/compact", b"404")):
+        reader, writer = await asyncio.open_connection(host, int(port))
+        head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: 5\r\n\r\n"
+        writer.write(head.encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        assert status in answer
+        assert b"connection: close" in answer.lower()
+        writer.close()
