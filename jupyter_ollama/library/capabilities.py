@@ -37,15 +37,14 @@ def capabilities(
 def prompt_template(header: Header, template: str | None, config: ImageConfig) -> str | None:
     """Return the Go template that makes prompts, None where the GGUF's Jinja template does.
 
-    That is so where there is no Go template, where the config names a renderer that is in Jinja's
-    place elsewhere, and where only Jinja knows of tools or thinking.
+    That is so where there is no Go template, where Jinja knows more of tools and thinking, and where
+    it knows as much and the config names a renderer, which upstream has in place of both.
     """
     if template is None or not _jinja(header):
         return template
-    if config.renderer:
-        return None
-    wins = set(_of_jinja(_jinja(header))) > set(_of_go_template(template)) & {"tools", "thinking"}
-    return None if wins else template
+    jinja = set(_of_jinja(_jinja(header)))
+    go = set(_of_go_template(template)) & {"tools", "thinking"}
+    return None if jinja > go or (config.renderer and jinja == go) else template
 
 
 def suffix_template(template: str | None) -> str | None:

@@ -33,7 +33,8 @@ INSERT = "<PRE>{{ .Prompt }}<SUF>{{ .Suffix }}<MID>"
         ({"llama__pooling_type": 0}, None, False, ["embedding"]),
         ({"tokenizer__chat_template": "{% if tools %}"}, None, False, ["completion", "tools"]),
         ({"tokenizer__chat_template": "tool_call"}, None, False, ["completion", "tools"]),
-        ({"tokenizer__chat_template": "tools"}, CHAT, False, ["completion"]),
+        ({"tokenizer__chat_template": "tools"}, CHAT, False, ["completion", "tools"]),
+        ({"tokenizer__chat_template": "none"}, TOOLS, False, ["completion", "tools"]),
         (
             {"tokenizer__chat_template": "tools <think> </think>"},
             None,
