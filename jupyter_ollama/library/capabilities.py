@@ -37,8 +37,8 @@ def capabilities(
 def prompt_template(header: Header, template: str | None, config: ImageConfig) -> str | None:
     """Return the Go template that makes prompts, None where the GGUF's Jinja template does.
 
-    That is so where there is no Go template, where Jinja knows more of tools and thinking, and where
-    it knows as much and the config names a renderer, which upstream has in place of both.
+    That is so where there is no Go template, where Jinja knows more of tools and thinking, and
+    where it knows as much and the config names a renderer, which upstream has in place of both.
     """
     if template is None or not _jinja(header):
         return template
