@@ -193,8 +193,9 @@ async def test_old_messages_make_way_for_the_last(smollm2: Path) -> None:
 
 
 async def test_streams_of_a_killed_runner_end_with_an_error(smollm2: Path) -> None:
+    endless = Options(num_predict=2000, logit_bias={2: -100.0})  # <|im_end|>
     async with running(smollm2) as runner:
-        streams = [runner.generate(HELLO, Options(num_predict=2000)) for _ in range(8)]
+        streams = [runner.generate(HELLO, endless) for _ in range(8)]
         for stream in streams:
             await anext(stream)
         os.kill(runner.pid, signal.SIGKILL)
