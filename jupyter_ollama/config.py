@@ -5,26 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlets import (
-    Bool,
-    CaselessStrEnum,
-    Dict,
-    Int,
-    List,
-    TraitError,
-    TraitType,
-    Unicode,
-    default,
-)
+from traitlets import Bool, CaselessStrEnum, Dict, Int, List, TraitError, Unicode, default
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
-from .api.durations import parse_duration
+from .environment import Duration, bool_variable, duration_variable, int_variable, variable
 from .web.guard import Guard
 
 if TYPE_CHECKING:
@@ -35,71 +24,6 @@ if TYPE_CHECKING:
     from .scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
-
-_FALSE = {"0", "f", "false"}
-
-
-def seconds(value: float | str) -> float:
-    """Return the seconds of a number or a Go duration; a negative one is math.inf.
-
-    Raises ValueError.
-    """
-    try:
-        number = float(value)
-    except ValueError:
-        number = parse_duration(str(value))
-    if math.isnan(number):
-        raise ValueError("not a number of seconds")
-    return math.inf if number < 0 else number
-
-
-class Duration(TraitType[float, float | str]):
-    """Seconds, settable as a number or as a Go duration such as "5m"; below zero is for ever."""
-
-    info_text = 'a number of seconds or a duration such as "5m"'
-
-    def validate(self, obj: Any, value: Any) -> float:
-        """Return the seconds. Raises TraitError."""
-        if isinstance(value, int | float | str) and not isinstance(value, bool):
-            try:
-                return seconds(value)
-            except ValueError:
-                pass
-        self.error(obj, value)
-        raise AssertionError("unreachable")
-
-    def from_string(self, s: str) -> float:
-        """Read the value of a command line."""
-        return self.validate(None, s)
-
-
-def variable(name: str) -> str:
-    """Return an environment variable without spaces and quotes around it, "" if it is not set."""
-    return os.environ.get(name, "").strip().strip("\"'").strip()
-
-
-def _int_variable(name: str, otherwise: int) -> int:
-    text = variable(name)
-    if text and not (text.isascii() and text.isdigit()):
-        log.warning("%s=%r is no whole number, %d is used", name, text, otherwise)
-        return otherwise
-    return int(text or otherwise)
-
-
-def _duration_variable(name: str, otherwise: float) -> float:
-    text = variable(name)
-    try:
-        return seconds(text) if text else otherwise
-    except ValueError as error:
-        log.warning("%s: %s, %g s is used", name, error, otherwise)
-        return otherwise
-
-
-def _bool_variable(name: str, otherwise: bool | None) -> bool | None:
-    text = variable(name).lower()
-    if not text:
-        return otherwise
-    return text not in _FALSE  # Ollama takes any other text for a yes
 
 
 def _or_never(timeout: float) -> float:
@@ -210,23 +134,23 @@ class OllamaServer(LoggingConfigurable):
 
     @default("keep_alive")
     def _default_keep_alive(self) -> float:
-        return _duration_variable("OLLAMA_KEEP_ALIVE", 300.0)
+        return duration_variable("OLLAMA_KEEP_ALIVE", 300.0)
 
     @default("max_loaded_models")
     def _default_max_loaded_models(self) -> int:
-        return _int_variable("OLLAMA_MAX_LOADED_MODELS", 0)
+        return int_variable("OLLAMA_MAX_LOADED_MODELS", 0)
 
     @default("num_parallel")
     def _default_num_parallel(self) -> int:
-        return _int_variable("OLLAMA_NUM_PARALLEL", 0)
+        return int_variable("OLLAMA_NUM_PARALLEL", 0)
 
     @default("max_queue")
     def _default_max_queue(self) -> int:
-        return _int_variable("OLLAMA_MAX_QUEUE", 512)
+        return int_variable("OLLAMA_MAX_QUEUE", 512)
 
     @default("context_length")
     def _default_context_length(self) -> int:
-        return _int_variable("OLLAMA_CONTEXT_LENGTH", 0)
+        return int_variable("OLLAMA_CONTEXT_LENGTH", 0)
 
     @default("kv_cache_type")
     def _default_kv_cache_type(self) -> str:
@@ -238,15 +162,15 @@ class OllamaServer(LoggingConfigurable):
 
     @default("flash_attention")
     def _default_flash_attention(self) -> bool | None:
-        return _bool_variable("OLLAMA_FLASH_ATTENTION", None)
+        return bool_variable("OLLAMA_FLASH_ATTENTION", None)
 
     @default("truncate_prompts")
     def _default_truncate_prompts(self) -> bool:
-        return bool(_bool_variable("OLLAMA_TRUNCATE_PROMPTS", True))
+        return bool(bool_variable("OLLAMA_TRUNCATE_PROMPTS", True))
 
     @default("load_timeout")
     def _default_load_timeout(self) -> float:
-        return _or_never(_duration_variable("OLLAMA_LOAD_TIMEOUT", 300.0))
+        return _or_never(duration_variable("OLLAMA_LOAD_TIMEOUT", 300.0))
 
     @default("origins")
     def _default_origins(self) -> list[str]:
@@ -254,11 +178,11 @@ class OllamaServer(LoggingConfigurable):
 
     @default("offline")
     def _default_offline(self) -> bool:
-        return bool(_bool_variable("OLLAMA_OFFLINE", False))
+        return bool(bool_variable("OLLAMA_OFFLINE", False))
 
     @default("debug")
     def _default_debug(self) -> bool:
-        return bool(_bool_variable("OLLAMA_DEBUG", False))
+        return bool(bool_variable("OLLAMA_DEBUG", False))
 
     @validates("load_timeout")
     def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:
