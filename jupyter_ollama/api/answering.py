@@ -22,7 +22,7 @@ from ..engine.protocol import (
 )
 from ..errors import OllamaError
 from ..options import Options, merge_options
-from .endpoint import Call, Reply, Stream
+from .endpoint import OLLAMA, Call, Reply, Stream
 from .format import constraint
 from .progress import Status, acquiring, prompt_status
 from .timestamps import now_utc
@@ -43,8 +43,16 @@ Part = Callable[[Text, dict[str, Any] | None], dict[str, Any]]
 
 NOTHING = Text(0)
 
+LEAST_LOGPROB = -9999.0
+"""What is told of impossible tokens: JSON has no infinities. OpenAI's API does the same."""
+
 TRUNCATED_HEADER = "X-Ollama-Truncated"
 """Tells how many tokens of the prompt were left out, before the first of the answer comes."""
+
+
+def finite(logprob: float) -> float:
+    """Return a log-probability that JSON can hold."""
+    return max(logprob, LEAST_LOGPROB)
 
 
 def logprobs_field(text: Text) -> dict[str, Any]:
@@ -54,7 +62,7 @@ def logprobs_field(text: Text) -> dict[str, Any]:
 
 def _logprob(one: Logprob) -> dict[str, Any]:
     token = one.piece.decode("utf-8", "replace")
-    told = {"token": token, "logprob": one.logprob, "bytes": list(one.piece)}
+    told = {"token": token, "logprob": finite(one.logprob), "bytes": list(one.piece)}
     return told | {"top_logprobs": [_logprob(other) for other in one.top]} if one.top else told
 
 
@@ -64,15 +72,18 @@ def check_ranges(request: AnswerRequest) -> None:
         raise OllamaError(400, "top_logprobs must be between 0 and 20")
 
 
-def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: list[str]) -> None:
+def check_capabilities(
+    call: Call, model: Model, request: AnswerRequest, task: str, needed: list[str]
+) -> None:
     """Raise OllamaError(400) if the model lacks what ``task`` ("generate", "chat") asks of it."""
     capabilities = model.capabilities
     if "completion" not in capabilities:
         raise OllamaError(400, f'"{request.model}" does not support {task}')
+    # Ollama's clients know the qualified name, those of its neighbours what they have asked for.
+    known_as = model.name.qualified if call.dialect is OLLAMA else f'"{request.model}"'
     missing = [name for name in needed if name not in capabilities]
     if missing:
-        lines = [f"{model.name.qualified} does not support {name}" for name in missing]
-        raise OllamaError(400, "\n".join(lines))
+        raise OllamaError(400, "\n".join(f"{known_as} does not support {name}" for name in missing))
 
 
 def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
@@ -130,8 +141,7 @@ class Run:
         return Reply(part(*await self.whole()))
 
     async def _stream(self, part: Part) -> Stream:
-        pieces = self._watched_pieces() if self.request.progress else self.pieces()
-        async with aclosing(pieces):
+        async with aclosing(self._pieces()) as pieces:
             async for piece in pieces:
                 if isinstance(piece, dict):
                     yield {"model": self.request.model, "created_at": now_utc()} | piece
@@ -145,36 +155,43 @@ class Run:
         info = {"rendered_template": rendered.text, "prompt_eval_count": rendered.tokens}
         return info | ({"image_count": rendered.images} if rendered.images else {})
 
-    async def pieces(self) -> AsyncGenerator[Piece, None]:
-        """Yield the answer as it comes; closing this stops the model. Raises OllamaError."""
-        wanted = self._constraint()
-        async with await self.acquire() as lease, aclosing(self._run(lease, wanted)) as answer:
-            async for event in answer:
-                if not isinstance(event, Progress):
-                    yield self._piece(event, lease)
+    async def _pieces(self) -> AsyncGenerator[Piece | Status, None]:
+        """Yield the answer as it comes; closing this stops the model. Raises OllamaError.
 
-    async def _watched_pieces(self) -> AsyncGenerator[Piece | Status, None]:
-        """Yield the answer as it comes, and what happens before that."""
+        What happens before that is told as well where the request asks for it.
+        """
         wanted = self._constraint()
-        async with aclosing(acquiring(self.acquire)) as steps:
+        async with aclosing(self._leased()) as steps:
             async for step in steps:
                 if isinstance(step, dict):
                     yield step
                     continue
-                async with aclosing(self._run(step, wanted)) as answer:
-                    async for event in answer:
-                        if isinstance(event, Progress):
-                            yield prompt_status(event)
-                        else:
-                            yield self._piece(event, step)
+                async with aclosing(self._run(step, wanted)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+
+    async def _leased(self) -> AsyncGenerator[Status | Lease, None]:
+        """Yield the lease, after what happens until then if that is to be told."""
+        if self._tells_progress:
+            async with aclosing(acquiring(self.acquire)) as steps:
+                async for step in steps:
+                    yield step
+        else:
+            async with await self.acquire() as lease:
+                yield lease
+
+    @property
+    def _tells_progress(self) -> bool:
+        return self.request.progress and self.request.stream
 
     def _constraint(self) -> Constraint | None:
         return self.forced_call or constraint(self.request.format)
 
     async def _run(
         self, lease: Lease, wanted: Constraint | None
-    ) -> AsyncGenerator[Progress | Text | Done, None]:
+    ) -> AsyncGenerator[Piece | Status, None]:
         request = self.request
+        thoughts: list[str] = []
         events = lease.runner.generate(
             self.prompt,
             lease.options,
@@ -185,33 +202,37 @@ class Run:
             constraint=wanted,
             logprobs=request.top_logprobs if request.logprobs else None,
             must_call=self.forced_call is not None,
-            progress=request.progress and request.stream,
+            progress=self._tells_progress,
         )
         async with aclosing(events):
             async for event in events:
                 self.call.touch()
                 if isinstance(event, Truncated):
                     self.call.headers[TRUNCATED_HEADER] = str(event.tokens)
+                elif isinstance(event, Progress):
+                    yield prompt_status(event)
+                elif isinstance(event, Text):
+                    if event.thinking:
+                        thoughts.append(event.thinking)
+                    yield event, None
                 else:
-                    yield event
-
-    def _piece(self, event: Text | Done, lease: Lease) -> Piece:
-        return (event, None) if isinstance(event, Text) else (NOTHING, self._end(event, lease))
+                    yield NOTHING, await self._end(event, lease, "".join(thoughts))
 
     async def whole(self) -> Piece:
         """Return the whole answer and the fields of the end."""
         answer = Text(0)
         end: dict[str, Any] | None = None
-        async with aclosing(self.pieces()) as stream:
-            async for more, last in stream:
-                end = last
+        async with aclosing(self._pieces()) as pieces:
+            async for piece in pieces:
+                assert not isinstance(piece, dict)
+                more, end = piece
                 answer.text += more.text
                 answer.thinking += more.thinking
                 answer.tool_calls += more.tool_calls
                 answer.logprobs += more.logprobs
         return answer, end
 
-    def _end(self, done: Done, lease: Lease) -> dict[str, Any]:
+    async def _end(self, done: Done, lease: Lease, thoughts: str) -> dict[str, Any]:
         metrics = {
             "total_duration": time.perf_counter_ns() - self.call.started,
             "load_duration": lease.load_duration,
@@ -219,6 +240,7 @@ class Run:
             "prompt_eval_cached_count": done.cached,
             "prompt_eval_duration": done.prompt_eval_duration,
             "eval_count": done.eval_count,
+            "eval_thinking_count": await _count(thoughts, lease) if thoughts else 0,
             "eval_duration": done.eval_duration,
             "truncated": done.truncated,
         }
@@ -228,3 +250,8 @@ class Run:
         if done.context:
             end["context"] = done.context
         return end | {name: value for name, value in metrics.items() if value}
+
+
+async def _count(text: str, lease: Lease) -> int:
+    """Return how many tokens make a text."""
+    return len((await lease.runner.tokenize(text, special=False)).tokens)

@@ -48,7 +48,7 @@ async def chat(call: Call) -> Reply | Stream:
     tools, forced_call = choose_tools(request)
     needed = ["tools"] * bool(tools) + ["vision"] * has_images
     think = resolve_think(model, request)
-    check_capabilities(model, request, "chat", needed)
+    check_capabilities(call, model, request, "chat", needed)
     conversation, images = take_images(_conversation(request, model))
     prompt = ChatPrompt(
         conversation,

@@ -52,8 +52,6 @@ def decode(body: bytes | bytearray, into: type[T]) -> T:
 
 def parse(body: bytes | bytearray) -> Any:
     """Read the JSON value at the head of ``body``. Raises OllamaError(400)."""
-    if not body.strip():
-        raise OllamaError(400, "missing request body")
     try:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

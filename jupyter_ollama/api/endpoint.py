@@ -15,6 +15,7 @@ from .decoding import decode
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
+    from ..library.model import Model
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -48,54 +49,15 @@ class Buffer:
             raise OllamaError(413, "http: request body too large")
         self.data += chunk
 
+    def decompress(self, encoding: str) -> None:
+        """Undo a compression. Raises OllamaError: 400 if that fails, 413 beyond the limit."""
+        from .compression import decompress
+
+        self.data = decompress(self.data, encoding, self.limit)
+
     def close(self) -> None:
         """Free the bytes."""
         self.data = bytearray()
-
-
-@dataclass
-class Call:
-    """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter.
-
-    ``headers`` go out with the answer, or with the first part of a stream. ``request`` stands in
-    for the body where an endpoint of another API has translated it.
-    """
-
-    server: OllamaServer
-    body: Body
-    arguments: tuple[str, ...] = ()
-    user_agent: str = ""
-    accept: str = ""
-    touch: Callable[[], None] = lambda: None
-    started: int = field(default_factory=time.perf_counter_ns)
-    headers: dict[str, str] = field(default_factory=dict)
-    request: msgspec.Struct | None = None
-
-    def carrying(self, request: msgspec.Struct) -> Call:
-        """Return this call with another request, for the endpoint that takes such ones."""
-        return replace(self, request=request, accept="")
-
-    def decode(self, into: type[T]) -> T:
-        """Return the request, most often the JSON body, as a struct. Raises OllamaError(400)."""
-        if self.request is not None:
-            assert isinstance(self.request, into)
-            return self.request
-        assert isinstance(self.body, Buffer)
-        return decode(self.body.data, into)
-
-
-@dataclass
-class Reply:
-    """A whole answer. ``body`` is bytes as they stand, None for nothing, or a JSON value."""
-
-    body: Any = None
-    status: int = 200
-    content_type: str = JSON
-    compress: bool = True
-
-
-Stream = AsyncGenerator[dict[str, Any], None]
-"""An answer in parts, each sent as its dialect writes it."""
 
 
 def _line(part: dict[str, Any], number: int) -> bytes:
@@ -112,15 +74,67 @@ class Dialect:
 
     ``error`` makes a body of a status and a message; ``part`` the bytes of a part of a stream, the
     error that ends one too, from it and its place in the stream; ``end`` follows the last part.
+    ``no_body`` is told of a request without a body.
     """
 
     error: Callable[[int, str], dict[str, Any]] = _error
     content_type: str = NDJSON
     part: Callable[[dict[str, Any], int], bytes] = _line
     end: bytes = b""
+    no_body: str = "missing request body"
 
 
 OLLAMA = Dialect()
+
+
+@dataclass
+class Call:
+    """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter.
+
+    ``headers`` go out with the answer, or with the first part of a stream. ``models`` are those
+    that were looked up, by the names that the client gave. ``request`` stands in for the body where
+    an endpoint of another API has translated it.
+    """
+
+    server: OllamaServer
+    body: Body
+    dialect: Dialect
+    arguments: tuple[str, ...] = ()
+    user_agent: str = ""
+    accept: str = ""
+    touch: Callable[[], None] = lambda: None
+    started: int = field(default_factory=time.perf_counter_ns)
+    headers: dict[str, str] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=dict)
+    request: msgspec.Struct | None = None
+
+    def carrying(self, request: msgspec.Struct) -> Call:
+        """Return this call with another request, for the endpoint that takes such ones."""
+        return replace(self, request=request, accept="")
+
+    def decode(self, into: type[T]) -> T:
+        """Return the request, most often the JSON body, as a struct. Raises OllamaError(400)."""
+        if self.request is not None:
+            assert isinstance(self.request, into)
+            return self.request
+        assert isinstance(self.body, Buffer)
+        if not self.body.data.strip():
+            raise OllamaError(400, self.dialect.no_body)
+        return decode(self.body.data, into)
+
+
+@dataclass
+class Reply:
+    """A whole answer. ``body`` is bytes as they stand, None for nothing, or a JSON value."""
+
+    body: Any = None
+    status: int = 200
+    content_type: str = JSON
+    compress: bool = True
+
+
+Stream = AsyncGenerator[dict[str, Any], None]
+"""An answer in parts, each sent as its dialect writes it."""
 
 
 @dataclass(frozen=True)

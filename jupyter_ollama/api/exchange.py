@@ -70,6 +70,7 @@ class Exchange(web.RequestHandler):
         self.call = Call(
             server=self.server,
             body=Buffer(self.max_json_body),
+            dialect=self.route.dialect,
             arguments=tuple(self.path_args),
             user_agent=self.request.headers.get("User-Agent", ""),
             accept=self.request.headers.get("Accept", ""),
@@ -133,6 +134,9 @@ class Exchange(web.RequestHandler):
     async def _run(self, endpoint: Endpoint, call: Call) -> None:
         if self._body_error is not None:
             raise self._body_error
+        encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
+        if isinstance(call.body, Buffer) and encoding != "identity":
+            await asyncio.to_thread(call.body.decompress, encoding)
         result = await endpoint.run(call)
         if isinstance(result, Reply):
             self._send(result)

@@ -43,7 +43,7 @@ async def generate(call: Call) -> Reply | Stream:
         raise OllamaError(400, "raw mode does not support template, system, or context")
     needed = ["insert"] * bool(request.suffix) + ["vision"] * bool(request.images)
     think = resolve_think(model, request)
-    check_capabilities(model, request, "generate", needed)
+    check_capabilities(call, model, request, "generate", needed)
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
     prompt = _prompt(request, model, think, resolve_truncate(call, request))

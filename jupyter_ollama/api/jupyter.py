@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from ..config import OllamaServer
 
 
+_JUPYTERS = ("", "/api/status", "/api/me")
+"""Paths that a Jupyter server has itself."""
+
 NO_TOKEN = 'send the server\'s token as "Authorization: Bearer <token>"'
 
 
@@ -84,6 +87,7 @@ def jupyter_handlers(server: OllamaServer) -> list[tuple[str, type[Exchange], di
     prefix = "/" + re.escape(server.url_prefix)
     table = [(prefix + route.path + "/?", route) for route in ROUTES]
     if server.mount_root:
-        table += [(route.path + "/?", route) for route in ROUTES if route.path]
+        bare = [route for route in ROUTES if route.path not in _JUPYTERS]
+        table += [(route.path + "/?", route) for route in bare]
     table.append((prefix + "/.*", Route("/.*", {})))
     return [(path, JupyterExchange, {"server": server, "route": route}) for path, route in table]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..errors import OllamaError
 from .endpoint import TEXT, Call, Reply
 
 OLLAMA_API_VERSION = "0.13.5"
@@ -16,3 +17,13 @@ async def root(call: Call) -> Reply:
 async def version(call: Call) -> Reply:
     """Answer GET and HEAD /api/version."""
     return Reply({"version": OLLAMA_API_VERSION})
+
+
+async def status(call: Call) -> Reply:
+    """Answer GET /api/status: nothing is sent to Ollama's cloud."""
+    return Reply({"cloud": {"disabled": True, "source": "config"}})
+
+
+async def me(call: Call) -> Reply:
+    """Answer POST /api/me: nobody is signed in to ollama.com. Raises OllamaError(401)."""
+    raise OllamaError(401, "unauthorized")

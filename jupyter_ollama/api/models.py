@@ -23,10 +23,12 @@ async def find_model(call: Call, name: str) -> Model:
         _ = model.capabilities
         return model
 
-    try:
-        return await asyncio.to_thread(find)
-    except InvalidName:
-        raise OllamaError(400, "invalid model name") from None
+    if name not in call.models:
+        try:
+            call.models[name] = await asyncio.to_thread(find)
+        except InvalidName as error:
+            raise OllamaError(400, str(error)) from None
+    return call.models[name]
 
 
 async def tags(call: Call) -> Reply:
@@ -61,11 +63,19 @@ async def ps(call: Call) -> Reply:
 
 async def show(call: Call) -> Reply:
     """Answer POST /api/show: everything known about a model."""
+    from ..library.name import ModelName
+
     request = call.decode(ShowRequest)
     name = request.model or request.name
     if not name:
         raise OllamaError(400, "model is required")
-    model = await find_model(call, name)
+    try:
+        model = await find_model(call, name)
+    except OllamaError as error:
+        if error.status != 404:
+            raise
+        message = f"model '{ModelName.parse(name).display}' not found"
+        raise OllamaError(404, message) from None
     body = await asyncio.to_thread(model.show, request.verbose)
     if call.user_agent.startswith("GitHubCopilotChat/"):
         # Copilot lists models under this key, and fails where a GGUF lacks it.

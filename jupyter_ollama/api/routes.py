@@ -21,13 +21,15 @@ from . import (
 from .anthropic import messages
 from .anthropic.dialect import ANTHROPIC
 from .endpoint import Endpoint, Route
+from .openai import audio, completions, embeddings, responses
 from .openai import chat as openai_chat
-from .openai import completions, embeddings, responses
 from .openai import models as openai_models
 from .openai.dialect import OPENAI, RESPONSES
 
 _root = Endpoint(meta.root, "read", "ollama", tracked=False)
 _version = Endpoint(meta.version, "read", "ollama", tracked=False)
+_status = Endpoint(meta.status, "read", "ollama", tracked=False)
+_me = Endpoint(meta.me, "read", "ollama", tracked=False)
 _openapi_json = Endpoint(openapi.as_json, "read", "ollama", tracked=False)
 _openapi_yaml = Endpoint(openapi.as_yaml, "read", "ollama", tracked=False)
 _tags = Endpoint(models.tags, "read", "ollama", tracked=False)
@@ -56,6 +58,7 @@ _openai_chat = Endpoint(openai_chat.chat_completions, "execute", "ollama:run")
 _completions = Endpoint(completions.completions, "execute", "ollama:run")
 _openai_embeddings = Endpoint(embeddings.embeddings, "execute", "ollama:run")
 _responses = Endpoint(responses.responses, "execute", "ollama:run")
+_transcriptions = Endpoint(audio.transcriptions, "execute", "ollama:run", tracked=False)
 _openai_models = Endpoint(openai_models.models, "read", "ollama", tracked=False)
 _openai_model = Endpoint(openai_models.model, "read", "ollama", tracked=False)
 _messages = Endpoint(messages.messages, "execute", "ollama:run")
@@ -66,6 +69,8 @@ ROUTES: tuple[Route, ...] = (
     Route(r"/openapi\.json", {"GET": _openapi_json}),
     Route(r"/openapi\.yaml", {"GET": _openapi_yaml}),
     Route("/api/version", {"GET": _version, "HEAD": _version}),
+    Route("/api/status", {"GET": _status}),
+    Route("/api/me", {"POST": _me}),
     Route("/api/tags", {"GET": _tags, "HEAD": _tags}),
     Route("/api/ps", {"GET": _ps}),
     Route("/api/show", {"POST": _show}),
@@ -91,6 +96,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/v1/chat/completions", {"POST": _openai_chat}, OPENAI),
     Route("/v1/completions", {"POST": _completions}, OPENAI),
     Route("/v1/embeddings", {"POST": _openai_embeddings}, OPENAI),
+    Route("/v1/audio/transcriptions", {"POST": _transcriptions}, OPENAI),
     Route("/v1/rerank", {"POST": _rerank_v1}, OPENAI),
     Route("/v1/models", {"GET": _openai_models}, OPENAI),
     Route("/v1/models/(.+?)", {"GET": _openai_model}, OPENAI),

@@ -10,7 +10,7 @@ import msgspec
 
 from ..engine.protocol import Logprob, Text
 from ..errors import OllamaError
-from .answering import logprobs_field, resolve_options
+from .answering import finite, logprobs_field, resolve_options
 from .endpoint import Call, Reply
 from .models import find_model
 from .wire import KeepAlive
@@ -57,7 +57,7 @@ async def score(call: Call) -> Reply:
 
 def results(texts: list[str], found: list[list[Logprob]]) -> list[dict[str, Any]]:
     """Return what is told of each continuation; the probabilities add up to 1."""
-    sums = [sum(token.logprob for token in tokens) for tokens in found]
+    sums = [sum(finite(token.logprob) for token in tokens) for tokens in found]
     most = max(sums)
     weights = [math.exp(total - most) for total in sums]
     whole = sum(weights)

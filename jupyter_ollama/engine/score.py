@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import OllamaError
 from .llama_model import LlamaModel
 from .pair import TOO_LONG
+from .prefix_tree import common_length
 from .protocol import Logprob, Score, Scored
 from .sampling import Allowed
 from .sequence import Sequence
@@ -111,15 +112,9 @@ def split(
     """
     whole = [model.tokenize(prompt + text, special=True) for text in continuations]
     alone = model.tokenize(prompt, special=True)
-    length = min(_common(alone, tokens) for tokens in whole)
+    length = min(common_length(alone, tokens, 0) for tokens in whole)
     rests = [tokens[length:] for tokens in whole]
     if not all(rests):
         raise OllamaError(400, "each of the continuations must have a token of its own")
     # The first token is likely after something, too.
     return alone[:length] or [model.filler_token], rests
-
-
-def _common(first: list[int], second: list[int]) -> int:
-    """Return how many tokens two lists begin with alike."""
-    unlike = (i for i, (one, other) in enumerate(zip(first, second, strict=False)) if one != other)
-    return next(unlike, min(len(first), len(second)))

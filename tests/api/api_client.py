@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -38,6 +39,14 @@ def fetcher(base: str, own_headers: dict[str, str]) -> Fetch:
 def lines(response: HTTPResponse) -> list[dict[str, Any]]:
     """Return the JSON values of an NDJSON answer."""
     return [json.loads(line) for line in response.body.splitlines()]
+
+
+async def answer(fetch: Fetch, path: str, body: Any) -> dict[str, Any]:
+    """Return the JSON object that is answered to a POST, having checked that all went well."""
+    response = await fetch("POST", path, body)
+    assert response.code == 200, response.body
+    found: dict[str, Any] = json.loads(response.body)
+    return found
 
 
 def events(response: HTTPResponse) -> list[dict[str, Any]]:
@@ -81,3 +90,9 @@ def generate(**fields: Any) -> dict[str, Any]:
 
 def chat(**fields: Any) -> dict[str, Any]:
     return {"model": "smollm2", "messages": [QUESTION], "options": GREEDY} | fields
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for what has no event of its own."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0.01)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from api_client import Fetch, fetcher
@@ -13,6 +13,9 @@ from traitlets.config import Config
 
 from jupyter_ollama.api.listener import listen
 from jupyter_ollama.config import OllamaServer
+
+if TYPE_CHECKING:
+    import openai
 
 
 @pytest.fixture
@@ -94,6 +97,16 @@ def standalone_url(ollama_server: OllamaServer, jp_asyncio_loop: Any) -> Iterato
 def standalone(standalone_url: str) -> Fetch:
     """Fetch from the stand-alone server."""
     return fetcher(standalone_url, {})
+
+
+@pytest.fixture
+def openai_client(standalone_url: str, jp_asyncio_loop: Any) -> Iterator[openai.AsyncOpenAI]:
+    """OpenAI's own client, for the stand-alone server."""
+    import openai
+
+    client = openai.AsyncOpenAI(base_url=standalone_url + "/v1", api_key="none", max_retries=0)
+    yield client
+    jp_asyncio_loop.run_until_complete(client.close())
 
 
 @pytest.fixture(params=["jupyter", "standalone"])

@@ -35,6 +35,7 @@ def end(reason: str = "stop", **fields: Any) -> dict[str, Any]:
         "prompt_eval_count": 20,
         "prompt_eval_cached_count": 15,
         "eval_count": 7,
+        "eval_thinking_count": 3,
         **fields,
     }
 

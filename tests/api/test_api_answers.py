@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 import pytest
-from api_client import GREEDY, QUESTION, Fetch, chat, error, generate, lines
+from api_client import GREEDY, QUESTION, Fetch, chat, generate, lines, wait_until
 
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.engine.handle import Runner
@@ -114,83 +114,6 @@ async def test_load_and_unload_answers(standalone: Fetch, ollama_server: OllamaS
     assert json.loads(response.body)["done_reason"] == "unload"
 
 
-@pytest.mark.parametrize(
-    ("path", "fields", "status", "message"),
-    [
-        ("generate", {"model": ""}, 404, "model '' not found"),
-        ("generate", {"model": "nope"}, 404, "model 'nope' not found"),
-        ("generate", {"model": "a//b"}, 400, "invalid model name"),
-        ("generate", {"top_logprobs": 21}, 400, "top_logprobs must be between 0 and 20"),
-        ("generate", {"keep_alive": "10"}, 400, 'time: missing unit in duration "10"'),
-        (
-            "generate",
-            {"raw": True, "system": "s"},
-            400,
-            "raw mode does not support template, system, or context",
-        ),
-        ("generate", {"think": True}, 400, '"smollm2" does not support thinking'),
-        (
-            "generate",
-            {"suffix": "end"},
-            400,
-            "registry.ollama.ai/library/smollm2:latest does not support insert",
-        ),
-        (
-            "generate",
-            {"suffix": "end", "images": ["aGk="]},
-            400,
-            "registry.ollama.ai/library/smollm2:latest does not support insert\n"
-            "registry.ollama.ai/library/smollm2:latest does not support vision",
-        ),
-        ("generate", {"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
-        (
-            "generate",
-            {"format": "xml"},
-            400,
-            'invalid format: "\\"xml\\""; expected "json" or a valid JSON Schema object',
-        ),
-        (
-            "generate",
-            {"options": {"num_ctx": "x"}},
-            400,
-            'option "num_ctx" must be of type integer',
-        ),
-        ("chat", {"model": ""}, 400, "model is required"),
-        ("chat", {"model": "nope"}, 404, "model 'nope' not found"),
-        ("chat", {"model": "a//b"}, 400, "invalid model name"),
-        ("chat", {"model": "all-minilm"}, 400, '"all-minilm" does not support chat'),
-        ("chat", {"think": "high"}, 400, '"smollm2" does not support thinking'),
-        (
-            "chat",
-            {"messages": [QUESTION | {"images": ["aGk="]}]},
-            400,
-            "registry.ollama.ai/library/smollm2:latest does not support vision",
-        ),
-        (
-            "chat",
-            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
-            400,
-            "json: cannot unmarshal array into Go struct field ChatRequest.messages.content "
-            "of type string",
-        ),
-    ],
-)
-@pytest.mark.parametrize("stream", [True, False])
-async def test_refusals_before_anything_is_loaded(
-    standalone: Fetch,
-    ollama_server: OllamaServer,
-    path: str,
-    fields: dict[str, Any],
-    status: int,
-    message: str,
-    stream: bool,
-) -> None:
-    body = (chat if path == "chat" else generate)(stream=stream, **fields)
-    response = await standalone("POST", f"/api/{path}", body)
-    assert (response.code, error(response)) == (status, message)
-    assert ollama_server.scheduler.loaded() == []
-
-
 @pytest.mark.parametrize(("path", "body"), [("/api/generate", generate()), ("/api/chat", chat())])
 async def test_prompt_tokens_that_were_not_read_again_are_told(
     standalone: Fetch, path: str, body: dict[str, Any]
@@ -249,7 +172,7 @@ async def test_a_client_that_leaves_frees_its_place(
     await ask_and_leave(standalone_url, generate(options=ENDLESS), b'"done":false')
     [loaded] = ollama_server.scheduler.loaded()
     assert (loaded.users, ollama_server.requests_running) == (1, 1)
-    await asyncio.wait_for(loaded.became_idle.wait(), 10)
+    await asyncio.wait_for(wait_until(lambda: loaded.users == 0), 10)
     assert (await standalone("POST", "/api/generate", generate())).code == 200
 
 

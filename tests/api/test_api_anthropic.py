@@ -5,37 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import anthropic
-import msgspec
 import psutil
 import pytest
 from api_client import QUESTION, Fetch, events, neighbour_error
 from recorded import THOUGHTFUL, TWO_CALLS, WEATHER, play
 
-from jupyter_ollama.api.anthropic.messages import chat_request
-from jupyter_ollama.api.anthropic.wire import MessagesRequest
-from jupyter_ollama.api.decoding import decode
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.errors import OllamaError
 
 PATH = "/v1/messages"
 TOOL = {"name": "weather", "description": "Tells it.", "input_schema": WEATHER}
-IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
-PLAIN: Any = SimpleNamespace(capabilities=["completion"])
-THINKER: Any = SimpleNamespace(capabilities=["completion", "thinking"])
+
+
+def usage(read: int, cached: int, said: int, thought: int = 0) -> dict[str, Any]:
+    return {
+        "input_tokens": read,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": cached,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+        "output_tokens": said,
+        "output_tokens_details": {"thinking_tokens": thought},
+        "server_tool_use": None,
+        "service_tier": "standard",
+        "inference_geo": None,
+    }
 
 
 def ask(**fields: Any) -> dict[str, Any]:
     asked = {"model": "smollm2", "messages": [QUESTION], "temperature": 0, "num_ctx": 512}
     return asked | {"max_tokens": 12} | fields
-
-
-def translated(model: Any = PLAIN, **fields: Any) -> dict[str, Any]:
-    request = decode(msgspec.json.encode(ask(**fields)), MessagesRequest)
-    return msgspec.to_builtins(chat_request(request, model, {}, stream=False))
 
 
 @pytest.fixture
@@ -55,16 +55,13 @@ async def test_the_whole_message(either: Fetch) -> None:
     assert body["id"].startswith("msg_")
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", "smollm2")
     [block] = body["content"]
-    assert (block.keys(), block["type"]) == ({"type", "text"}, "text")
+    assert (block["type"], block.keys()) == ("text", {"type", "text", "citations"})
+    assert block["citations"] is None
     assert "Paris" in block["text"]
     assert (body["stop_reason"], body["stop_sequence"]) == ("max_tokens", None)
+    assert (body["stop_details"], body["container"]) == (None, None)
     read = body["usage"]["input_tokens"]
-    assert body["usage"] == {
-        "input_tokens": read,
-        "cache_creation_input_tokens": 0,
-        "cache_read_input_tokens": 0,
-        "output_tokens": 12,
-    }
+    assert body["usage"] == usage(read, 0, 12)
     again = json.loads((await either("POST", PATH, ask())).body)["usage"]
     assert again["cache_read_input_tokens"] > 0
     assert again["input_tokens"] + again["cache_read_input_tokens"] == read
@@ -75,6 +72,8 @@ async def test_the_events_of_a_stream(standalone: Fetch, monkeypatch: pytest.Mon
     found = events(await standalone("POST", PATH, ask(stream=True)))
     message = found[0].pop("message")
     assert (message["content"], message["stop_reason"]) == ([], None)
+    assert (message["stop_details"], message["container"]) == (None, None)
+    assert message["usage"] == usage(message["usage"]["input_tokens"], 0, 0)
     assert message["usage"]["input_tokens"] > 0
     assert found == [
         {"type": "message_start"},
@@ -95,7 +94,7 @@ async def test_the_events_of_a_stream(standalone: Fetch, monkeypatch: pytest.Mon
         {
             "type": "content_block_start",
             "index": 1,
-            "content_block": {"type": "text", "text": ""},
+            "content_block": {"type": "text", "text": "", "citations": None},
         },
         *(
             {
@@ -108,13 +107,13 @@ async def test_the_events_of_a_stream(standalone: Fetch, monkeypatch: pytest.Mon
         {"type": "content_block_stop", "index": 1},
         {
             "type": "message_delta",
-            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
-            "usage": {
-                "input_tokens": 5,
-                "cache_creation_input_tokens": 0,
-                "cache_read_input_tokens": 15,
-                "output_tokens": 7,
+            "delta": {
+                "stop_reason": "end_turn",
+                "stop_sequence": None,
+                "stop_details": None,
+                "container": None,
             },
+            "usage": usage(5, 15, 7, 3),
         },
         {"type": "message_stop"},
     ]
@@ -155,7 +154,7 @@ async def test_stops_and_extensions(standalone: Fetch) -> None:
     assert "Paris" not in body["content"][0]["text"]
     grammar = ask(format={"grammar": 'start: "tick"'})
     body = json.loads((await standalone("POST", PATH, grammar)).body)
-    assert body["content"] == [{"type": "text", "text": "tick"}]
+    assert body["content"] == [{"type": "text", "text": "tick", "citations": None}]
     schema = {"type": "object", "properties": {"a": {"const": 1}}, "required": ["a"]}
     asked = ask(output_config={"format": {"type": "json_schema", "schema": schema}}, max_tokens=40)
     body = json.loads((await standalone("POST", PATH, asked)).body)
@@ -178,6 +177,7 @@ async def test_calls_and_thoughts_reach_the_client(
             ("tool_use", "call_weather1", "weather", {"city": "Rome"}),
             ("tool_use", "call_clock2", "clock", {}),
         ]
+        assert {call.caller.type for call in calls} == {"direct"}
         assert message.stop_reason == "tool_use"
     recording.requests.clear()
     result = {"type": "tool_result", "tool_use_id": "call_weather0", "content": "sun"}
@@ -240,99 +240,3 @@ async def test_refusals_in_anthropics_form(
 async def test_a_model_that_cannot_think_just_answers(standalone: Fetch) -> None:
     thinking = {"type": "enabled", "budget_tokens": 1024}
     assert (await standalone("POST", PATH, ask(thinking=thinking))).code == 200
-
-
-@pytest.mark.parametrize(
-    ("fields", "think"),
-    [
-        ({}, None),
-        ({"thinking": {"type": "enabled"}}, True),
-        ({"thinking": {"type": "disabled"}, "output_config": {"effort": "high"}}, False),
-        ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "low"}}, "low"),
-        ({"output_config": {"effort": "xhigh"}}, "high"),
-        ({"thinking": {"type": "enabled"}, "think": "max"}, "max"),
-    ],
-)
-def test_how_much_to_think(fields: dict[str, Any], think: Any) -> None:
-    assert translated(THINKER, **fields)["think"] == think
-    assert translated(PLAIN, **fields)["think"] is None
-
-
-def test_messages_of_blocks() -> None:
-    text = {"type": "text", "text": "What is "}
-    result = {"type": "tool_result", "tool_use_id": "t", "content": [text, IMAGE]}
-    assert translated(
-        system=[{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}],
-        messages=[
-            {"role": "user", "content": [text, IMAGE, {"type": "text", "text": "it?"}]},
-            {
-                "role": "assistant",
-                "content": [
-                    {"type": "thinking", "thinking": "Hm.", "signature": "s"},
-                    {"type": "redacted_thinking", "data": "x"},
-                    {"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Oslo"}},
-                ],
-            },
-            {"role": "user", "content": [result]},
-        ],
-    )["messages"] == [
-        {"role": "system", "content": "Be brief."},
-        {"role": "user", "content": "What is it?", "images": ["AAAA"]},
-        {
-            "role": "assistant",
-            "thinking": "Hm.",
-            "tool_calls": [
-                {"function": {"name": "weather", "arguments": {"city": "Oslo"}}, "id": "t"}
-            ],
-        },
-        {
-            "role": "tool",
-            "content": "What is ",
-            "images": ["AAAA"],
-            "tool_name": "weather",
-            "tool_call_id": "t",
-        },
-    ]
-
-
-@pytest.mark.parametrize(
-    ("choice", "offered", "wanted"),
-    [
-        ({}, 1, None),
-        ({"type": "auto"}, 1, None),
-        ({"type": "none"}, 0, None),
-        ({"type": "any"}, 1, "required"),
-        (
-            {"type": "tool", "name": "weather"},
-            1,
-            {"type": "function", "function": {"name": "weather"}},
-        ),
-    ],
-)
-def test_tools_and_their_choice(choice: dict[str, Any], offered: int, wanted: Any) -> None:
-    asked = translated(tools=[TOOL, {"type": "web_search_1", "name": "w"}], tool_choice=choice)
-    function = {"name": "weather", "description": "Tells it.", "parameters": WEATHER}
-    assert asked["tools"] == [{"type": "function", "function": function}] * offered
-    assert asked["tool_choice"] == wanted
-    assert asked["parallel_tool_calls"] is True
-    alone = choice | {"disable_parallel_tool_use": True}
-    assert translated(tools=[TOOL], tool_choice=alone)["parallel_tool_calls"] is False
-
-
-@pytest.mark.parametrize(
-    ("block", "message"),
-    [
-        (
-            {"type": "image", "source": {"type": "url", "url": "https://a/b.png"}},
-            "invalid image source type: url. Only base64 images are supported.",
-        ),
-        ({"type": "image"}, "invalid image source"),
-        ({"type": "tool_use", "name": "x"}, "tool_use block missing required 'id' field"),
-        ({"type": "tool_use", "id": "x"}, "tool_use block missing required 'name' field"),
-        ({"text": "x"}, "content block needs a type"),
-    ],
-)
-def test_blocks_that_cannot_be_read(block: dict[str, Any], message: str) -> None:
-    with pytest.raises(OllamaError) as caught:
-        translated(messages=[{"role": "user", "content": [block]}])
-    assert (caught.value.status, caught.value.message) == (400, message)

@@ -241,6 +241,7 @@ class TestMountRoot:
         for path in ("/api/version", "/llm/ollama/api/version"):
             assert "version" in json.loads((await fetch("GET", path)).body)
         assert "kernels" in json.loads((await fetch("GET", "/api/status")).body)
+        assert "identity" in json.loads((await fetch("GET", "/api/me")).body)
         assert json.loads((await fetch("GET", "/api/contents")).body)["type"] == "directory"
         assert (await fetch("GET", "/ollama")).code == 404
         assert (await fetch("GET", "/api/nope")).code == 404

@@ -76,7 +76,20 @@ async def test_show_tells_copilot_the_name_it_asked_for(standalone: Fetch) -> No
     [
         ("POST", "/api/show", {}, 400, "model is required"),
         ("POST", "/api/show", {"model": "a//b"}, 400, "invalid model name"),
-        ("POST", "/api/show", {"model": "nope"}, 404, "model 'nope' not found"),
+        ("POST", "/api/show", {"model": "nope"}, 404, "model 'nope:latest' not found"),
+        ("POST", "/api/show", {"name": "me/nope:v1"}, 404, "model 'me/nope:v1' not found"),
+        (
+            "POST",
+            "/api/show",
+            {"model": "m:cloud:local"},
+            400,
+            'use either :local or :cloud, not both: "m:cloud:local"',
+        ),
+        ("POST", "/api/me", {}, 401, "unauthorized"),
+        ("POST", "/api/push", {}, 400, "model is required"),
+        ("POST", "/api/push", {"model": "a//b"}, 400, "invalid model name"),
+        ("POST", "/api/pull", {}, 400, "invalid model name"),
+        ("POST", "/api/pull", {"model": "a//b"}, 400, "invalid model name"),
         ("POST", "/api/copy", {"source": "a//b"}, 400, 'source "a//b" is invalid'),
         ("POST", "/api/copy", {"source": "smollm2"}, 400, 'destination "" is invalid'),
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,6 @@ def completion(**fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def models_dir(scratch_store: Path) -> Path:
     return scratch_store
-
-
-@pytest.fixture
-def client(standalone_url: str, jp_asyncio_loop: Any) -> Iterator[openai.AsyncOpenAI]:
-    client = openai.AsyncOpenAI(base_url=standalone_url + "/v1", api_key="none", max_retries=0)
-    yield client
-    jp_asyncio_loop.run_until_complete(client.close())
 
 
 async def test_a_completion_whole_and_in_chunks(either: Fetch) -> None:
@@ -71,14 +63,14 @@ async def test_several_prompts_and_choices(standalone: Fetch) -> None:
     assert both["usage"]["completion_tokens"] == 2 * sum(u["completion_tokens"] for u in used)
 
 
-async def test_logprobs_in_columns(client: openai.AsyncOpenAI, monkeypatch: Any) -> None:
+async def test_logprobs_in_columns(openai_client: openai.AsyncOpenAI, monkeypatch: Any) -> None:
     async def play(call: Call) -> Reply:
         request = call.decode(GenerateRequest)
         assert (request.logprobs, request.top_logprobs) == (True, 2)
         return Reply({"response": "Hi!", "done": True, "done_reason": "stop", "logprobs": TOKENS})
 
     monkeypatch.setattr(generate, "generate", play)
-    answer = await client.completions.create(model="smollm2", prompt="Oh. ", logprobs=2)
+    answer = await openai_client.completions.create(model="smollm2", prompt="Oh. ", logprobs=2)
     logprobs = answer.choices[0].logprobs
     assert logprobs
     assert logprobs.model_dump() == {
@@ -96,11 +88,7 @@ async def test_logprobs_in_columns(client: openai.AsyncOpenAI, monkeypatch: Any)
         ({"model": "all-minilm"}, 400, '"all-minilm" does not support generate'),
         ({"prompt": [1, 2]}, 400, "prompt must be a string or a list of strings"),
         ({"stop": [1.5]}, 400, "invalid type for 'stop' field: float64"),
-        (
-            {"suffix": "end"},
-            400,
-            "registry.ollama.ai/library/smollm2:latest does not support insert",
-        ),
+        ({"suffix": "end"}, 400, '"smollm2" does not support insert'),
     ],
 )
 async def test_completions_that_are_refused(
@@ -111,14 +99,14 @@ async def test_completions_that_are_refused(
 
 
 async def test_embeddings_as_numbers_and_as_base64(
-    client: openai.AsyncOpenAI, standalone: Fetch
+    openai_client: openai.AsyncOpenAI, standalone: Fetch
 ) -> None:
     texts = ["a dog", "a cat"]
     native = await standalone("POST", "/api/embed", {"model": "all-minilm", "input": texts})
     rows = np.array(json.loads(native.body)["embeddings"], "f4")
     # The client asks for base64 where nothing is said.
     for options in ({}, {"encoding_format": "float"}, {"encoding_format": "base64"}):
-        answer = await client.embeddings.create(model="all-minilm", input=texts, **options)
+        answer = await openai_client.embeddings.create(model="all-minilm", input=texts, **options)
         assert [entry.index for entry in answer.data] == [0, 1]
         vectors = [entry.embedding for entry in answer.data]
         if options.get("encoding_format") == "base64":
@@ -127,7 +115,7 @@ async def test_embeddings_as_numbers_and_as_base64(
             vectors = [np.frombuffer(base64.b64decode(str(text)), "<f4") for text in vectors]
         assert np.array_equal(np.array(vectors, "f4"), rows)
         assert answer.usage.prompt_tokens == json.loads(native.body)["prompt_eval_count"]
-    short = await client.embeddings.create(model="all-minilm", input="a dog", dimensions=8)
+    short = await openai_client.embeddings.create(model="all-minilm", input="a dog", dimensions=8)
     [entry] = short.data
     assert len(entry.embedding) == 8
     assert np.linalg.norm(entry.embedding) == pytest.approx(1, abs=1e-5)
@@ -147,17 +135,19 @@ async def test_embeddings_as_numbers_and_as_base64(
             400,
             "Invalid value for 'encoding_format' = hex. Supported values: ['float', 'base64'].",
         ),
-        ({"input": "word " * 400, "truncate": False}, 400, None),
+        (
+            {"input": "word " * 400, "truncate": False},
+            400,
+            "the input length exceeds the context length",
+        ),
     ],
 )
 async def test_embeddings_that_are_refused(
-    standalone: Fetch, fields: dict[str, Any], status: int, message: str | None
+    standalone: Fetch, fields: dict[str, Any], status: int, message: str
 ) -> None:
     asked = {"model": "all-minilm", "input": "a"} | fields
     response = await standalone("POST", "/v1/embeddings", asked)
-    told = neighbour_error(response)
-    assert response.code == status
-    assert told == message or (message is None and "context length" in told)
+    assert (response.code, neighbour_error(response)) == (status, message)
 
 
 async def test_an_empty_text_and_headers_for_other_formats(standalone: Fetch) -> None:
@@ -167,15 +157,15 @@ async def test_an_empty_text_and_headers_for_other_formats(standalone: Fetch) ->
     assert len(json.loads(response.body)["data"]) == 1
 
 
-async def test_models(client: openai.AsyncOpenAI, standalone: Fetch) -> None:
+async def test_models(openai_client: openai.AsyncOpenAI, standalone: Fetch) -> None:
     copy = {"source": "smollm2", "destination": "me/twin:v1"}
     await standalone("POST", "/api/copy", copy)
-    listed = {model.id: model async for model in client.models.list()}
+    listed = {model.id: model async for model in openai_client.models.list()}
     assert listed.keys() == {"smollm2:latest", "all-minilm:latest", "me/twin:v1"}
     assert {model.owned_by for model in listed.values()} == {"library", "me"}
     assert all(model.created > 1_600_000_000 for model in listed.values())
     for name in ("smollm2", "me/twin:v1", "registry.ollama.ai/library/smollm2:latest"):
-        model = await client.models.retrieve(name)
+        model = await openai_client.models.retrieve(name)
         assert (model.id, model.object) == (name, "model")
         raw = await standalone("GET", f"/v1/models/{name}")
         assert json.loads(raw.body)["id"] == name

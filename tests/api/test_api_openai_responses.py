@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,6 @@ def respond(**fields: Any) -> dict[str, Any]:
 @pytest.fixture
 def models_dir(scratch_store: Path) -> Path:
     return scratch_store
-
-
-@pytest.fixture
-def client(standalone_url: str, jp_asyncio_loop: Any) -> Iterator[openai.AsyncOpenAI]:
-    client = openai.AsyncOpenAI(base_url=standalone_url + "/v1", api_key="none", max_retries=0)
-    yield client
-    jp_asyncio_loop.run_until_complete(client.close())
 
 
 async def test_an_answer_that_was_cut_is_incomplete(either: Fetch) -> None:
@@ -96,22 +88,22 @@ async def test_the_events_of_a_text(standalone: Fetch, monkeypatch: pytest.Monke
         "input_tokens": 20,
         "input_tokens_details": {"cached_tokens": 15},
         "output_tokens": 7,
-        "output_tokens_details": {"reasoning_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 3},
         "total_tokens": 27,
     }
 
 
-async def test_the_client_of_openai(client: openai.AsyncOpenAI, standalone: Fetch) -> None:
+async def test_the_client_of_openai(openai_client: openai.AsyncOpenAI, standalone: Fetch) -> None:
     asked: Any = {"model": "smollm2", "input": QUESTION, "temperature": 0}
     asked |= {"instructions": "Answer in one word.", "extra_body": {"num_ctx": 512}}
-    whole = await client.responses.create(**asked)
+    whole = await openai_client.responses.create(**asked)
     assert whole.status == "completed"
-    async with client.responses.stream(**asked) as stream:
+    async with openai_client.responses.stream(**asked) as stream:
         deltas = [event.delta async for event in stream if event.type.endswith("text.delta")]
         final = await stream.get_final_response()
     assert whole.output_text == final.output_text == "".join(deltas)
     assert final.usage == whole.usage or final.usage.input_tokens == whole.usage.input_tokens
-    again = await client.responses.create(
+    again = await openai_client.responses.create(
         model="smollm2",
         input=[
             {"role": "user", "content": QUESTION},
@@ -125,12 +117,12 @@ async def test_the_client_of_openai(client: openai.AsyncOpenAI, standalone: Fetc
 
 
 async def test_calls_and_thoughts_reach_the_client(
-    client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+    openai_client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recording = play(monkeypatch, TWO_CALLS)
     asked: Any = {"model": "smollm2", "input": QUESTION, "tools": TOOLS}
-    whole = await client.responses.create(**asked)
-    async with client.responses.stream(**asked) as stream:
+    whole = await openai_client.responses.create(**asked)
+    async with openai_client.responses.stream(**asked) as stream:
         async for _ in stream:
             pass
         streamed = await stream.get_final_response()
@@ -145,7 +137,7 @@ async def test_calls_and_thoughts_reach_the_client(
         ]
     recording.requests.clear()
     result = {"type": "function_call_output", "call_id": "call_weather0", "output": "sun"}
-    await client.responses.create(**asked | {"input": [*whole.output, result]})
+    await openai_client.responses.create(**asked | {"input": [*whole.output, result]})
     assistant, tool = recording.requests[0].messages
     assert (assistant.thinking, assistant.content) == ("Look it up.", "Let me see.")
     assert len(assistant.tool_calls) == 3
@@ -153,14 +145,24 @@ async def test_calls_and_thoughts_reach_the_client(
 
 
 async def test_logprobs_reach_the_client(
-    client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
+    openai_client: openai.AsyncOpenAI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     play(monkeypatch, [part("Hi!", logprobs=TOKENS), *WITH_LOGPROBS[-1:]])
-    response = await client.responses.create(
+    response = await openai_client.responses.create(
         model="smollm2", input="Hi", include=["message.output_text.logprobs"]
     )
     [text] = response.output[0].content
     assert [token.logprob for token in text.logprobs] == [-0.25, -0.5]
+
+
+async def test_what_was_asked_for_is_repeated(standalone: Fetch) -> None:
+    tools = [{"type": "function", "name": "clock"}, {"type": "web_search"}]
+    asked = respond(frequency_penalty=0.5, presence_penalty=None, tools=tools, tool_choice="none")
+    body = json.loads((await standalone("POST", PATH, asked)).body)
+    assert (body["frequency_penalty"], body["presence_penalty"]) == (0.5, 0.0)
+    more = {"description": None, "parameters": None, "strict": None}
+    assert body["tools"] == [more | tools[0], tools[1]]
+    assert body["tool_choice"] == "none"
 
 
 async def test_an_empty_answer(standalone: Fetch, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,10 +172,10 @@ async def test_an_empty_answer(standalone: Fetch, monkeypatch: pytest.MonkeyPatc
     assert found[-1]["response"]["output"] == []
 
 
-async def test_structured_answers(client: openai.AsyncOpenAI) -> None:
+async def test_structured_answers(openai_client: openai.AsyncOpenAI) -> None:
     schema = {"type": "object", "properties": {"city": {"enum": ["Paris", "Oslo"]}}}
     schema |= {"required": ["city"], "additionalProperties": False}
-    response = await client.responses.create(
+    response = await openai_client.responses.create(
         model="smollm2",
         input=QUESTION,
         max_output_tokens=40,
@@ -183,9 +185,9 @@ async def test_structured_answers(client: openai.AsyncOpenAI) -> None:
 
 
 async def test_a_failure_in_a_stream_is_told(
-    client: openai.AsyncOpenAI, ollama_server: OllamaServer
+    openai_client: openai.AsyncOpenAI, ollama_server: OllamaServer
 ) -> None:
-    stream = await client.responses.create(
+    stream = await openai_client.responses.create(
         model="smollm2", input=QUESTION, stream=True, extra_body={"num_ctx": 8192}
     )
     found = aiter(stream)

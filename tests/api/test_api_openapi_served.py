@@ -42,8 +42,8 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
+from store_models import add_model
 
-from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
 from jupyter_ollama.library.name import DEFAULT_HOST
 from jupyter_ollama.library.store import Store
@@ -91,7 +91,7 @@ CHANGED = {
 """The models that requests may change or send."""
 
 SLOW = {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "tensor_split", "use_mmap"}
-SLOW |= {"kv_cache_type", "flash_attention", "keep_alive"}
+SLOW |= {"num_parallel", "kv_cache_type", "flash_attention", "keep_alive"}
 """What would have the model loaded again."""
 HINDRANCES = {"images", "suffix", "raw", "think", "thinking", "format", "tools", "tool_choice"}
 HINDRANCES |= {"logit_bias", "response_format", "reasoning", "reasoning_effort", "options"}
@@ -101,7 +101,7 @@ HINDRANCES |= {"draft_quantize", "parameters"}
 """Fields that most models or values do not go with: half of the requests come without."""
 TAKEN = {"/api/delete": "twin", "/api/pull": "my-username/my-model"}
 """The models that some requests must find."""
-REFUSED = "{|/rerank$|/web_"
+REFUSED = "{|/rerank$|/audio/|/me$|/web_"
 """Paths that made-up requests find nothing under, and what neither models nor server are for."""
 LENGTHS = {"num_predict", "max_tokens", "max_completion_tokens", "max_output_tokens"}
 
@@ -123,14 +123,13 @@ OLLAMAS = openapi.from_dict(checkable(with_errors(ollamas())))
 def write_models(folder: Path, ollama_store: Path) -> Path:
     """Make a store with all models that the examples name."""
     shutil.copytree(ollama_store, folder / "models", copy_function=os.link)
-    tiny_vision.write_language_model(folder / "model.gguf")
-    tiny_vision.write_projector(folder / "projector.gguf", "gemma3")
+    model, projector = folder / "model.gguf", folder / "projector.gguf"
+    tiny_vision.write_language_model(model)
+    tiny_vision.write_projector(projector, "gemma3")
     library = Library(Store(folder / "models"))
-    seeing = {}
-    for name in ("model.gguf", "projector.gguf"):
-        seeing[name] = library.store.add_blob((folder / name).read_bytes()).digest
-    for name, fields in ({"gemma3": {"files": seeing}} | MODELS).items():
-        list(library.create(CreateRequest(model=name, parameters=SHORT, **fields)))
+    add_model(library, "gemma3", model, projector, parameters=SHORT)
+    for name, fields in MODELS.items():
+        add_model(library, name, parameters=SHORT, **fields)
     return folder / "models"
 
 

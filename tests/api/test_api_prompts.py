@@ -74,9 +74,10 @@ async def test_what_goes_into_a_prompt(standalone: Fetch) -> None:
 
 
 async def test_a_bad_template_is_told(standalone: Fetch) -> None:
-    response = await standalone("POST", "/api/generate", generate(template="{{ if }}"))
-    assert response.code == 400
-    assert error(response)
+    for stream in (True, False):
+        body = generate(template="{{ if }}", stream=stream)
+        response = await standalone("POST", "/api/generate", body)
+        assert (response.code, error(response)) == (400, "template: :1: missing value for command")
 
 
 async def make(fetch: Fetch, name: str, **fields: Any) -> None:

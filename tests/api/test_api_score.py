@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from api_client import Fetch, error
 
-from jupyter_ollama.api.score import MOST_CONTINUATIONS
+from jupyter_ollama.api.score import MOST_CONTINUATIONS, results
+from jupyter_ollama.engine.protocol import Logprob
 
 QUESTION = {"model": "smollm2", "prompt": "The capital of France is"}
 CITIES = [" Berlin", " Paris", " a city called Paris"]
@@ -60,6 +61,16 @@ async def test_agrees_with_generate(standalone: Fetch) -> None:
     ]
     for mine, theirs in zip(found["logprobs"], said["logprobs"], strict=True):
         assert mine["logprob"] == pytest.approx(theirs["logprob"], abs=0.3)  # Q4_0
+
+
+def test_impossible_tokens_are_numbers_in_json() -> None:
+    never, likely = Logprob(b"x", -math.inf), Logprob(b"y", -0.5)
+    told = results(["xx", "xy", "y"], [[never, never], [never, likely], [likely]])
+    assert [one["logprob"] for one in told] == [-19998, -9999.5, -0.5]
+    assert [one["probability"] for one in told] == [0, 0, 1]
+    assert [token["logprob"] for token in told[1]["logprobs"]] == [-9999, -0.5]
+    [alone] = results(["x"], [[never]])
+    assert (alone["logprob"], alone["probability"]) == (-9999, 1)
 
 
 EMPTY = "continuations must be a list of texts, none of them empty"

@@ -5,16 +5,15 @@ The same request by each of the APIs gives the same text and calls.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from api_client import Fetch, chat, error, events, generate, lines
+from api_client import Fetch, answer, chat, error, events, generate, lines
 from scripted_model import MESSAGES, write_scripts
+from store_models import add_model
 
-from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
 
 CITIES = ["Paris", "Rome"]
@@ -31,6 +30,7 @@ PLAIN = "There is nothing to be called, so here is some text."
 TEMPLATE = "{# <tool_call> <think> </think> #}{% if tools %}[{{ tools | length }}]{% endif %}"
 ASKED = {"role": "user", "content": "call it"}
 OPTIONS = {"temperature": 0, "num_ctx": 1024}
+THOUGHT_TOKENS = {"model": "scripted", "content": THOUGHT, "special": False}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
         template=TEMPLATE + MESSAGES,
     )
     library = Library.open(folder / "models")
-    digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    library.store.blob_path(digest).write_bytes(path.read_bytes())
-    list(library.create(CreateRequest(model="scripted", files={path.name: digest})))
+    add_model(library, "scripted", path)
     return folder / "models"
 
 
@@ -60,12 +58,6 @@ def ask(**fields: Any) -> dict[str, Any]:
     return body | {"model": "scripted", "tools": TOOLS} | fields
 
 
-async def answer(fetch: Fetch, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    response = await fetch("POST", path, body)
-    assert response.code == 200, response.body
-    return json.loads(response.body)
-
-
 async def test_a_message_with_thoughts_and_calls(either: Fetch) -> None:
     shown = await answer(either, "/api/show", {"model": "scripted"})
     assert {"completion", "tools", "thinking"} <= set(shown["capabilities"])
@@ -75,7 +67,9 @@ async def test_a_message_with_thoughts_and_calls(either: Fetch) -> None:
     assert call["id"].startswith("call_")
     assert len(call["id"]) == 13
     assert call["function"] == {"index": 0, "name": "get_weather", "arguments": ARGUMENTS}
+    counted = await answer(either, "/api/tokenize", THOUGHT_TOKENS)
     parts = lines(await either("POST", "/api/chat", ask(stream=True)))
+    assert parts[-1]["eval_thinking_count"] == len(counted["tokens"])
     messages = [part["message"] for part in parts]
     assert "".join(m.get("thinking", "") for m in messages) == THOUGHT
     assert "".join(m["content"] for m in messages) == SAID
@@ -132,7 +126,10 @@ async def test_tokens_are_told_with_their_probabilities(either: Fetch) -> None:
 
 async def test_every_api_gives_the_same(either: Fetch) -> None:
     openai = {"model": "scripted", "messages": [ASKED], "tools": TOOLS, "temperature": 0}
-    choice = (await answer(either, "/v1/chat/completions", openai))["choices"][0]
+    body = await answer(either, "/v1/chat/completions", openai)
+    thought = body["usage"]["completion_tokens_details"]["reasoning_tokens"]
+    assert 0 < thought < body["usage"]["completion_tokens"]
+    choice = body["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["reasoning"] == THOUGHT
     assert choice["message"]["content"] == SAID
@@ -141,7 +138,9 @@ async def test_every_api_gives_the_same(either: Fetch) -> None:
 
     flat = [{"type": "function"} | FUNCTION]
     asked = {"model": "scripted", "input": ASKED["content"], "tools": flat, "temperature": 0}
-    output = (await answer(either, "/v1/responses", asked))["output"]
+    body = await answer(either, "/v1/responses", asked)
+    assert body["usage"]["output_tokens_details"]["reasoning_tokens"] == thought
+    output = body["output"]
     assert [item["type"] for item in output] == ["reasoning", "message", "function_call"]
     assert output[0]["summary"][0]["text"] == THOUGHT
     assert output[1]["content"][0]["text"] == SAID
@@ -155,6 +154,7 @@ async def test_every_api_gives_the_same(either: Fetch) -> None:
         "temperature": 0,
     }
     body = await answer(either, "/v1/messages", anthropic)
+    assert body["usage"]["output_tokens_details"]["thinking_tokens"] == thought
     assert body["stop_reason"] == "tool_use"
     assert [block["type"] for block in body["content"]] == ["thinking", "text", "tool_use"]
     assert body["content"][0]["thinking"] == THOUGHT

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tiny_vision
-from api_client import Fetch, chat, error, generate
+from api_client import Fetch, answer, chat, error, generate, neighbour_error
 from image_files import noise, saved
+from store_models import add_model
 
-from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
 
 OPTIONS = {"temperature": 0, "num_ctx": 512, "num_predict": 3}
@@ -25,17 +23,12 @@ TEMPLATE = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the model "seeing", and "blind" without a projector."""
     folder = tmp_path_factory.mktemp("seeing")
-    tiny_vision.write_language_model(folder / "model.gguf")
-    tiny_vision.write_projector(folder / "projector.gguf", "gemma3")
+    model, projector = folder / "model.gguf", folder / "projector.gguf"
+    tiny_vision.write_language_model(model)
+    tiny_vision.write_projector(projector, "gemma3")
     library = Library.open(folder / "models")
-    digests = {}
-    for name in ("model.gguf", "projector.gguf"):
-        data = (folder / name).read_bytes()
-        digests[name] = f"sha256:{hashlib.sha256(data).hexdigest()}"
-        library.store.blob_path(digests[name]).write_bytes(data)
-    list(library.create(CreateRequest(model="seeing", files=digests, template=TEMPLATE)))
-    del digests["projector.gguf"]
-    list(library.create(CreateRequest(model="blind", files=digests, template=TEMPLATE)))
+    add_model(library, "seeing", model, projector, template=TEMPLATE)
+    add_model(library, "blind", model, template=TEMPLATE)
     return folder / "models"
 
 
@@ -47,12 +40,6 @@ def models_dir(seeing: Path) -> Path:
 def asked(model: str = "seeing", images: Any = (IMAGE,), **fields: Any) -> dict[str, Any]:
     question = {"role": "user", "content": "what is it", "images": list(images)}
     return chat(messages=[question], options=OPTIONS, stream=False) | {"model": model} | fields
-
-
-async def answer(fetch: Fetch, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    response = await fetch("POST", path, body)
-    assert response.code == 200, response.body
-    return json.loads(response.body)
 
 
 async def test_images_become_part_of_the_prompt(either: Fetch) -> None:
@@ -103,3 +90,20 @@ async def test_bad_images_are_refused(either: Fetch, model: str, image: str, mes
     response = await either("POST", "/api/chat", asked(model, (image,)))
     assert response.code == 400
     assert error(response).endswith(message)
+
+
+async def test_the_other_apis_name_the_model_as_they_were_asked(standalone: Fetch) -> None:
+    url = {"type": "image_url", "image_url": f"data:image/png;base64,{IMAGE}"}
+    openai = {"model": "Blind", "messages": [{"role": "user", "content": [url]}]}
+    source = {"type": "base64", "media_type": "image/png", "data": IMAGE}
+    block = {"type": "image", "source": source}
+    anthropic = {"model": "Blind", "messages": [{"role": "user", "content": [block]}]}
+    item = {"type": "input_image", "image_url": url["image_url"]}
+    for path, body in (
+        ("/v1/chat/completions", openai),
+        ("/v1/responses", {"model": "Blind", "input": [{"role": "user", "content": [item]}]}),
+        ("/v1/messages", anthropic | {"max_tokens": 3}),
+    ):
+        response = await standalone("POST", path, body)
+        told = (response.code, neighbour_error(response))
+        assert told == (400, '"Blind" does not support vision')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sys
 from collections.abc import Iterator
@@ -13,8 +12,8 @@ import starter_models
 from cli_process import Served, serving
 from conformance_scripts import CALLER, TEMPLATE, THINKER
 from scripted_model import MESSAGES, write_scripts
+from store_models import add_model
 
-from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
 
 MODELS = {"caller": (CALLER, ""), "thinker": (THINKER, "<think> </think>")}
@@ -28,9 +27,8 @@ def make_store(folder: Path) -> Path:
     for name, (scripts, tags) in MODELS.items():
         path = folder.with_name(f"{name}.gguf")
         write_scripts(path, scripts, template=TEMPLATE % tags + MESSAGES, otherwise='"')
-        digest = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-        path.rename(library.store.blob_path(digest))
-        list(library.create(CreateRequest(model=name, files={path.name: digest})))
+        add_model(library, name, path)
+        path.unlink()
     return folder
 
 

@@ -10,6 +10,8 @@ Event = dict[str, Any]
 Part = dict[str, Any]
 
 _REASONS = {"length": "max_tokens"}
+_MORE: dict[str, dict[str, Any]] = {"thinking": {"signature": ""}, "text": {"citations": None}}
+"""What blocks of a kind have besides their text."""
 
 
 class MessageWriter:
@@ -27,7 +29,9 @@ class MessageWriter:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": {"input_tokens": estimate, "output_tokens": 0},
+            "stop_details": None,
+            "container": None,
+            "usage": _usage({"prompt_eval_count": estimate}),
         }
         self._open = ""
         self._called = False
@@ -56,7 +60,7 @@ class MessageWriter:
         content = self.message["content"]
         if self._open != kind:
             events += self._close()
-            block = {"type": kind, kind: ""} | ({"signature": ""} if kind == "thinking" else {})
+            block = {"type": kind, kind: ""} | _MORE[kind]
             content.append(dict(block))
             events.append(self._event("start", content_block=block))
             self._open = kind
@@ -72,7 +76,7 @@ class MessageWriter:
     def _call(self, call: dict[str, Any]) -> list[Event]:
         self._called = True
         block = {"type": "tool_use", "id": call.get("id") or new_id("toolu_")}
-        block |= {"name": call["function"]["name"], "input": {}}
+        block |= {"name": call["function"]["name"], "input": {}, "caller": {"type": "direct"}}
         self.message["content"].append(block | {"input": call["function"].get("arguments") or {}})
         delta = {"type": "input_json_delta", "partial_json": arguments_text(call)}
         return [
@@ -90,6 +94,8 @@ class MessageWriter:
         stop = {
             "stop_reason": "tool_use" if self._called else reason,
             "stop_sequence": sequence,
+            "stop_details": None,
+            "container": None,
         }
         self.message |= stop | {"usage": _usage(end)}
         delta = {"type": "message_delta", "delta": stop, "usage": _usage(end)}
@@ -100,12 +106,17 @@ class MessageWriter:
         return {"type": f"content_block_{name}", "index": index} | fields
 
 
-def _usage(end: Part) -> dict[str, int]:
+def _usage(end: Part) -> dict[str, Any]:
     """Return the tokens of an answer; those read from the cache are not among ``input_tokens``."""
     cached = end.get("prompt_eval_cached_count", 0)
     return {
         "input_tokens": end.get("prompt_eval_count", 0) - cached,
         "cache_creation_input_tokens": 0,
         "cache_read_input_tokens": cached,
+        "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
         "output_tokens": end.get("eval_count", 0),
+        "output_tokens_details": {"thinking_tokens": end.get("eval_thinking_count", 0)},
+        "server_tool_use": None,
+        "service_tier": "standard",
+        "inference_geo": None,
     }

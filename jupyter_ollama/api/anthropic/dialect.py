@@ -29,4 +29,4 @@ def _event(part: dict[str, Any], number: int) -> bytes:
     return event_bytes(part)
 
 
-ANTHROPIC = Dialect(_error, EVENT_STREAM, _event)
+ANTHROPIC = Dialect(_error, EVENT_STREAM, _event, no_body="EOF")

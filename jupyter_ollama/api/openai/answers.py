@@ -35,11 +35,13 @@ def usage(ends: list[Part], choices: int) -> dict[str, Any]:
     prompt = sum(end.get("prompt_eval_count", 0) for end in prompts)
     cached = sum(end.get("prompt_eval_cached_count", 0) for end in prompts)
     completion = sum(end.get("eval_count", 0) for end in ends)
+    thought = sum(end.get("eval_thinking_count", 0) for end in ends)
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
         "prompt_tokens_details": {"cached_tokens": cached},
+        "completion_tokens_details": {"reasoning_tokens": thought},
     }
 
 

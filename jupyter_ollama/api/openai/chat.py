@@ -72,19 +72,27 @@ def completion(request: ChatCompletionRequest, answers: list[Part]) -> dict[str,
 
 def _choice(index: int, answer: Part) -> dict[str, Any]:
     spoken = answer["message"]
-    message: dict[str, Any] = {"role": "assistant", "content": spoken.get("content", "")}
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "content": spoken.get("content", ""),
+        "refusal": None,
+        "annotations": [],
+    }
     if thoughts := spoken.get("thinking"):
         message["reasoning"] = thoughts
     if calls := tool_calls(spoken.get("tool_calls") or []):
         message["tool_calls"] = calls
-    choice = {
+    tokens = logprobs(answer)
+    return {
         "index": index,
         "message": message,
+        "logprobs": _told(tokens) if tokens else None,
         "finish_reason": finish_reason(answer, bool(calls)),
     }
-    if tokens := logprobs(answer):
-        choice["logprobs"] = {"content": tokens}
-    return choice
+
+
+def _told(tokens: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"content": tokens, "refusal": None}
 
 
 class Chunks:
@@ -106,7 +114,7 @@ class Chunks:
             self._started = True
         choices = [self._choice(delta, None) for delta in deltas]
         if tokens:
-            choices[0]["logprobs"] = {"content": tokens}
+            choices[0]["logprobs"] = _told(tokens)
         if part.get("done"):
             choices.append(self._choice({}, finish_reason(part, self._calls > 0)))
         return choices

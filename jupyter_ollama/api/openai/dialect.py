@@ -30,5 +30,5 @@ def _numbered_event(part: dict[str, Any], number: int) -> bytes:
     return event_bytes({"type": part["type"], "sequence_number": number} | part)
 
 
-OPENAI = Dialect(_error, EVENT_STREAM, _data, b"data: [DONE]\n\n")
-RESPONSES = Dialect(_error, EVENT_STREAM, _numbered_event)
+OPENAI = Dialect(_error, EVENT_STREAM, _data, b"data: [DONE]\n\n", no_body="EOF")
+RESPONSES = Dialect(_error, EVENT_STREAM, _numbered_event, no_body="EOF")

@@ -14,6 +14,7 @@ _IMAGE_PREFIXES = (
     *(f"data:image/{kind};base64," for kind in ("jpeg", "jpg", "png", "webp")),
 )
 _NO_URLS = "image URLs are not currently supported, please use base64 encoded data instead"
+NO_AUDIO = "audio inputs are not currently supported"
 _BAD_MESSAGE = "invalid message format"
 _TEXTS = {"text": "text", "refusal": "refusal"}
 
@@ -76,7 +77,7 @@ def _content(content: Any, may_lack: bool) -> tuple[str, list[str]]:
             url = image.get("url") if isinstance(image, dict) else image
             images.append(image_data(typed(url, str, _BAD_MESSAGE)))
         elif kind == "input_audio":
-            raise OllamaError(400, "audio inputs are not currently supported")
+            raise OllamaError(400, NO_AUDIO)
         else:
             raise OllamaError(400, _BAD_MESSAGE)
     return "\n\n".join(texts), images

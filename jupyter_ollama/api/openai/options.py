@@ -47,7 +47,8 @@ def sampling_options(
     request: SampledRequest, defaults: dict[str, Any], **fields: Any
 ) -> dict[str, Any]:
     """Return the options of any request for an answer, ``fields`` among them."""
-    asked = {"temperature": request.temperature, "top_p": request.top_p} | fields
+    same = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+    asked = {name: getattr(request, name) for name in same} | fields
     given = {name: value for name, value in asked.items() if value is not None}
     return native_options(request, defaults | given)
 
@@ -64,8 +65,6 @@ def completion_options(
         num_predict=num_predict,
         seed=request.seed,
         stop=_stop(request.stop),
-        frequency_penalty=request.frequency_penalty,
-        presence_penalty=request.presence_penalty,
         logit_bias=_logit_bias(request.logit_bias) or None,
     )
 

@@ -10,7 +10,7 @@ import msgspec
 from ...errors import OllamaError
 from ...prompt.messages import Message
 from ..translation import name_tools, optional, typed
-from .messages import image_data, native_role, tool_call
+from .messages import NO_AUDIO, image_data, native_role, tool_call
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _BAD_TOOL = "invalid tool"
@@ -113,6 +113,8 @@ def _content(content: Any) -> tuple[str, list[str]]:
             images.append(image_data(typed(part.get("image_url"), str, "invalid image input")))
         elif kind == "input_file":
             raise OllamaError(400, "file inputs are not currently supported")
+        elif kind == "input_audio":
+            raise OllamaError(400, NO_AUDIO)
         else:
             raise OllamaError(400, f"unknown content type: {kind}")
     return "".join(texts), images

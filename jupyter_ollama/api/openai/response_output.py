@@ -109,7 +109,7 @@ class ResponseWriter:
                 "input_tokens": used["prompt_tokens"],
                 "input_tokens_details": used["prompt_tokens_details"],
                 "output_tokens": used["completion_tokens"],
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": used["completion_tokens_details"],
                 "total_tokens": used["total_tokens"],
             },
         }
@@ -141,6 +141,13 @@ def _output_text(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": tokens}
 
 
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    """Return a tool as it is repeated: a function has all of its fields."""
+    if tool.get("type") != "function":
+        return tool
+    return {"description": None, "parameters": None, "strict": None} | tool
+
+
 def _response(request: ResponsesRequest) -> dict[str, Any]:
     """Return a response that has just begun, with what the request asked for."""
     reasoning = request.reasoning
@@ -152,6 +159,7 @@ def _response(request: ResponsesRequest) -> dict[str, Any]:
         "status": "in_progress",
         "background": request.background,
         "error": None,
+        "frequency_penalty": request.frequency_penalty or 0.0,
         "incomplete_details": None,
         "instructions": request.instructions or None,
         "max_output_tokens": request.max_output_tokens,
@@ -160,6 +168,7 @@ def _response(request: ResponsesRequest) -> dict[str, Any]:
         "model": request.model,
         "output": [],
         "parallel_tool_calls": request.parallel_tool_calls,
+        "presence_penalty": request.presence_penalty or 0.0,
         "previous_response_id": None,
         "prompt_cache_key": None,
         "reasoning": {"effort": reasoning.effort or None, "summary": reasoning.summary},
@@ -169,7 +178,7 @@ def _response(request: ResponsesRequest) -> dict[str, Any]:
         "temperature": 1.0 if request.temperature is None else request.temperature,
         "text": {"format": {"type": "text"}} | request.text,
         "tool_choice": request.tool_choice or "auto",
-        "tools": request.tools,
+        "tools": [_tool(tool) for tool in request.tools],
         "top_logprobs": request.top_logprobs,
         "top_p": 1.0 if request.top_p is None else request.top_p,
         "truncation": request.truncation,

@@ -29,6 +29,8 @@ class SampledRequest(Extensions, kw_only=True):
     stream: bool = False
     temperature: float | None = None
     top_p: float | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
 
 
 class CompletedRequest(SampledRequest, kw_only=True):
@@ -39,8 +41,6 @@ class CompletedRequest(SampledRequest, kw_only=True):
     max_tokens: int | None = None
     seed: int | None = None
     stop: Any = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
     logit_bias: dict[str, Any] = {}
     debug_render_only: bool = msgspec.field(default=False, name="_debug_render_only")
 
