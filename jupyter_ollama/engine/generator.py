@@ -144,27 +144,21 @@ class Generator:
     def _trim(self, *, reading: bool) -> None:
         """Let an idle sequence leave if there are too many beside those that run.
 
-        Copying it takes longer than a step, so that first tokens do not wait for it.
+        Copying it may take longer than a step, so that first tokens do not wait for it.
         """
         if not self._trim_in:
             return
         self._trim_in = self._trim_in - 1 if reading else 0
-        if not self._trim_in and self._cache.trim(len(self.running)):
+        if not self._trim_in and self._cache.trim(len(self.running), copy=True):
             self._trim_in = 1
+
+    def rest(self) -> bool:
+        """Do what nobody waits for, to be called while not ``busy``; False if all is done."""
+        return self._cache.store()
 
     def _retire(self) -> None:
         for sequence in [s for s in self.running if s.over]:
-            if len(self.running) == 1 and not self.waiting:
-                self._complete(sequence)
             self._release(sequence, keep=True)
-
-    def _complete(self, sequence: Sequence) -> None:
-        """Read the last token of an answer while nobody waits: the next turn begins behind it."""
-        if sequence.generated and sequence.pending == 1:
-            self._batch.clear()
-            position = sequence.position(sequence.cached)
-            self._batch.add(sequence.tokens[-1:], position, sequence.slot, outputs="none")
-            sequence.cached += self.context.decode(self._batch) == 0
 
     def _release(self, sequence: Sequence, *, keep: bool) -> None:
         self.running.remove(sequence)
@@ -192,6 +186,8 @@ class Generator:
             self.running.append(sequence)
             self._trim_in = self._trim_in or LONGEST_UNTRIMMED
             room -= len(sequence.tokens) + 1 - sequence.reused
+        while self._cache.trim(len(self.running), copy=False):
+            pass
 
     def _tell_progress(self) -> None:
         """Tell how much is read of the prompts that somebody watches."""

@@ -22,12 +22,13 @@ WORTH_WAITING = 32
 """Tokens that must be saved before a sequence waits for another, or is kept when it is over."""
 
 WORTH_STORING = 128
-"""Tokens that nobody else has before a sequence is copied to the host's memory."""
+"""Tokens that nobody else has before a sequence is copied to the host's memory, if they are not
+half of it anyhow. A copy is of the whole sequence and takes about a hundredth of reading it."""
 
 
 @dataclass(slots=True, eq=False)
 class Parked:
-    """A finished sequence: its tokens, in the KV cache (``slot``) or in a saved ``state``."""
+    """A finished sequence: its tokens, in the KV cache (``slot``), in a saved ``state`` or both."""
 
     tokens: list[int]
     slot: int
@@ -104,7 +105,8 @@ class PrefixCache:
             target.cached = 0
         if isinstance(source, Parked):
             source.used = next(self._clock)
-            if source.state is not None:
+            if source.slot < 0:
+                assert source.state is not None
                 if not self._context.restore(target.slot, source.state):
                     return
                 if length < source.cached:
@@ -182,16 +184,26 @@ class PrefixCache:
         self._tree.insert(sequence.tokens[:keep], sequence)
         return is_own
 
-    def trim(self, running: int) -> bool:
+    def trim(self, running: int, *, copy: bool) -> bool:
         """Let an idle sequence leave the KV cache if they slow down those that run.
 
-        Returns whether one did.
+        Only without ``copy`` nobody has to wait for it. Returns whether one did leave.
         """
-        is_full = self._idle_in_cells() > self._idle_tokens // max(running, 1)
-        if not (is_full and self.evict()):
+        oldest = self._oldest()
+        if oldest is None or self._idle_in_cells() <= self._idle_tokens // max(running, 1):
             return False
-        while self._stored() > self._stored_bytes:
-            self._drop(min((p for p in self._parked if p.slot < 0), key=lambda p: p.used))
+        if not copy and self._is_to_store(oldest):
+            return False
+        return self.evict()
+
+    def store(self) -> bool:
+        """Copy an idle sequence ahead of the time when it has to leave; False if there is none."""
+        if self._idle_in_cells() <= self._idle_tokens or self._stored() >= self._stored_bytes:
+            return False
+        missing = [p for p in self._parked if p.slot >= 0 and self._is_to_store(p)]
+        if not missing:
+            return False
+        self._copy(max(missing, key=lambda parked: parked.used))
         return True
 
     def _idle_in_cells(self) -> int:
@@ -205,20 +217,39 @@ class PrefixCache:
     def _stored(self) -> int:
         return sum(parked.state.nbytes for parked in self._parked if parked.state is not None)
 
+    def _oldest(self) -> Parked | None:
+        """Return the idle sequence in the KV cache that was least recently used."""
+        hot = (parked for parked in self._parked if parked.slot >= 0)
+        return min(hot, key=lambda parked: parked.used, default=None)
+
+    def _is_to_store(self, parked: Parked) -> bool:
+        enough = min(WORTH_STORING, len(parked.tokens) // 2)
+        is_worth = bool(self._stored_bytes) and self._tree.alone(parked) >= enough
+        return is_worth and parked.state is None
+
+    def _copy(self, parked: Parked) -> None:
+        """Copy what the KV cache has of a sequence; those unused for long make room."""
+        parked.state = self._context.save(parked.slot)
+        while self._stored() > self._stored_bytes:
+            cold = [other for other in self._parked if other.slot < 0]
+            if not cold:
+                break
+            self._drop(min(cold, key=lambda other: other.used))
+        if parked.state is None:
+            self._drop(parked)
+
     def evict(self) -> bool:
         """Move the least recently used idle sequence out of the KV cache; False without any."""
-        hot = [parked for parked in self._parked if parked.slot >= 0]
-        if not hot:
+        oldest = self._oldest()
+        if oldest is None:
             return False
-        oldest = min(hot, key=lambda parked: parked.used)
-        state = None
-        if self._tree.alone(oldest) >= WORTH_STORING and self._stored_bytes:
-            state = self._context.save(oldest.slot)
-        if state is None:
-            self._drop(oldest)
+        if self._is_to_store(oldest):
+            self._copy(oldest)
+        if oldest.state is None:
+            if oldest in self._parked:
+                self._drop(oldest)
         else:
             self._empty(oldest)
-            oldest.state = state
         return True
 
     def clear(self) -> None:

@@ -6,11 +6,18 @@ import asyncio
 from contextlib import aclosing
 from pathlib import Path
 
+import llama_cpp.llama_cpp as llama
+import pytest
 from plain_loop import PlainLoop
 from runners import running
 
+from jupyter_ollama.engine.generator import Generator
 from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import ChatPrompt, Done, RawPrompt, Text
+from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.protocol import ChatPrompt, Done, LoadSpec, RawPrompt, Text
+from jupyter_ollama.engine.sampling import Sampler
+from jupyter_ollama.engine.sequence import Sequence
+from jupyter_ollama.engine.text_stream import TextStream
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
@@ -53,7 +60,7 @@ async def test_a_conversation_is_read_once(smollm2_f16: Path) -> None:
             answers.append(done)
             if turn:
                 seen = len(answers[-2].context)
-                assert seen <= done.cached < done.prompt_eval_count
+                assert seen - 1 <= done.cached < done.prompt_eval_count
             messages += [Message("assistant", text), Message("user", "Go on.")]
     assert_good(smollm2_f16, answers)
 
@@ -99,6 +106,50 @@ async def test_idle_sequences_leave_for_the_hosts_memory_and_come_back(smollm2_f
         answers = [(await ask(runner, story))[1] for story in stories]
     assert all(done.cached == done.prompt_eval_count - 1 for done in answers)
     assert_good(smollm2_f16, answers[:2])
+
+
+def test_what_was_copied_while_it_was_quiet_leaves_at_once(smollm2_f16: Path) -> None:
+    """A prompt that has nothing in common is not slowed down by cells of those before it."""
+    loaded = LoadedModel(LoadSpec(model=str(smollm2_f16), num_ctx=256, num_parallel=2))
+    context = loaded.generation_context()
+    generator = Generator(
+        loaded.model,
+        context,
+        lambda told: None,
+        lambda sequence, status, message: pytest.fail(message),
+        parallel=2,
+        idle_tokens=0,
+        stored_bytes=2**30,
+    )
+
+    def run(text: str, steps: int = 1000) -> Sequence:
+        tokens = loaded.model.tokenize(text, special=True)
+        sampler = Sampler(loaded.model, Options(temperature=0), tokens)
+        sequence = Sequence(1, tokens, sampler, TextStream([]), 256, 8, 4, True)
+        generator.add(sequence)
+        while generator.busy and steps:
+            generator.step()
+            steps -= 1
+        return sequence
+
+    def cells() -> int:
+        ends = (
+            llama.llama_memory_seq_pos_max(context.memory, slot)
+            for slot in range(context.max_sequences)
+        )
+        return sum(1 + end for end in ends)
+
+    first = "The ships sailed on and on, as they had done for years. " * 8
+    run(first)
+    assert cells() > 100
+    assert generator.rest()
+    assert not generator.rest()
+    run("Bees", steps=1)
+    assert cells() < 20
+    run("Bees", steps=1000)
+    again = run(first)
+    assert again.reused == len(again.prompt) - 1
+    context.close()
 
 
 async def test_a_shift_does_not_move_what_others_share(smollm2_f16: Path) -> None:

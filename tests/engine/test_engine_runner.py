@@ -42,7 +42,7 @@ async def test_metrics_and_num_predict(smollm2: Path) -> None:
         assert 0 < done.eval_duration < 60e9
         assert len(text.split()) > 5
         text, done = await answer(
-            runner, ChatPrompt([Message("user", "Reply with the word yes only.")]), temperature=0
+            runner, ChatPrompt([Message("user", "What is the capital of France?")]), temperature=0
         )
         assert done.reason == "stop"
         assert runner.ready.size > smollm2.stat().st_size * 0.9
