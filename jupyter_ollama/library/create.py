@@ -123,7 +123,7 @@ def _weights(
     config.parser = request.parser or config.parser
     config.requires = request.requires or config.requires
     if request.adapters is not None:
-        parts += yield from sources.from_adapters(draft, request.adapters)
+        parts += yield from sources.from_adapters(draft, request.adapters, parts)
     if request.draft_files is not None:
         parts = _without(parts, manifest.DRAFT)
         parts += yield from sources.from_draft_files(draft, request.draft_files)

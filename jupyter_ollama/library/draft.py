@@ -17,6 +17,8 @@ Status = dict[str, Any]
 
 _GGUF_TYPES = (manifest.MODEL, manifest.PROJECTOR, manifest.ADAPTER, manifest.DRAFT)
 _ALIASES = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "MXFP4_MOE": "MXFP4"}
+_WITH_MATRIX = ("IQ1", "IQ2", "IQ3_X", "Q2_K_S")
+_ONLY_READ = ("NVFP4",)
 _NO_DIGEST = "0000000000000000000"
 _TENSOR_LINE = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
@@ -79,8 +81,8 @@ class Draft:
         return header
 
     def _commit(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
+        self._hold(writer.digest)  # first: another process may be about to remove such a blob
         blob = writer.commit()
-        self._hold(blob.digest)
         if blob.created:
             self.created.append(blob.digest)
         verb = "creating new" if blob.created else "using existing"
@@ -92,10 +94,15 @@ def quantization(text: str) -> str:
     """Return the name of a quantization type in llama.cpp's casing, or raise OllamaError(400)."""
     wanted = text.upper()
     wanted = _ALIASES.get(wanted, wanted)
-    if wanted and wanted not in FILE_TYPES.values():
-        known = ", ".join(FILE_TYPES.values())
+    offered = [name for name in FILE_TYPES.values() if name not in _ONLY_READ]
+    if wanted and wanted not in offered:
+        known = ", ".join(offered)
         raise OllamaError(
             400, f"unsupported quantization type {wanted} - supported types are {known}"
+        )
+    if wanted.startswith(_WITH_MATRIX):
+        raise OllamaError(
+            400, f"quantization to {wanted} needs an importance matrix, and there is none here"
         )
     return wanted
 
@@ -103,27 +110,24 @@ def quantization(text: str) -> str:
 def quantize(draft: Draft, part: Part, wanted: str) -> Generator[Status, None, Part]:
     """Quantize the weights of a model in a child process, yielding its progress."""
     assert part.header
-    total = part.layer.size
-    line: Status = {
-        "status": f"quantizing {part.header.file_type} model to {wanted}",
-        "digest": _NO_DIGEST,
-        "total": total,
-    }
     source = draft.store.blob_path(part.layer.digest)
+    status = f"quantizing {part.header.file_type} model to {wanted}"
     with draft.store.blob_writer() as writer:
-        yield line | {"completed": 0}
-        output = child.run("jupyter_ollama.engine.quantize", str(source), str(writer.path), wanted)
-        for percent in _percents(output):
-            yield line | {"completed": total * percent // 100}
+        arguments = (str(source), str(writer.path), wanted)
+        output = child.run("jupyter_ollama.engine.quantize", *arguments)
+        yield from progress(status, part.layer.size, output)
         yield {"status": "verifying conversion"}
         return draft.adopt(writer, part.layer.media_type, part.layer.from_)
 
 
-def _percents(output: Iterable[str]) -> Generator[int, None, None]:
+def progress(status: str, total: int, output: Iterable[str]) -> Generator[Status, None, None]:
+    """Yield status lines of a child that tells, in lines of its own, which tensor it is at."""
+    line: Status = {"status": status, "digest": _NO_DIGEST, "total": total}
+    yield line | {"completed": 0}
     last = 0
-    for line in output:
-        found = _TENSOR_LINE.search(line)
+    for text in output:
+        found = _TENSOR_LINE.search(text)
         percent = int(found[1]) * 100 // max(int(found[2]), 1) if found else last
         if percent != last:
-            yield percent
+            yield line | {"completed": total * percent // 100}
             last = percent

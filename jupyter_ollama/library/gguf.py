@@ -47,6 +47,7 @@ TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
     39: ("MXFP4", 32, 17),
     40: ("NVFP4", 64, 36),
     41: ("Q1_0", 128, 18),
+    42: ("Q2_0", 64, 18),
 }
 """The name of each type of tensor, the elements in a block of it, and the bytes of a block."""
 
@@ -86,6 +87,7 @@ FILE_TYPES: dict[int, str] = {
     38: "MXFP4",
     39: "NVFP4",
     40: "Q1_0",
+    41: "Q2_0",
 }
 """The names of ``general.file_type``, which are also those of the types to quantize to."""
 
@@ -120,7 +122,8 @@ class Tensor(NamedTuple):
 class Header:
     """What a GGUF file says of itself. Arrays are None in ``metadata`` unless they were asked for.
 
-    ``lengths`` has the length of each array, ``data_offset`` and ``file_size`` are in bytes.
+    ``lengths`` has the length of each array, ``data_offset`` and ``file_size`` are in bytes, and
+    ``spans`` are the first byte of each metadata entry and that after its last one.
     """
 
     version: int
@@ -129,6 +132,7 @@ class Header:
     tensors: list[Tensor]
     data_offset: int
     file_size: int
+    spans: dict[str, tuple[int, int]]
 
     @property
     def architecture(self) -> str:
@@ -196,13 +200,17 @@ class _Reader:
             raise InvalidGGUF(f"GGUF version {version} is not supported")
         tensors = self.count(_MAX_TENSORS, 24, "tensors")
         pairs = self.count(_MAX_PAIRS, 13, "metadata entries")
-        metadata = dict(self.pair() for _ in range(pairs))
+        metadata, spans = {}, {}
+        for _ in range(pairs):
+            begin = self.at
+            key, value = self.pair()
+            metadata[key], spans[key] = value, (begin, self.at)
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 0 < alignment <= 1 << 20:
             raise InvalidGGUF("the alignment makes no sense")
         found = [self.tensor() for _ in range(tensors)]
         start = -(-self.at // alignment) * alignment
-        return Header(version, metadata, self.lengths, found, start, self.size)
+        return Header(version, metadata, self.lengths, found, start, self.size, spans)
 
     def number(self, code: str) -> Any:
         found = struct.unpack_from(self.order + code, self.data, self.at)[0]

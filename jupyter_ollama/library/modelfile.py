@@ -47,12 +47,14 @@ LEGACY_PARAMETERS = frozenset(
 
 _WEIGHTS = (
     "model*.safetensors",
+    "adapter*.safetensors",
     "consolidated*.safetensors",
     "pytorch_model*.bin",
     "consolidated*.pth",
     "*.gguf",
     "*.bin",
 )
+_SPLIT = re.compile(r"(.+)-\d{5}-of-(\d{5})\.gguf")
 _COMPANIONS = ("*.json", "*/*.json", "tokenizer.model", "vocab.txt", "chat_template.jinja")
 
 
@@ -280,7 +282,7 @@ def _existing_path(base_dir: Path, argument: str) -> Path | None:
 
 def _local_files(field: str, path: Path, taken: set[str]) -> list[LocalFile]:
     if not path.is_dir():
-        return [LocalFile(field, _free(path.name, taken), path)]
+        return [LocalFile(field, _free(part.name, taken), part) for part in _parts(path)]
     weights: list[Path] = next(
         (found for pattern in _WEIGHTS if (found := sorted(path.glob(pattern)))), []
     )
@@ -294,6 +296,15 @@ def _local_files(field: str, path: Path, taken: set[str]) -> list[LocalFile]:
         if not file.resolve().is_relative_to(inside):
             raise InvalidModelfile(f"insecure path: {file}")
     return [LocalFile(field, _free(p.relative_to(path).as_posix(), taken), p) for p in paths]
+
+
+def _parts(path: Path) -> list[Path]:
+    """All parts of a split GGUF, of which one is given."""
+    found = _SPLIT.fullmatch(path.name)
+    if not found:
+        return [path]
+    names = (f"{found[1]}-{n:05}-of-{found[2]}.gguf" for n in range(1, int(found[2]) + 1))
+    return [part for name in names if (part := path.with_name(name)).exists()]
 
 
 def _free(name: str, taken: set[str]) -> str:

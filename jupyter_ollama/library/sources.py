@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 import msgspec
 
 from ..errors import OllamaError
 from . import child, manifest
-from .draft import Draft, Part, Status
+from .draft import Draft, Part, Status, progress
 from .gguf import Header
 from .manifest import ImageConfig, InvalidManifest, Manifest
 from .name import InvalidName, ModelName
 from .store import Store, parse_digest
 
 Parts = Generator[Status, None, list[Part]]
+
+_SPLIT_NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """One file of a GGUF: the whole, or one of ``count`` parts, of which the first is 0."""
+
+    name: str
+    digest: str
+    header: Header
+    number: int
+    count: int
+
+    @property
+    def whole(self) -> tuple[str, int]:
+        """What the parts of one GGUF have in common."""
+        found = _SPLIT_NAME.fullmatch(self.name)
+        return found[1] if found else "", self.count
+
+    def named(self, number: int) -> str:
+        """The name of another part."""
+        stem = self.whole[0]
+        if stem:
+            return f"{stem}-{number + 1:05}-of-{self.count:05}.gguf"
+        return f"part {number + 1} of {self.count}"
 
 
 def check_files(files: dict[str, str] | None) -> None:
@@ -65,12 +93,20 @@ def from_files(draft: Draft, files: dict[str, str]) -> Parts:
     return parts
 
 
-def from_adapters(draft: Draft, files: dict[str, str]) -> Parts:
-    """Make the layer of an uploaded LoRA adapter. Raises OllamaError(400)."""
+def from_adapters(draft: Draft, files: dict[str, str], base: list[Part]) -> Parts:
+    """Make the layer of an uploaded LoRA adapter for the model that ``base`` are the layers of.
+
+    Raises OllamaError(400).
+    """
     if not files:
         raise OllamaError(400, "no files provided to convert")
     if _kind(draft, files) == "safetensors":
-        raise OllamaError(400, "safetensors adapters cannot be converted, supply a GGUF file")
+        model = next((part for part in base if part.layer.media_type == manifest.MODEL), None)
+        if model is None:
+            raise OllamaError(400, "an adapter needs a model that it is for")
+        path = draft.store.blob_path(model.layer.digest).absolute()
+        convert = _convert(draft, files, "converting adapter", manifest.ADAPTER, path)
+        return (yield from convert)
     if len(files) > 1:
         raise OllamaError(400, "only one adapter is currently supported")
     parts = yield from _from_gguf(draft, files)
@@ -107,15 +143,41 @@ def _blob(draft: Draft, name: str, digest: str) -> Path:
 
 
 def _from_gguf(draft: Draft, files: dict[str, str]) -> Parts:
+    pieces: dict[tuple[str, int], list[_Piece]] = {}
     parts = []
     for name, digest in sorted(files.items()):
         yield {"status": "parsing GGUF"}
         _blob(draft, name, digest)
         header = draft.read_gguf(digest, name)
-        if header.metadata.get("split.count") not in (None, 0, 1):
-            raise OllamaError(400, f"{name} is one part of a split GGUF, merge the parts first")
-        parts.append(draft.reuse(digest, _media_type(header), name))
+        count = header.metadata.get("split.count") or 1
+        if count == 1:
+            parts.append(draft.reuse(digest, _media_type(header), name))
+            continue
+        piece = _Piece(name, digest, header, header.metadata.get("split.no", 0), count)
+        pieces.setdefault(piece.whole, []).append(piece)
+    for group in pieces.values():
+        parts.append((yield from _merge(draft, group)))
     return parts
+
+
+def _merge(draft: Draft, group: list[_Piece]) -> Generator[Status, None, Part]:
+    """Make one GGUF of the parts of a split one. Raises OllamaError(400)."""
+    by_number = {piece.number: piece for piece in group}
+    first = group[0]
+    for number in range(first.count):
+        if number not in by_number:
+            raise OllamaError(
+                400, f"{first.named(number)} is missing: all parts of a split GGUF are needed"
+            )
+    if len(group) > first.count:
+        raise OllamaError(400, f"{len(group)} files for the {first.count} parts of a split GGUF")
+    ordered = [by_number[number] for number in range(first.count)]
+    paths = [draft.store.blob_path(piece.digest) for piece in ordered]
+    with draft.store.blob_writer() as writer:
+        output = child.run("jupyter_ollama.library.merge", str(writer.path), *map(str, paths))
+        total = sum(path.stat().st_size for path in paths)
+        yield from progress("merging GGUF parts", total, output)
+        return draft.adopt(writer, _media_type(ordered[0].header), ordered[0].name)
 
 
 def _media_type(header: Header) -> str:
@@ -131,10 +193,18 @@ def _media_type(header: Header) -> str:
 
 
 def _from_safetensors(draft: Draft, files: dict[str, str]) -> Parts:
-    yield {"status": "converting model"}
+    return _convert(draft, files, "converting model", manifest.MODEL)
+
+
+def _convert(
+    draft: Draft, files: dict[str, str], status: str, media_type: str, *arguments: Path
+) -> Parts:
+    """Convert a folder of files in a child process, yielding its progress."""
     with tempfile.TemporaryDirectory(prefix="jupyter-ollama-") as folder:
+        total = 0
         for name, digest in files.items():
             blob = _blob(draft, name, digest).absolute()
+            total += blob.stat().st_size
             link = Path(folder, name)
             try:
                 link.parent.mkdir(parents=True, exist_ok=True)
@@ -142,9 +212,10 @@ def _from_safetensors(draft: Draft, files: dict[str, str]) -> Parts:
             except OSError as error:  # too long, or a file where another name has a folder
                 raise OllamaError(400, f"{name} cannot be a file name: {error.strerror}") from None
         with draft.store.blob_writer() as writer:
-            for _ in child.run("jupyter_ollama.library.convert", folder, str(writer.path)):
-                pass
-            return [draft.adopt(writer, manifest.MODEL)]
+            paths = (folder, str(writer.path), *map(str, arguments))
+            output = child.run("jupyter_ollama.library.convert", *paths)
+            yield from progress(status, total, output)
+            return [draft.adopt(writer, media_type)]
 
 
 _CONVERTERS = {"gguf": _from_gguf, "safetensors": _from_safetensors}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,11 +13,12 @@ import gguf
 import numpy as np
 import pytest
 import starter_models
+from tiny_checkpoint import write_safetensors
 
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.convert.convert import convert
 from jupyter_ollama.library.convert.model_folder import ConversionError
-from jupyter_ollama.library.convert.safetensors import read_tensors
+from jupyter_ollama.library.convert.safetensors import read_file
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.gguf import read_header
 from jupyter_ollama.library.model import Library
@@ -64,19 +64,6 @@ def tensors() -> dict[str, np.ndarray[Any, Any]]:
         shapes[f"{layer}{name}.bias"] = shape[:1]
     random = np.random.default_rng(1)
     return {name: random.standard_normal(shape).astype("f4") for name, shape in shapes.items()}
-
-
-def write_safetensors(path: Path, arrays: dict[str, tuple[str, np.ndarray[Any, Any]]]) -> None:
-    """Write a file; each array comes with the name of its type."""
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    data = b""
-    for name, (dtype, array) in arrays.items():
-        raw = array.tobytes()
-        offsets = [len(data), len(data) + len(raw)]
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
-        data += raw
-    encoded = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(encoded)) + encoded + data)
 
 
 @pytest.fixture
@@ -148,10 +135,11 @@ def test_half_precision_is_widened_exactly(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     half = values.astype("f2")
     write_safetensors(path, {"half": ("F16", half), "brain": ("BF16", brain), "n": ("I64", values)})
-    found = read_tensors(path)
-    assert set(found) == {"half", "brain"}
-    assert np.array_equal(found["half"], half.astype("f4"))
-    assert np.array_equal(found["brain"], (brain.astype("u4") << 16).view("f4"))
+    found = read_file(path)
+    assert np.array_equal(found["half"].all(), half.astype("f4"))
+    assert np.array_equal(found["brain"].all(), (brain.astype("u4") << 16).view("f4"))
+    with pytest.raises(ConversionError, match="tensors of type I64 are not supported"):
+        found["n"].all()
 
 
 def test_shards_pooling_and_tokenizer_json(tiny_bert: Path, tmp_path: Path) -> None:
@@ -189,8 +177,8 @@ def test_shards_pooling_and_tokenizer_json(tiny_bert: Path, tmp_path: Path) -> N
     ("spoil", "message"),
     [
         (
-            lambda f: change(f, architectures=["LlamaForCausalLM"]),
-            'architecture "LlamaForCausalLM"',
+            lambda f: change(f, architectures=["GPT2LMHeadModel"]),
+            'architecture "GPT2LMHeadModel"',
         ),
         (lambda f: change(f, architectures=None), 'unsupported architecture "unknown"'),
         (lambda f: change(f, hidden_act="relu"), 'unsupported activation "relu"'),
@@ -213,13 +201,13 @@ def test_shards_pooling_and_tokenizer_json(tiny_bert: Path, tmp_path: Path) -> N
         ),
         (
             lambda f: write_safetensors(
-                f / "more.safetensors", {"odd.weight": ("F32", np.ones(1))}
+                f / "model-more.safetensors", {"odd.weight": ("F32", np.ones(1))}
             ),
             "has a faulty header",
         ),
         (
             lambda f: write_safetensors(
-                f / "more.safetensors", {"odd.weight": ("F32", np.ones(1, "f4"))}
+                f / "model-more.safetensors", {"odd.weight": ("F32", np.ones(1, "f4"))}
             ),
             'unexpected tensor "odd.weight"',
         ),
@@ -255,8 +243,11 @@ def upload(library: Library, folder: Path) -> dict[str, str]:
 def test_create_from_safetensors(empty_library: Library, tiny_bert: Path) -> None:
     files = upload(empty_library, tiny_bert)
     lines = list(empty_library.create(CreateRequest(model="bert", files=files)))
-    assert lines[0] == {"status": "converting model"}
-    assert lines[1]["status"].startswith("creating new layer sha256:")
+    steps = [line for line in lines if line["status"] == "converting model"]
+    assert lines[: len(steps)] == steps
+    assert [line["completed"] for line in steps] == sorted(line["completed"] for line in steps)
+    assert steps[0]["completed"] == 0 < steps[-1]["completed"] == steps[-1]["total"]
+    assert lines[len(steps)]["status"].startswith("creating new layer sha256:")
     model = empty_library.find("bert")
     assert model.capabilities == ["embedding"]
     assert model.details()["quantization_level"] == "F32"
@@ -291,7 +282,7 @@ def test_all_minilm_keeps_its_weights(empty_library: Library) -> None:
     assert metadata["tokenizer.ggml.bos_token_id"] == 101
     assert metadata["tokenizer.ggml.seperator_token_id"] == 102
     (source,) = starter_models.cache_folder().glob("all-minilm/*/model/model.safetensors")
-    weights = read_tensors(source)
+    weights = read_file(source)
     reader = gguf.GGUFReader(path)
     assert len(reader.tensors) == 5 + 6 * 16
     by_name = {tensor.name: tensor.data for tensor in reader.tensors}
@@ -300,4 +291,4 @@ def test_all_minilm_keeps_its_weights(empty_library: Library) -> None:
         ("encoder.layer.5.attention.self.query.weight", "blk.5.attn_q.weight"),
         ("encoder.layer.3.output.LayerNorm.bias", "blk.3.layer_output_norm.bias"),
     ):
-        assert np.array_equal(by_name[ours], weights[theirs])
+        assert np.array_equal(by_name[ours], weights[theirs].all())

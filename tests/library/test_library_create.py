@@ -190,7 +190,12 @@ def test_info(empty_library: Library, tiny_digest: str) -> None:
         (
             {"files": {"x.gguf": "split"}},
             400,
-            "x.gguf is one part of a split GGUF, merge the parts first",
+            "part 2 of 2 is missing: all parts of a split GGUF are needed",
+        ),
+        (
+            {"files": {"m-00001-of-00002.gguf": "split"}},
+            400,
+            "m-00002-of-00002.gguf is missing: all parts of a split GGUF are needed",
         ),
         (
             {"files": {"x.gguf": "tiny"}, "adapters": {"a.gguf": "adapter", "b.gguf": "adapter"}},
@@ -205,7 +210,7 @@ def test_info(empty_library: Library, tiny_digest: str) -> None:
         (
             {"files": {"x.gguf": "tiny"}, "adapters": {"a.safetensors": "text"}},
             400,
-            "safetensors adapters cannot be converted, supply a GGUF file",
+            "adapter_config.json is missing",
         ),
         (
             {"files": {"n" * 300 + ".safetensors": "text"}},

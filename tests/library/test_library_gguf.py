@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import struct
 import tracemalloc
 from pathlib import Path
@@ -99,10 +100,15 @@ def test_gemma3(gemma3_library: Library) -> None:
 
 def test_type_tables_are_those_of_llama_cpp() -> None:
     import llama_cpp
+    from llama_cpp import _ggml
 
+    library = _ggml.libggml
+    library.ggml_type_name.restype = ctypes.c_char_p
+    library.ggml_blck_size.restype = ctypes.c_int64
+    library.ggml_type_size.restype = ctypes.c_size_t
     for number, (name, block, width) in TENSOR_TYPES.items():
-        kind = gguf.GGMLQuantizationType(number)
-        assert (kind.name, gguf.GGML_QUANT_SIZES[kind]) == (name, (block, width))
+        assert library.ggml_type_name(number).decode().upper() == name
+        assert (library.ggml_blck_size(number), library.ggml_type_size(number)) == (block, width)
     for number, name in FILE_TYPES.items():
         names = (f"MOSTLY_{name}", f"ALL_{name}", f"MOSTLY_{name}_MOE")
         found = [getattr(llama_cpp, f"LLAMA_FTYPE_{known}", None) for known in names]

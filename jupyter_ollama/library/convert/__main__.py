@@ -1,4 +1,4 @@
-"""The process that converts a model; see the package."""
+"""The process that converts a model or an adapter; see the package."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ import sys
 from pathlib import Path
 
 from ..child import UNSUITABLE
+from .adapter import convert_adapter
 from .convert import convert
 from .model_folder import ConversionError
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: python -m jupyter_ollama.library.convert DIR OUT.gguf")
+    paths = [Path(argument) for argument in sys.argv[1:]]
+    if len(paths) not in (2, 3):
+        sys.exit("usage: python -m jupyter_ollama.library.convert DIR OUT.gguf [BASE.gguf]")
     try:
-        convert(Path(sys.argv[1]), Path(sys.argv[2]))
+        if len(paths) == 2:
+            convert(*paths)
+        else:
+            convert_adapter(*paths)
     except ConversionError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(UNSUITABLE)

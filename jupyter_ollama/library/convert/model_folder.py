@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,3 +20,60 @@ def read_json(path: Path) -> Any:
         raise ConversionError(f"{path.name} is missing") from None
     except ValueError as error:
         raise ConversionError(f"{path.name} is not valid JSON: {error}") from None
+
+
+def read_optional(path: Path) -> dict[str, Any]:
+    """Read a JSON object; one that is not there is empty. Raises ConversionError."""
+    found = read_json(path) if path.exists() else {}
+    if not isinstance(found, dict):
+        raise ConversionError(f"{path.name} is not a JSON object")
+    return found
+
+
+class Config:
+    """The settings in config.json, those of the text part of a model that also sees included."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        text = values.get("text_config")
+        self._values = {**values, **(text if isinstance(text, dict) else {})}
+        self.names: list[str] = values.get("architectures") or ["unknown"]
+
+    @classmethod
+    def read(cls, folder: Path) -> Config:
+        """Read the settings in a folder. Raises ConversionError."""
+        values = read_json(folder / "config.json")
+        if not isinstance(values, dict):
+            raise ConversionError("config.json is not a JSON object")
+        return cls(values)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Config:
+        """Return the settings with others for what is not said."""
+        known = {key: value for key, value in self._values.items() if value is not None}
+        return Config({**defaults, **known, "architectures": self.names})
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return a setting; one that is null counts as absent."""
+        value = self._values.get(key)
+        return default if value is None else value
+
+    def number(self, key: str) -> int:
+        """Return a whole number that must be there. Raises ConversionError."""
+        value = self._values.get(key)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ConversionError(f"config.json has no {key}")
+        return value
+
+    @property
+    def heads(self) -> int:
+        """The number of attention heads."""
+        return self.number("num_attention_heads")
+
+    @property
+    def head_width(self) -> int:
+        """The width of an attention head."""
+        return int(self.get("head_dim") or self.number("hidden_size") // self.heads)
+
+    @property
+    def title(self) -> str:
+        """The name that the model was saved under, "" if it is not said."""
+        return str(self.get("_name_or_path", "")).rstrip("/").rpartition("/")[2]

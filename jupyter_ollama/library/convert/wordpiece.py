@@ -1,19 +1,46 @@
-"""Reading the vocabulary of a WordPiece tokenizer."""
+"""The vocabulary of a WordPiece tokenizer."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from .model_folder import ConversionError, read_json
+import gguf
+
+from .model_folder import ConversionError, read_json, read_optional
+
+_SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]")
 
 
-def read_vocabulary(folder: Path) -> list[str]:
-    """Return the tokens by id, from vocab.txt or tokenizer.json. Raises ConversionError.
+def add_wordpiece(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None:
+    """Write the vocabulary for that many embeddings. Raises ConversionError."""
+    tokens = _read(folder)
+    if len(tokens) > rows:
+        raise ConversionError(f"{len(tokens)} tokens, but only {rows} embeddings")
+    kinds = gguf.TokenType
+    types = [kinds.CONTROL if token in _SPECIAL else kinds.NORMAL for token in tokens]
+    padding = [f"[PAD{number}]" for number in range(len(tokens), rows)]
+    types += [kinds.UNUSED] * len(padding)
+    writer.add_tokenizer_model("bert")
+    writer.add_token_list([_with_space(token) for token in tokens] + padding)
+    writer.add_token_types(types)
+    for token, add in (
+        ("[CLS]", writer.add_bos_token_id),
+        ("[SEP]", writer.add_sep_token_id),
+        ("[PAD]", writer.add_pad_token_id),
+        ("[UNK]", writer.add_unk_token_id),
+        ("[MASK]", writer.add_mask_token_id),
+    ):
+        if token not in tokens:
+            raise ConversionError(f"the vocabulary has no {token}")
+        add(tokens.index(token))
+
+
+def _read(folder: Path) -> list[str]:
+    """Return the tokens by id, from vocab.txt or tokenizer.json.
 
     Vocabularies that tell upper from lower case are refused: llama.cpp lowers all text for them.
     """
-    settings = folder / "tokenizer_config.json"
-    if settings.exists() and read_json(settings).get("do_lower_case") is False:
+    if read_optional(folder / "tokenizer_config.json").get("do_lower_case") is False:
         raise ConversionError("cased BERT vocabularies are not supported")
     plain = folder / "vocab.txt"
     if plain.exists():
@@ -30,3 +57,10 @@ def read_vocabulary(folder: Path) -> list[str]:
     if sorted(by_id) != list(range(len(by_id))):
         raise ConversionError("tokenizer.json leaves out some token ids")
     return [by_id[number] for number in range(len(by_id))]
+
+
+def _with_space(token: str) -> str:
+    """llama.cpp marks the beginnings of words, WordPiece their continuations."""
+    if token.startswith("[") and token.endswith("]"):
+        return token
+    return token[2:] if token.startswith("##") else f"\u2581{token}"
