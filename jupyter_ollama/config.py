@@ -36,6 +36,12 @@ class OllamaServer(LoggingConfigurable):
     models_dir = Unicode(
         help="Keep models in this folder. Default: OLLAMA_MODELS, or ~/.ollama/models."
     ).tag(config=True)
+    model_folders = List(
+        Unicode(),
+        help="""Offer the GGUF files in these folders, too, without copying them: of llama.cpp
+        (~/.cache/llama.cpp), LM Studio (~/.lmstudio/models), the Hugging Face hub
+        (~/.cache/huggingface/hub), or any other.""",
+    ).tag(config=True)
     keep_alive = Duration(
         help="""Keep an idle model loaded for this time: seconds, or a duration such as "5m".
         0 unloads at once, a negative value never. Default: OLLAMA_KEEP_ALIVE, or 5m."""
@@ -49,6 +55,14 @@ class OllamaServer(LoggingConfigurable):
         min=0,
         help="""Run at most this many requests at once on a model, 0 for automatic.
         Default: OLLAMA_NUM_PARALLEL, or 0.""",
+    ).tag(config=True)
+    preload_models = List(
+        Unicode(), help="Load these models when the server starts, one after the other."
+    ).tag(config=True)
+    pinned_models = List(
+        Unicode(),
+        help="""Load these models too when the server starts, and never unload them, neither after
+        a time nor to make room. max_loaded_models does not count them.""",
     ).tag(config=True)
     max_queue = Int(
         min=0,
@@ -127,6 +141,7 @@ class OllamaServer(LoggingConfigurable):
 
     requests_running = 0
     """How many requests that count as activity are under way."""
+    _preloading: asyncio.Task[None] | None = None
 
     @default("models_dir")
     def _default_models_dir(self) -> str:
@@ -188,6 +203,18 @@ class OllamaServer(LoggingConfigurable):
     def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:
         return _or_never(proposal["value"])
 
+    @validates("preload_models", "pinned_models")
+    def _model_names(self, proposal: dict[str, Any]) -> list[str]:
+        from .library.name import InvalidName, ModelName
+
+        names: list[str] = proposal["value"]
+        for name in names:
+            try:
+                ModelName.parse(name)
+            except InvalidName:
+                raise TraitError(f"{proposal['trait'].name}: {name!r} is no model's name") from None
+        return names
+
     @validates("web_allowed_addresses")
     def _networks(self, proposal: dict[str, Any]) -> list[str]:
         try:
@@ -225,7 +252,7 @@ class OllamaServer(LoggingConfigurable):
         """The models of the store."""
         from .library.model import Library
 
-        return Library(self.store)
+        return Library(self.store, self.model_folders)
 
     @cached_property
     def scheduler(self) -> Scheduler:
@@ -246,8 +273,19 @@ class OllamaServer(LoggingConfigurable):
             offline=self.offline,
         )
 
+    def preload(self) -> None:
+        """Begin to load what is to be there from the start; needs the running event loop."""
+        names = dict.fromkeys([*self.pinned_models, *self.preload_models])
+        if names:
+            from .scheduler.preload import preload
+
+            work = preload(names, lambda name: self.library.find(name), self.scheduler)
+            self._preloading = asyncio.create_task(work)
+
     async def stop(self) -> None:
         """End transfers and unload everything."""
+        if self._preloading:
+            self._preloading.cancel()
         if "transfers" in self.__dict__:
             await asyncio.to_thread(self.transfers.stop)
         if "scheduler" in self.__dict__:

@@ -39,6 +39,10 @@ class OllamaExtension(ExtensionApp):
         """Add the routes, relative to the server's base URL."""
         self.handlers.extend(jupyter_handlers(self.server))
 
+    async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
+        """Begin to load what is to be there from the start; the event loop runs by now."""
+        self.server.preload()
+
     def current_activity(self) -> dict[str, Any] | None:
         """Return what keeps an idle server from shutting down: answers under way."""
         running = self.server.requests_running

@@ -15,13 +15,14 @@ class Options(msgspec.Struct, omit_defaults=True):
     """Every option of a request with Ollama's default; -1 or 0 is "automatic" as upstream has it.
 
     The first block is fixed when a model is loaded, the second counts for each request. ``num_ctx``
-    0 and an empty ``kv_cache_type`` stand for the server's default. Upstream has no
-    ``tensor_split``, ``kv_cache_type``, ``flash_attention`` and ``logit_bias``, which maps token
-    ids to what is added to their logits. Nor has it the last block, samplers that are named as
-    llama-server names them and are off by default.
+    and ``num_parallel`` 0 and an empty ``kv_cache_type`` stand for the server's default. Upstream
+    has no ``num_parallel``, ``tensor_split``, ``kv_cache_type``, ``flash_attention`` and
+    ``logit_bias``, which maps token ids to what is added to their logits. Nor has it the last
+    block, samplers that are named as llama-server names them and are off by default.
     """
 
     num_ctx: int = 0
+    num_parallel: int = 0
     num_batch: int = 512
     num_gpu: int = -1
     main_gpu: int = 0

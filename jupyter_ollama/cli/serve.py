@@ -67,6 +67,7 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
             raise CommandError(refusal(f"{address}:{port}", error)) from error
         self.log.info("Models: %d, in %s", models, server.models_dir)
         self.log.info("Ollama API at http://%s:%d", address, port)
+        server.preload()
         await stop_signal()
         self.log.info("Closing, and unloading all models")
         http_server.stop()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import time
 from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -36,21 +37,24 @@ class LoadedModel:
         model: Model,
         runner: Runner,
         keep_alive: float,
+        pinned: bool,
+        on_idle: Callable[[], None],
         on_expiry: Callable[[LoadedModel], None],
     ) -> None:
         """``keep_alive`` in seconds (math.inf: for ever), after which ``on_expiry`` is called."""
         self.model = model
         self.runner = runner
         self.keep_alive = keep_alive
-        self.became_idle = asyncio.Event()
+        self.pinned = pinned
         self.users = 0
+        self.used_at = time.monotonic()
         self.draining = False
         self.queue = Queue()
         self._free = runner.ready.slots
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._on_idle = on_idle
         self._on_expiry = on_expiry
         self._timer: asyncio.TimerHandle | None = None
-        self._growing = asyncio.Lock()
         self.idle_since = datetime.now().astimezone()
         runner.exited.add_done_callback(lambda _: self._dismiss())
 
@@ -82,34 +86,38 @@ class LoadedModel:
     def expires_at(self) -> datetime:
         """When the model is to be unloaded if nobody asks for it again (local time, aware)."""
         start = datetime.now().astimezone() if self.users else self.idle_since
-        return start + timedelta(seconds=min(self.keep_alive, FOREVER.total_seconds()))
+        seconds = math.inf if self.pinned else self.keep_alive
+        return start + timedelta(seconds=min(seconds, FOREVER.total_seconds()))
+
+    @property
+    def has_free_slot(self) -> bool:
+        """False if a request would have to wait for a slot."""
+        return self._free > 0
 
     async def grow(self, num_ctx: int) -> bool:
         """Make room for sequences of ``num_ctx`` tokens, the weights untouched.
 
         Returns False if the runner cannot; it then goes on as it was, if it still runs.
         """
-        self._come()
+        self.come()
         try:
-            async with self._growing:
-                if not self.holds(num_ctx):
-                    await self.runner.resize(num_ctx)
+            await self.runner.resize(num_ctx)
         except OllamaError as error:
             log.info("Runner %d keeps its context: %s", self.runner.pid, error.message)
         finally:
-            self._leave()
+            self.leave()
         return self.holds(num_ctx)
 
     async def take_slot(self) -> None:
         """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
-        self._come()
+        self.come()
         try:
-            if self._free > 0:
+            if self.has_free_slot:
                 self._free -= 1
             else:
                 await self._wait_for_slot()
         except BaseException:
-            self._leave()
+            self.leave()
             raise
 
     async def _wait_for_slot(self) -> None:
@@ -128,7 +136,7 @@ class LoadedModel:
     def give_back_slot(self) -> None:
         """Give a slot back; the next in line gets it."""
         self._pass_on()
-        self._leave()
+        self.leave()
 
     def _pass_on(self) -> None:
         while self._waiting:
@@ -138,17 +146,20 @@ class LoadedModel:
                 return
         self._free += 1
 
-    def _come(self) -> None:
+    def come(self) -> None:
+        """Keep the model from expiring until as many have left as have come."""
         self.users += 1
-        self.became_idle.clear()
+        self.used_at = time.monotonic()
         self._stop_timer()
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Let the model expire, unless others use it."""
         self.users -= 1
         if self.users == 0:
+            self.used_at = time.monotonic()
             self.idle_since = datetime.now().astimezone()
-            self.became_idle.set()
             self.restart_timer()
+            self._on_idle()
 
     def _dismiss(self) -> None:
         """The runner has ended: those in line have to look for another."""
@@ -161,7 +172,8 @@ class LoadedModel:
     def restart_timer(self) -> None:
         """Begin to count the idle time anew."""
         self._stop_timer()
-        if self.users == 0 and not math.isinf(self.keep_alive) and self.runner.is_alive:
+        endless = self.pinned or math.isinf(self.keep_alive)
+        if self.users == 0 and not endless and self.runner.is_alive:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(0.0, self.keep_alive), self._on_expiry, self)
 

@@ -15,6 +15,7 @@ DEFAULT_NUM_CTX = 4096
 MIN_NUM_CTX = 4
 
 LOAD_OPTIONS = (
+    "num_parallel",
     "num_batch",
     "num_gpu",
     "main_gpu",
@@ -40,6 +41,7 @@ class Settings(Protocol):
     context_length: int
     kv_cache_type: str
     flash_attention: bool | None
+    pinned_models: list[str]
 
 
 class Wanted(NamedTuple):
@@ -49,6 +51,7 @@ class Wanted(NamedTuple):
     spec: LoadSpec
     named: dict[str, Any]
     keep_alive: float | None
+    pinned: bool
 
     def agrees_with(self, loaded: LoadSpec) -> bool:
         """True if what is loaded has all that was named; the length of the context apart."""
@@ -75,7 +78,7 @@ def wanted_of(
         projectors=tuple(map(str, model.projector_paths)),
         draft=str(model.draft_path) if model.draft_path else None,
         num_ctx=max(num_ctx, MIN_NUM_CTX),
-        num_parallel=settings.num_parallel,
+        num_parallel=max(0, options.num_parallel) or settings.num_parallel,
         num_batch=max(1, options.num_batch),
         num_gpu=options.num_gpu,
         main_gpu=options.main_gpu,
@@ -91,7 +94,14 @@ def wanted_of(
         for name in LOAD_OPTIONS
         if getattr(options, name) != getattr(default, name)
     }
-    return Wanted(model, spec, named, keep_alive)
+    pinned = any(_is_named(model, name) for name in settings.pinned_models)
+    return Wanted(model, spec, named, keep_alive, pinned)
+
+
+def _is_named(model: Model, name: str) -> bool:
+    from ..library.name import ModelName
+
+    return ModelName.parse(name).qualified.lower() == model.name.qualified.lower()
 
 
 def _attention(options: Options, settings: Settings) -> tuple[str, bool | None]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hosts import Host
 
+from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library, Model
 
@@ -31,3 +33,11 @@ def models(scratch_store: Path) -> list[Model]:
         digest = library.store.add_blob(weights + name.encode()).digest
         list(library.create(CreateRequest(model=name, files={"model.gguf": digest})))
     return [library.find(name) for name in "abcd"]
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    """A host with room for three runners."""
+    host = Host(3)
+    monkeypatch.setattr(Runner, "start", host.start)
+    return host

@@ -12,6 +12,7 @@ import pytest
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.engine.protocol import Done, RawPrompt
 from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
 from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
 
@@ -46,3 +47,13 @@ async def raises(status: int, text: str, action: Awaitable[object]) -> None:
     with pytest.raises(OllamaError, match=text) as caught:
         await action
     assert caught.value.status == status
+
+
+def names(scheduler: Scheduler) -> str:
+    return "".join(sorted(loaded.model.name.display[0] for loaded in scheduler.loaded()))
+
+
+async def touch(scheduler: Scheduler, *models: Model, keep_alive: float | None = None) -> None:
+    for model in models:
+        async with await scheduler.acquire(model, Options(), keep_alive):
+            pass

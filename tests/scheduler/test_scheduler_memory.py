@@ -1,59 +1,17 @@
-"""Who makes way where memory is short: idle models, the least recently used first; none in use."""
+"""Who makes way where memory is short, in which order, how many, and who never does."""
 
 from __future__ import annotations
 
 import asyncio
 import math
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from scheduling import raises, scheduling, use
+from hosts import Host
+from scheduling import names, raises, scheduling, touch, use
 
-from jupyter_ollama.engine.handle import LoadRefused, Runner
-from jupyter_ollama.engine.protocol import LoadFailed, LoadSpec
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.scheduler import Scheduler
-
-SHORT = "model requires more system memory (2.0 GiB) than is available (1.0 GiB)"
-
-
-class Host:
-    """A made-up host with room for a number of runners; all else about them is real."""
-
-    def __init__(self, room: int) -> None:
-        self.room = room
-        self.shortage = 1
-        self.refused = 0
-        self._runners: list[Runner] = []
-        self._start = Runner.start
-
-    async def start(self, spec: LoadSpec, load_timeout: float) -> Runner:
-        """Start a runner if there is room for it."""
-        if sum(runner.is_alive for runner in self._runners) >= self.room:
-            self.refused += 1
-            raise LoadRefused(LoadFailed(SHORT, required=2**30 + self.shortage, available=2**30))
-        self._runners.append(await self._start(spec, load_timeout))
-        return self._runners[-1]
-
-
-@pytest.fixture
-def host(monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host with room for three."""
-    host = Host(3)
-    monkeypatch.setattr(Runner, "start", host.start)
-    return host
-
-
-def names(scheduler: Scheduler) -> str:
-    return "".join(sorted(loaded.model.name.display[0] for loaded in scheduler.loaded()))
-
-
-async def touch(scheduler: Scheduler, *models: Model, keep_alive: float | None = None) -> None:
-    for model in models:
-        async with await scheduler.acquire(model, Options(), keep_alive):
-            pass
 
 
 async def test_the_least_recently_used_makes_way(
@@ -93,22 +51,33 @@ async def test_what_is_kept_for_ever_goes_last(
         assert names(scheduler) == "b"
 
 
-async def test_models_in_use_stay_and_the_request_is_told(
+async def test_as_many_go_as_are_needed(
     scratch_store: Path, models: list[Model], host: Host
 ) -> None:
     a, b, c, d = models
     async with scheduling(scratch_store, max_loaded_models=9) as scheduler:
-        async with AsyncExitStack() as stack:
-            for model in (a, b):
-                await stack.enter_async_context(await scheduler.acquire(model, Options()))
-            await touch(scheduler, c)
-            host.room = 2
-            await raises(500, "requires more system memory", scheduler.acquire(d, Options()))
-            # The idle one went first, in vain.
-            assert names(scheduler) == "ab"
-        host.room = 3
+        await touch(scheduler, a, b, c)
+        host.shortage = sum(loaded.size for loaded in scheduler.loaded()) * 3 // 5
         await touch(scheduler, d)
+        assert names(scheduler) == "cd"
+        assert host.refused == 1
+
+
+async def test_pinned_models_stay(scratch_store: Path, models: list[Model], host: Host) -> None:
+    a, b, c, d = models
+    host.room = 2
+    async with scheduling(
+        scratch_store, max_loaded_models=1, pinned_models=["A", "library/b:latest"], keep_alive=0
+    ) as scheduler:
+        await touch(scheduler, a, b, keep_alive=0)
+        scheduler.expire(a)
+        await raises(500, "requires more system memory", scheduler.acquire(c, Options()))
+        host.room = 3
+        # Whoever is pinned is not one of the models that max_loaded_models counts.
+        await touch(scheduler, c, keep_alive=60)
+        await touch(scheduler, d, keep_alive=60)
         assert names(scheduler) == "abd"
+        assert [loaded.expires_at.year > 2200 for loaded in scheduler.loaded()[:2]] == [True, True]
 
 
 async def test_nothing_goes_that_would_not_help(
@@ -131,7 +100,7 @@ async def test_requests_at_once_get_the_same_freed_place(
         leases = await asyncio.gather(*(scheduler.acquire(d, Options()) for _ in range(5)))
         assert len({lease.runner.pid for lease in leases}) == 1
         assert names(scheduler) == "bcd"
-        assert host.refused == 1
+        assert (host.refused, host.started) == (1, 4)
         for lease in leases:
             async with lease:
                 assert (await lease.runner.embed(["text"], 512)).size == 384

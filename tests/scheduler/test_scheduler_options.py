@@ -175,3 +175,14 @@ async def test_a_context_that_cannot_grow_is_loaded_anew_or_refused(
         asking = scheduler.acquire(smollm2, Options(num_ctx=10**9))
         await raises(500, "requires more system memory", asking)
         assert await pid(scheduler, smollm2) != first
+
+
+async def test_requests_at_once_run_as_many_as_the_model_says(
+    ollama_store: Path, smollm2: Model
+) -> None:
+    async with scheduling(ollama_store, num_parallel=3, context_length=256) as scheduler:
+        for wanted, slots in ((0, 3), (2, 2), (0, 2), (1, 1)):
+            options = Options(num_parallel=wanted)
+            async with await scheduler.acquire(smollm2, options) as lease:
+                assert lease.runner.ready.slots == slots
+                assert (await use(lease)).eval_count == 3

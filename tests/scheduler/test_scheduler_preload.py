@@ -1,0 +1,89 @@
+"""Models that are loaded before anybody asks for them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from cli_process import serving
+from run_notebook import Server, jupyter_server
+from scheduling import eventually, names
+from traitlets import TraitError
+
+from jupyter_ollama.config import OllamaServer
+from jupyter_ollama.library.create import CreateRequest
+from jupyter_ollama.library.model import Library, Model
+
+
+async def test_they_are_loaded_as_a_request_would(
+    scratch_store: Path, models: list[Model], caplog: pytest.LogCaptureFixture
+) -> None:
+    create = CreateRequest(model="b", from_="b", parameters={"num_ctx": 64})
+    list(Library.open(scratch_store).create(create))
+    server = OllamaServer(
+        models_dir=str(scratch_store),
+        pinned_models=["a"],
+        preload_models=["a", "nothing/there", "b"],
+        keep_alive=60,
+    )
+    try:
+        with caplog.at_level(logging.INFO, "jupyter_ollama"):
+            server.preload()
+            assert server.scheduler.loaded() == []
+            await eventually(lambda: names(server.scheduler) == "ab", 30)
+        a, b = server.scheduler.loaded()
+        assert a.pinned
+        assert a.expires_at.year > 2200
+        assert not b.pinned
+        assert b.num_ctx == 64
+        assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+            "nothing/there is not loaded: model 'nothing/there' not found"
+        ]
+    finally:
+        await server.stop()
+
+
+async def test_stopping_ends_it(scratch_store: Path, models: list[Model]) -> None:
+    server = OllamaServer(models_dir=str(scratch_store), preload_models=["a", "b"])
+    server.preload()
+    await eventually(lambda: len(psutil.Process().children()) == 1)
+    await server.stop()
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize("trait", ["preload_models", "pinned_models"])
+def test_names_that_none_can_have(trait: str) -> None:
+    with pytest.raises(TraitError, match=f"{trait}: 'a b' is no model's name"):
+        OllamaServer(**{trait: ["a", "a b"]})
+
+
+def loaded(server: Server, prefix: str) -> list[str]:
+    return [model["name"] for model in server.call("GET", f"{prefix}/api/ps")["models"]]
+
+
+def test_the_stand_alone_server_does_so(ollama_store: Path, tmp_path: Path) -> None:
+    arguments = ("--OllamaServer.pinned_models=all-minilm", "--OllamaServer.preload_models=nobody")
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {"PATH": path, "HOME": str(tmp_path)}
+    with serving(environment, ollama_store, tmp_path, *arguments) as served:
+        served.wait_for("nobody is not loaded: model 'nobody' not found")
+        assert loaded(Server(f"http://{served.host}", ""), "") == ["all-minilm:latest"]
+
+
+def test_the_extension_does_so(
+    ollama_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"OllamaServer": {"preload_models": ["all-minilm"]}}
+    (tmp_path / "jupyter_ollama_config.json").write_text(json.dumps(settings))
+    monkeypatch.setenv("OLLAMA_MODELS", str(ollama_store))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    with jupyter_server(tmp_path) as server:
+        while loaded(server, "/ollama") != ["all-minilm:latest"]:
+            time.sleep(0.1)
