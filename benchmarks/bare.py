@@ -14,7 +14,7 @@ import prompts
 import psutil
 from client import Refused
 from contender import Setup
-from workloads import FIRST_TOKEN, PREDICT, EndedEarly, Figures, generating
+from workloads import FIRST_TOKEN, PREDICT, WAKING, EndedEarly, Figures, generating
 
 from jupyter_ollama.engine.devices import physical_threads
 from jupyter_ollama.engine.handle import ENVIRONMENT
@@ -82,6 +82,10 @@ class BareLoop:
             f"{count} streams: median TTFT, ms": times["prefill"] * 1e3,
             generating(count): count * (PREDICT - 1) / times["decode"],
         }
+
+    def wake(self) -> None:
+        """Compute a little, unmeasured."""
+        self._run([WAKING], 8)
 
     def first_token(self, times: int = 20) -> Figures:
         """Do as `workloads.first_token` does: the one step that a server cannot do without."""

@@ -33,7 +33,7 @@ from llama_server import Failure, LlamaServer, OtherLlamaServer, llama_server
 from noise import Noise
 from report import processor, report
 from table import Samples
-from workloads import EndedEarly, Figures
+from workloads import WAKING, EndedEarly, Figures
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "examples"))
@@ -59,6 +59,8 @@ class Workload:
     without: tuple[str, ...] = ()
     at_once: bool = False
     """All contenders at the same time, for what takes no computing."""
+    asleep: bool = False
+    """Contenders compute nothing right before."""
 
 
 def streams(number: int, setup: Setup = NORMAL) -> Workload:
@@ -83,8 +85,10 @@ def all_workloads(quick: bool) -> list[Workload]:
         Workload("schema", workloads.constrained, without=(ONE_AT_A_TIME,)),
         Workload("first-token", workloads.first_token, lambda bare, _: bare.first_token()),
         Workload("memory", lambda one, _: upkeep.memory(one)),
-        Workload("idle", lambda one, _: upkeep.idle(one, 5 if quick else 20), at_once=True),
-        Workload("load", lambda one, _: upkeep.load(one)),
+        Workload(
+            "idle", lambda one, _: upkeep.idle(one, 5 if quick else 20), at_once=True, asleep=True
+        ),
+        Workload("load", lambda one, _: upkeep.load(one), asleep=True),
         streams(32, WIDE),
         Workload("long-prompt", workloads.interference, None, LONG, (ONE_AT_A_TIME,)),
     ]
@@ -161,18 +165,27 @@ class Comparison:
         if workload.at_once:
             asked = await asyncio.gather(*(self._ask(workload, one, tag) for one in taking_part))
             return {one.name: got for one, got in zip(taking_part, asked, strict=True)}
-        first = turn % max(len(taking_part), 1)
-        reached = {}
-        for one in [*taking_part[first:], *taking_part[:first]]:
-            reached[one.name] = await self._ask(workload, one, tag)
+        everyone: list[Contender | BareLoop] = [*taking_part]
         if workload.limit:
-            reached[self.bare.name] = workload.limit(self.bare, tag)
+            everyone.append(self.bare)
+        first = turn % max(len(everyone), 1)
+        reached = {}
+        for one in [*everyone[first:], *everyone[:first]]:
+            if isinstance(one, BareLoop):
+                one.wake()
+                assert workload.limit
+                reached[one.name] = workload.limit(one, tag)
+            else:
+                reached[one.name] = await self._ask(workload, one, tag)
         return reached
 
     async def _ask(self, workload: Workload, one: Contender, tag: str) -> Figures:
         try:
             if not one.is_alive:
                 await one.start(workload.setup)
+            if not workload.asleep:
+                # The first to compute after a pause finds a host that has fallen asleep.
+                await one.complete(WAKING, 8)
             return await workload.ask(one, tag)
         except Refused as refused:
             self.samples.note(f"{workload.name}: {one.name}: {refused}")

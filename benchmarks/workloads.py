@@ -20,6 +20,9 @@ from client import Answer
 PREDICT = 64
 """Tokens of an answer where speed is measured."""
 
+WAKING = "Once upon a time there was"
+"""What is asked before a measurement."""
+
 FIRST_TOKEN = "one token after one word: TTFT, ms"
 
 Figures = dict[str, float]

@@ -228,6 +228,8 @@ class Exchange(web.RequestHandler):
                     if not sent:
                         self._set_headers()
                         self._set_stream_headers(dialect.content_type)
+                        # Or the kernel holds parts until the client has acknowledged others.
+                        self.request.connection.stream.set_nodelay(True)  # type: ignore[union-attr]
                     self.write(dialect.part(part, sent))
                     sent += 1
                     await self.flush()
