@@ -27,6 +27,7 @@ COMMANDS = {
     "cp": ("jupyter_ollama.cli.models.CopyCommand", "give a model a second name"),
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),
+    "check": ("jupyter_ollama.cli.check.CheckCommand", "see if the files of models are whole"),
     "bench": ("jupyter_ollama.cli.bench.BenchCommand", "measure how fast a model runs here"),
 }
 
@@ -39,9 +40,9 @@ commands:"""
 
 TAIL = """\
 
-Every command has its own --help. serve and bench load models themselves, all others talk to the
-server that OLLAMA_HOST names (an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY
-as its token.
+Every command has its own --help. serve, bench and check use the models of OLLAMA_MODELS themselves,
+all others talk to the server that OLLAMA_HOST names (an address or a URL, default 127.0.0.1:11434)
+and send OLLAMA_API_KEY as its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 

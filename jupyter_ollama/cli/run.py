@@ -7,9 +7,12 @@ import json
 import sys
 from typing import Any
 
+from jupyter_ollama_magics.errors import OllamaResponseError
+
 from .command import CommandError, note, say
 from .connection import ClientCommand
 from .conversation import Answer, Conversation, Settings, metrics
+from .transfer import transfer
 
 THINK: dict[str, bool | str] = {
     "true": True,
@@ -27,9 +30,9 @@ class RunCommand(ClientCommand):
     name = "jupyter-ollama-run"
     verb = "run"
     description = (
-        "Ask a model. Without PROMPT, on a terminal, this is a conversation: /? lists what it\n"
-        "understands. Text from a pipe goes before PROMPT. An embedding model prints the\n"
-        "embedding of the text as JSON."
+        "Ask a model; one that is not there is pulled first. Without PROMPT, on a terminal, this\n"
+        "is a conversation: /? lists what it understands. Text from a pipe goes before PROMPT. An\n"
+        "embedding model prints the embedding of the text as JSON."
     )
     epilog = (
         "examples:\n"
@@ -46,6 +49,7 @@ class RunCommand(ClientCommand):
         add("--verbose", action="store_true", help="print times and rates after each answer")
         add("--format", metavar="FORMAT", help="'json', or a JSON schema that the answer follows")
         add("--think", choices=THINK, help="let a thinking model think, or not, or how much")
+        add("--insecure", action="store_true", help="pull it by plain HTTP if it is not there")
         add("--keepalive", metavar="TIME", help="how long the model stays loaded: 10m, 0, -1")
 
     def run(self, arguments: argparse.Namespace) -> None:
@@ -61,7 +65,7 @@ class RunCommand(ClientCommand):
         prompt = " ".join(arguments.prompt)
         if not sys.stdin.isatty():
             prompt = "\n".join(part for part in (sys.stdin.read().strip(), prompt) if part)
-        capabilities = self.client.show(arguments.model).get("capabilities") or []
+        capabilities = self.facts(arguments.model, arguments.insecure).get("capabilities") or []
         if "embedding" in capabilities:
             self.embed(arguments.model, prompt, arguments.keepalive)
         elif interactive:
@@ -70,6 +74,16 @@ class RunCommand(ClientCommand):
             Repl(Conversation(self.client, settings)).loop()
         else:
             self.answer(prompt, settings)
+
+    def facts(self, model: str, insecure: bool) -> dict[str, Any]:
+        """Return what the server tells of a model, pulling it first if it is not there."""
+        try:
+            return self.client.show(model)
+        except OllamaResponseError as error:
+            if error.status != 404:
+                raise
+        transfer(self.client, "pull", model, insecure)
+        return self.client.show(model)
 
     def answer(self, prompt: str, settings: Settings) -> None:
         """Print the answer to one prompt; an empty one only loads the model."""

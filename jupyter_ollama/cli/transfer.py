@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any, ClassVar
 
+from jupyter_ollama_magics.client import Client
+
 from .command import note
 from .connection import ClientCommand
 from .formats import size
@@ -29,13 +31,7 @@ class TransferCommand(ClientCommand):
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Show what the server does."""
-        bars = LayerBars()
-        body = {"model": arguments.model, "insecure": arguments.insecure}
-        try:
-            for step in self.client.stream(f"/api/{self.verb}", body):
-                bars.show(step)
-        finally:
-            bars.close()
+        transfer(self.client, self.verb, arguments.model, arguments.insecure)
 
 
 class PullCommand(TransferCommand):
@@ -55,6 +51,16 @@ class PushCommand(TransferCommand):
     name = "jupyter-ollama-push"
     verb: ClassVar[str] = "push"
     description = "Send a model to the registry that its name says."
+
+
+def transfer(client: Client, verb: str, model: str, insecure: bool) -> None:
+    """Pull or push a model and show how far it is."""
+    bars = LayerBars()
+    try:
+        for step in client.stream(f"/api/{verb}", {"model": model, "insecure": insecure}):
+            bars.show(step)
+    finally:
+        bars.close()
 
 
 class LayerBars:

@@ -5,12 +5,18 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from ..errors import OllamaError
+from .loose import Loose
 from .temp_file import TempFile
+
+_PIECE = 2**20
+_FICLONE = 0x40049409
 
 
 class Blob(NamedTuple):
@@ -37,24 +43,47 @@ class BlobWriter:
         """The temporary file, for another process to fill; see ``adopt``."""
         return self._temp.path
 
+    @property
+    def digest(self) -> str:
+        """The digest of what was written so far."""
+        return f"sha256:{self._hash.hexdigest()}"
+
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
         self._temp.file.write(data)
         self._hash.update(data)
         self._size += len(data)
 
-    def adopt(self) -> None:
-        """Take over what another process wrote to ``path``."""
+    def adopt(self, advance: Callable[[int], None] = lambda count: None) -> None:
+        """Take over what another process wrote to ``path``; ``advance`` hears of bytes read."""
+        self._hash, self._size = hashlib.sha256(), 0
         with self.path.open("rb") as file:
-            self._size = os.fstat(file.fileno()).st_size
-            self._hash = hashlib.file_digest(file, "sha256")
+            while piece := file.read(_PIECE):
+                self._hash.update(piece)
+                self._size += len(piece)
+                advance(len(piece))
+
+    def clone(self, source: IO[bytes]) -> bool:
+        """Share the content of a file, each keeping its own changes; False where that is not done.
+
+        Follow it by ``adopt``.
+        """
+        if sys.platform != "linux":
+            return False
+        import fcntl
+
+        try:
+            fcntl.ioctl(self._temp.file, _FICLONE, source.fileno())
+        except OSError:  # another file system, or one that cannot
+            return False
+        return True
 
     def commit(self) -> Blob:
         """Put the blob in its place. Raises OllamaError(400) if the digest is not as expected.
 
         A blob that is already there is kept.
         """
-        digest = f"sha256:{self._hash.hexdigest()}"
+        digest = self.digest
         if self._expected not in (None, digest):
             raise OllamaError(400, f'digest mismatch, expected "{self._given}", got "{digest}"')
         target = self._folder / digest.replace(":", "-")
@@ -62,6 +91,7 @@ class BlobWriter:
             touch(target)
             return Blob(digest, self._size, created=False)
         self._temp.sync()
+        Loose(self._folder).mark(digest)
         self._temp.rename(target)
         return Blob(digest, self._size, created=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -32,16 +32,18 @@ class Model:
     ``modified_at`` the local time at which the manifest was written.
     """
 
-    def __init__(self, store: Store, name: ModelName) -> None:
+    def __init__(self, store: Store, name: ModelName, written: float) -> None:
         """Read the manifest and the config. Raises OllamaError(404) or InvalidManifest."""
         data = store.read_manifest_bytes(name)
         self.name = name
         self.manifest = Manifest.from_json(data)
         self.digest = hashlib.sha256(data).hexdigest()
         self.size = self.manifest.size
-        written = store.manifest_path(name).stat().st_mtime
+        self.place = -int(written), name.parts
+        """Where the model stands in lists: the newest first."""
         self.modified_at = datetime.fromtimestamp(written).astimezone()
         self._store = store
+        self._tag: dict[str, Any] | None = None
         digest = self.manifest.config.digest
         self.config = ImageConfig.from_json(self._read(digest)) if digest else ImageConfig()
 
@@ -162,7 +164,12 @@ class Model:
 
     def tag(self) -> dict[str, Any]:
         """Return the entry of /api/tags."""
-        return show.tag_body(self)
+        if self._tag is None:
+            body = show.tag_body(self)
+            if self.has_weights and "capabilities" not in body:
+                return body  # the file cannot be read: perhaps it can next time
+            self._tag = body
+        return self._tag
 
     def _layers(self, *media_types: str) -> list[manifest.Layer]:
         return [layer for layer in self.manifest.layers if layer.media_type in media_types]
@@ -193,7 +200,7 @@ class Model:
         return OllamaError(500, f"model {quoted} cannot be read: {error}")
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=512)
 def _cached_header(path: Path, modified_ns: int, size: int) -> Header:
     return read_header(path)
 
@@ -204,8 +211,12 @@ Models = list[Model]
 class Library:
     """All models of a store."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, model_folders: Iterable[str | os.PathLike[str]] = ()) -> None:
+        from .found_model import FoundModels  # it builds on this module
+
         self.store = store
+        self._found = FoundModels(Path(folder).expanduser() for folder in model_folders)
+        self._models: dict[str, tuple[tuple[int, ...], Model]] = {}
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Library:
@@ -216,29 +227,38 @@ class Library:
 
     def find(self, text: str) -> Model:
         """Return the model of a name. Raises InvalidName, or OllamaError(404) if there is none."""
-        name = self.store.resolve(ModelName.parse(text))
+        wanted = ModelName.parse(text)
+        name = self.store.resolve(wanted)
         if name is None:
-            raise OllamaError(404, f"model '{text}' not found")
+            found = self._found.find(wanted)
+            if found is None:
+                raise OllamaError(404, f"model '{text}' not found")
+            return found
         try:
-            return Model(self.store, name)
+            return self._model(name, str(self.store.manifest_path(name)))
         except InvalidManifest as error:
             raise OllamaError(500, f"the manifest of model '{text}' is damaged: {error}") from None
 
     def list(self) -> Models:
         """Return all models, newest first. Damaged ones are left out and logged."""
-        models = []
-        for name in self.store.names():
+        models: Models = []
+        for name, path in self.store.manifest_files():
             try:
-                models.append(Model(self.store, name))
+                models.append(self._model(name, path))
             except (InvalidManifest, OllamaError, OSError) as error:
                 log.warning("the model %s cannot be read: %s", name.display, error)
-        return sorted(models, key=lambda model: -int(model.modified_at.timestamp()))
+        if len(self._models) > len(models):  # some are gone
+            self._models = {}
+        stored = {model.name for model in models}
+        models += [model for model in self._found.list() if model.name not in stored]
+        return sorted(models, key=lambda model: model.place)
 
     def copy(self, source: str, destination: str) -> None:
         """Give a model a second name. Raises OllamaError with the texts of /api/copy."""
         found = self.store.resolve(_parse(source, f'source "{source}" is invalid'))
         wanted = _parse(destination, f'destination "{destination}" is invalid')
         if found is None:
+            self._refuse(ModelName.parse(source))
             raise OllamaError(404, f'model "{source}" not found')
         self.store.copy(found, self.store.canonical(wanted))
 
@@ -246,6 +266,7 @@ class Library:
         """Remove a model. Raises OllamaError with the texts of /api/delete."""
         found = self.store.resolve(_parse(text, f'name "{text}" is invalid'))
         if found is None:
+            self._refuse(ModelName.parse(text))
             raise OllamaError(404, f"model '{text}' not found")
         self.store.delete(found)
 
@@ -256,6 +277,29 @@ class Library:
         generator is closed, leaves the store as it was.
         """
         return create.create(self.store, request)
+
+    def _refuse(self, name: ModelName) -> None:
+        """Raise OllamaError(403) for a model that is not ours to change."""
+        found = self._found.find(name)
+        if found:
+            raise OllamaError(
+                403,
+                f"model '{found.name.display}' is the file {found.model_path}, which is used where "
+                "it lies: create a model FROM it for a copy in the store, remove the file itself "
+                "to be rid of it",
+            )
+
+    def _model(self, name: ModelName, path: str) -> Model:
+        """Return a model, read anew only if its manifest is another one than before."""
+        try:
+            status = os.stat(path)  # noqa: PTH116 (often called, see Folders)
+        except (FileNotFoundError, NotADirectoryError):
+            raise OllamaError(404, f"model '{name.display}' not found") from None
+        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known = self._models.get(path)
+        if known is None or known[0] != signature:
+            known = self._models[path] = (signature, Model(self.store, name, status.st_mtime))
+        return known[1]
 
 
 def _parse(text: str, message: str) -> ModelName:

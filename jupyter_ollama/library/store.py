@@ -6,14 +6,17 @@ import contextlib
 import logging
 import re
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ..errors import OllamaError
 from .blob import Blob, BlobWriter
+from .folders import Folders
+from .holds import Hold, held_digests
+from .loose import Loose
 from .manifest import InvalidManifest, Manifest
-from .name import InvalidName, ModelName
+from .manifest_tree import existing, manifest_files
+from .name import ModelName
 from .temp_file import TempFile, lock, remove_stale
 
 log = logging.getLogger(__name__)
@@ -32,7 +35,8 @@ def parse_digest(text: str) -> str:
 class Store:
     """The files of all models below ``root``, which a real Ollama may share.
 
-    Only blobs that a delete or an overwrite leaves without a manifest are ever removed.
+    Blobs are removed only if they are ours (see ``Loose``), no manifest names them, and no process
+    holds them.
     """
 
     def __init__(self, root: Path) -> None:
@@ -40,11 +44,14 @@ class Store:
         self.blobs = root / "blobs"
         self.manifests = root / "manifests"
         self._mutex = threading.RLock()
-        self._held: Counter[str] = Counter()
-        self._postponed: set[str] = set()
+        self._folders = Folders()
+        self.loose = Loose(self.blobs)
 
     def prepare(self) -> None:
-        """Make the folders, mend blob names of old Ollamas, remove what our dead writers left."""
+        """Make the folders, mend blob names of old Ollamas, remove what dead writers of ours left.
+
+        That is their temporary files, and blobs that wait for a manifest for too long.
+        """
         self.blobs.mkdir(parents=True, exist_ok=True)
         self.manifests.mkdir(parents=True, exist_ok=True)
         for path in self.blobs.glob("sha256:*"):
@@ -56,6 +63,10 @@ class Store:
                     log.warning("cannot rename the blob %s: %s", path, error)
         for folder in (self.blobs, self.manifests):
             remove_stale(folder)
+        try:
+            self.sweep()
+        except OSError as error:  # a store that others write is good enough to read
+            log.warning("cannot tidy up the store: %s", error)
 
     def blob_path(self, digest: str) -> Path:
         """Return where the blob of a digest lies or would lie. Raises OllamaError(400)."""
@@ -77,11 +88,15 @@ class Store:
 
     def names(self) -> list[ModelName]:
         """List the names of all manifests, sorted."""
+        return sorted((name for name, _ in self.manifest_files()), key=lambda name: name.parts)
+
+    def manifest_files(self) -> list[tuple[ModelName, str]]:
+        """List the names of all manifests with their paths."""
         unreadable: list[OSError] = []
-        found = [name for name, _ in _manifest_files(self.manifests, unreadable)]
+        found = manifest_files(self._folders, self.manifests, unreadable)
         for error in unreadable:
             log.warning("cannot list manifests: %s", error)
-        return sorted(found, key=lambda name: name.parts)
+        return found
 
     def manifest_path(self, name: ModelName) -> Path:
         """Return where the manifest of a name lies or would lie."""
@@ -89,7 +104,7 @@ class Store:
 
     def canonical(self, name: ModelName) -> ModelName:
         """Return the name in the casing of what exists, as far as something like it exists."""
-        found = _existing(self.manifests, name.parts)
+        found = existing(self.manifests, name.parts)
         host, namespace, model, tag = (*found, *name.parts[len(found) :])
         return ModelName(host, namespace, model, tag, name.scheme)
 
@@ -109,6 +124,13 @@ class Store:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             raise OllamaError(404, f"model '{name.display}' not found") from None
 
+    def digests(self, name: ModelName) -> set[str]:
+        """Return the blobs that a model needs, none if its manifest is missing or unreadable."""
+        try:
+            return _digests(self.read_manifest_bytes(name))
+        except OllamaError:
+            return set()
+
     def write_manifest(self, name: ModelName, manifest: Manifest | bytes) -> None:
         """Write a manifest atomically, then remove the blobs only the one before it needed.
 
@@ -116,7 +138,7 @@ class Store:
         """
         data = manifest if isinstance(manifest, bytes) else manifest.to_json()
         needed = Manifest.from_json(data).digests
-        with self._locked():
+        with self.locked():
             missing = sorted(digest for digest in needed if not self.has_blob(digest))
             if missing:
                 raise OllamaError(500, f"blob {missing[0]} of model '{name.display}' is missing")
@@ -124,64 +146,70 @@ class Store:
 
     def copy(self, source: ModelName, destination: ModelName) -> None:
         """Give a model a second name. Raises OllamaError(404)."""
-        data = self.read_manifest_bytes(source)
-        if source != destination:
-            with self._locked():
+        with self.locked():
+            data = self.read_manifest_bytes(source)
+            if source != destination:
                 self._put_manifest(destination, data)
 
     def delete(self, name: ModelName) -> None:
         """Remove a manifest and the blobs that no other manifest uses. Raises OllamaError(404)."""
-        with self._locked():
-            unused = self._digests(name)
+        with self.locked():
             path = self.manifest_path(name)
-            try:
-                path.unlink()
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                raise OllamaError(404, f"model '{name.display}' not found") from None
+            if not path.is_file():
+                raise OllamaError(404, f"model '{name.display}' not found")
+            self._mark_due(self.digests(name))
+            path.unlink()
             for folder in list(path.parents)[:3]:
                 with contextlib.suppress(OSError):  # not empty
                     folder.rmdir()
-            self._sweep(unused)
+            self._sweep()
 
     def remove_unused(self, digests: Iterable[str]) -> None:
-        """Remove those of the blobs that no manifest uses and nobody holds.
+        """Remove those of the blobs that no manifest uses; held ones go once they are let go.
 
         Nothing is removed while any manifest cannot be read: it might need them.
         """
         candidates = set(map(parse_digest, digests))
         if candidates:
-            with self._locked():
-                self._sweep(candidates)
+            with self.locked():
+                self._mark_due(candidates)
+                self._sweep()
+
+    def sweep(self) -> None:
+        """Remove our blobs that have waited too long for a manifest that names them."""
+        if self.loose.due():
+            with self.locked():
+                self._sweep()
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[Callable[[str], None]]:
-        """Yield a function that keeps a blob from removal while its manifest is not yet written."""
-        mine: list[str] = []
+        """Yield a function that keeps a blob from removal while its manifest is not yet written.
+
+        Other processes keep to it, too. A blob that was there when it was held stays.
+        """
+        mine = Hold(self.blobs)
 
         def hold(digest: str) -> None:
-            with self._mutex:
-                self._held[digest] += 1
-                mine.append(digest)
+            with self.locked():
+                mine.add(parse_digest(digest))
 
         try:
             yield hold
         finally:
-            with self._mutex:
-                self._held.subtract(mine)
-                self._held = +self._held
-                postponed = {d for d in mine if d in self._postponed and not self._held[d]}
-                self._postponed -= postponed
-            self.remove_unused(postponed)
+            mine.release()
+            self.sweep()
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
+        """Keep all other writers of ours waiting; not to be entered twice."""
         with self._mutex, (self.root / ".jupyter-ollama.lock").open("ab") as file:
             lock(file)
             yield
 
     def _put_manifest(self, name: ModelName, data: bytes) -> None:
         path = self.manifest_path(name)
-        before = self._digests(name)
+        needed = _digests(data)
+        self._mark_due(self.digests(name) - needed)
         temp = TempFile(self.manifests)
         try:
             temp.file.write(data)
@@ -190,33 +218,35 @@ class Store:
             temp.rename(path)
         finally:
             temp.discard()
-        self._sweep(before)
+        for digest in needed:
+            self.loose.drop(digest)
+        self._sweep()
 
-    def _sweep(self, digests: set[str]) -> None:
-        used = self._used_digests() if digests else None
+    def _mark_due(self, digests: Iterable[str]) -> None:
+        # Before what they are needed by goes: whoever is killed in between has told the next start.
+        for digest in digests:
+            self.loose.mark(digest, due=True)
+
+    def _sweep(self) -> None:
+        due = self.loose.due()
+        used = self.used_digests() if due else None
         if used is None:
             return
-        for digest in digests - used:
-            if self._held[digest]:
-                self._postponed.add(digest)
-            else:
+        for digest in due - held_digests(self.blobs):
+            if digest not in used:
                 self.blob_path(digest).unlink(missing_ok=True)
+            self.loose.drop(digest)
 
-    def _digests(self, name: ModelName) -> set[str]:
-        try:
-            return {parse_digest(digest) for digest in self.read_manifest(name).digests}
-        except (OllamaError, InvalidManifest):
-            return set()
-
-    def _used_digests(self) -> set[str] | None:
+    def used_digests(self) -> set[str] | None:
+        """Return the blobs that any manifest names, None if one cannot be read."""
         # Newer Ollamas keep manifests, or links to them, in a second folder.
         used: set[str] = set()
         unreadable: list[OSError] = []
         for folder in (self.manifests, self.root / "manifests-v2"):
-            for _, path in _manifest_files(folder, unreadable):
+            for _, file in manifest_files(Folders(), folder, unreadable):
+                path = Path(file)
                 try:
-                    digests = Manifest.from_json(path.read_bytes()).digests
-                    used.update(parse_digest(digest) for digest in digests)
+                    used |= _parsed(Manifest.from_json(path.read_bytes()).digests)
                     if path.is_symlink():
                         used.add(parse_digest(path.resolve().name))
                 except (OSError, InvalidManifest, OllamaError) as error:
@@ -228,45 +258,12 @@ class Store:
         return used
 
 
-def _manifest_files(
-    folder: Path, unreadable: list[OSError], *parts: str
-) -> Iterator[tuple[ModelName, Path]]:
-    """The files at the depth of manifests whose paths are names; folders that fail are noted."""
+def _parsed(digests: Iterable[str]) -> set[str]:
+    return set(map(parse_digest, digests))
+
+
+def _digests(data: bytes) -> set[str]:
     try:
-        entries = list(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        unreadable.append(error)
-        return
-    for entry in entries:
-        if len(parts) < 3:
-            yield from _manifest_files(entry, unreadable, *parts, entry.name)
-        elif not entry.is_dir():
-            with contextlib.suppress(InvalidName):
-                host, namespace, model = parts
-                yield ModelName(host, namespace, model, entry.name), entry
-
-
-def _existing(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The longest run of existing entries that equal the parts but for case."""
-    if not parts:
-        return ()
-    best: tuple[str, ...] = ()
-    for entry in _casings(folder, parts[0]):
-        found = (entry, *_existing(folder / entry, parts[1:]))
-        if len(found) > len(best):
-            best = found
-        if len(best) == len(parts):
-            break
-    return best
-
-
-def _casings(folder: Path, part: str) -> list[str]:
-    try:
-        entries = [entry.name for entry in folder.iterdir()]
-    except OSError:
-        return []
-    wanted = part.lower()
-    same = [entry for entry in entries if entry.isascii() and entry.lower() == wanted]
-    return sorted(same, key=lambda entry: (entry != part, entry))
+        return _parsed(Manifest.from_json(data).digests)
+    except (OllamaError, InvalidManifest):
+        return set()

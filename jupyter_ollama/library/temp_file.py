@@ -10,6 +10,7 @@ import contextlib
 import os
 import secrets
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -36,8 +37,8 @@ def lock(file: IO[bytes], wait: bool = True) -> bool:
 class TempFile:
     """A new file in ``folder``/.jupyter-ollama, open for writing in binary."""
 
-    def __init__(self, folder: Path) -> None:
-        self.path, self.file = _create(folder / FOLDER)
+    def __init__(self, folder: Path, suffix: str = ".tmp") -> None:
+        self.path, self.file = _create(folder / FOLDER, suffix)
 
     def sync(self) -> None:
         """Make the content durable and readable for the group and others."""
@@ -60,10 +61,10 @@ class TempFile:
         self.path.unlink(missing_ok=True)
 
 
-def _create(folder: Path) -> tuple[Path, IO[bytes]]:
+def _create(folder: Path, suffix: str) -> tuple[Path, IO[bytes]]:
     for _ in range(_ATTEMPTS):
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}.tmp"
+        path = folder / f"{os.getpid()}-{secrets.token_hex(8)}{suffix}"
         try:
             file = path.open("xb")
         except FileNotFoundError:  # Ollama removes empty folders
@@ -76,12 +77,20 @@ def _create(folder: Path) -> tuple[Path, IO[bytes]]:
     raise OSError(f"cannot create a file in {folder}")
 
 
+def stale_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of writers that died: those that nobody has locked, while this has them."""
+    for suffix in (".tmp", ".hold"):
+        for path in (folder / FOLDER).glob(f"*{suffix}"):
+            with contextlib.suppress(OSError), path.open("r+b") as file:
+                if lock(file, wait=False):
+                    yield path
+
+
 def remove_stale(folder: Path) -> None:
-    """Remove the files of writers that died: those that nobody has locked."""
-    for path in (folder / FOLDER).glob("*.tmp"):
-        with contextlib.suppress(OSError), path.open("r+b") as file:
-            if lock(file, wait=False):
-                path.unlink()
+    """Remove the files of writers that died."""
+    for path in stale_files(folder):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def sync_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 
 from ..errors import OllamaError
+from ..library.manifest import Layer
 from ..library.name import ModelName
 from ..library.store import Store
 from .background import Background
@@ -17,7 +18,7 @@ from .download import Downloads, is_stored
 from .pace import Pace
 from .pull import pull
 from .push import push
-from .status import Status, layers_of
+from .status import Status, layers_of, line, progress
 from .upload import Uploads
 
 
@@ -57,6 +58,13 @@ class Transfers:
         """Push a model, yielding status lines; they raise OllamaError."""
         return self._background.stream(self._push(name, insecure))
 
+    def fetch(self, name: ModelName, layer: Layer) -> AsyncGenerator[Status, None]:
+        """Download one layer from a model's repository, yielding status lines; no manifest is read.
+
+        They raise OllamaError.
+        """
+        return self._background.stream(self._fetch(name, layer))
+
     def stop(self) -> None:
         """End all transfers. What has come of them stays for the next try."""
         self._background.stop()
@@ -74,6 +82,13 @@ class Transfers:
                     yield status
         except OSError as error:
             raise OllamaError(500, f"cannot write the model: {error}") from error
+
+    async def _fetch(self, name: ModelName, layer: Layer) -> AsyncGenerator[Status, None]:
+        with self._downloads.joined(layer, self._opener(name, insecure=False)) as download:
+            async for completed in progress(download, download.ends, self._pace):
+                yield line("pulling", layer, completed)
+            await download.stored
+            yield line("pulling", layer, layer.size)
 
     async def _push(self, name: ModelName, insecure: bool) -> AsyncGenerator[Status, None]:
         yield {"status": "retrieving manifest"}

@@ -140,7 +140,7 @@ def test_cp_and_rm_of_several(ollama: Ollama, server: Served) -> None:
 def test_errors_of_the_server(ollama: Ollama, server: Served) -> None:
     done = ollama("show", "absent", host=server.host)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "Error: model 'absent' not found\n"
+    assert done.stderr == "Error: model 'absent:latest' not found\n"
     done = ollama("cp", "absent", "x", host=server.host)
     assert done.stderr == 'Error: model "absent" not found\n'
     done = ollama("stop", "absent", host=server.host)

@@ -63,8 +63,8 @@ def test_an_embedding_model_prints_a_vector(ollama: Ollama, brief: Served) -> No
 
 
 def test_an_unknown_model(ollama: Ollama, brief: Served) -> None:
-    done = ollama("run", "absent", "hello", host=brief.host)
-    assert (done.returncode, done.stderr) == (1, "Error: model 'absent' not found\n")
+    done = ollama("run", "absent//", "hello", host=brief.host)
+    assert (done.returncode, done.stderr) == (1, "Error: invalid model name\n")
 
 
 def test_a_reader_that_goes_away_is_no_error(environment: dict[str, str], brief: Served) -> None:
