@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+from .._version import OLLAMA_API_VERSION
 from ..errors import OllamaError
 from .endpoint import TEXT, Call, Reply
-
-OLLAMA_API_VERSION = "0.13.5"
-"""The release of Ollama whose API is spoken here. Some clients refuse servers below 0.6.4."""
 
 
 async def root(call: Call) -> Reply:

@@ -140,11 +140,9 @@ class Embedder:
 
     def cancel(self, request: int) -> None:
         """Forget a request."""
-        for job in self._jobs:
+        under_way = (job for lane in self._running.values() for job, _ in lane.texts)
+        for job in (*self._jobs, *under_way):
             job.ended = job.ended or job.command.request == request
-        for lane in self._running.values():
-            for job, _ in lane.texts:
-                job.ended = job.ended or job.command.request == request
         self._jobs = deque(job for job in self._jobs if not job.ended)
 
     def step(self) -> None:

@@ -14,7 +14,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from .choice import Choice, Fail
-from .drafter import Drafter, Wish
+from .drafter import Drafter
+from .filling import Filling
 from .image_prefill import decode_image
 from .llama_context import Batch, LlamaContext
 from .llama_model import LlamaModel
@@ -30,9 +31,6 @@ Deliver = Callable[[Told], None]
 
 LONGEST_UNTRIMMED = 8
 """Steps with prompts in them, in a row, until idle sequences have to leave all the same."""
-
-SHORT_RUN = 32
-"""Tokens without a choice (a constraint knows them) that are decoded like a single one."""
 
 
 class Generator:
@@ -63,14 +61,15 @@ class Generator:
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
         self._choice = Choice(model, self._threads, fail)
         self._trim_in = 0
+        self._pace = Pace(_warm_up(context, model.filler_token))
         self._use(context)
-        self._pace = Pace(self._warm_up())
 
     def _use(self, context: LlamaContext) -> None:
         idle_tokens, stored_bytes = self._cache_sizes
         self.context = context
         self._batch = Batch(context.batch)
         self._cache = PrefixCache(context, idle_tokens=idle_tokens, stored_bytes=stored_bytes)
+        self._filling = Filling(context, self._batch, self._cache, self._pace, self._drafter)
 
     def replace_context(self, make: Callable[[], LlamaContext]) -> None:
         """Go on with another context; what runs is read again. ``make`` may raise."""
@@ -79,20 +78,6 @@ class Generator:
             self._put_back(sequence)
         self.context.close()
         self._use(context)
-
-    def _warm_up(self) -> float:
-        """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
-        count = min(32, self._batch.capacity)
-        seconds = 1e-3
-        for _ in range(2):
-            self._batch.clear()
-            self._batch.add([self.model.filler_token] * count, 0, 0, outputs="last")
-            start = time.perf_counter()
-            self.context.decode(self._batch)
-            self.context.logits(count - 1)
-            seconds = (time.perf_counter() - start) / count
-            self.context.forget(0)
-        return seconds
 
     @property
     def busy(self) -> bool:
@@ -121,7 +106,9 @@ class Generator:
             self._tell_progress()
         if not self._read_image():
             return
-        streams, drafted = self._fill()
+        self._batch.clear()
+        self._make_room()
+        streams, drafted = self._filling.fill(self.running)
         if not self._batch.size:
             return
         start = time.perf_counter()
@@ -219,106 +206,6 @@ class Generator:
             return code == 0
         return True
 
-    def _fill(self) -> tuple[int, int]:
-        """Put the next tokens of every running sequence into the batch.
-
-        Returns the number of streams (sequences that have begun to answer) and of their drafts.
-        """
-        self._batch.clear()
-        self._make_room()
-        streams = [
-            s for s in self.running if s.generated and s.pending <= SHORT_RUN and not s.next_media
-        ]
-        others = [s for s in self.running if s not in streams]
-        drafted = self._put_streams(streams)
-        chunk = min(self._pace.chunk(len(streams)), self._batch.room)
-        for sequence in others:
-            sequence.scheduled, sequence.row = 0, -1
-            if chunk <= 0 or self._cache.follow(sequence):
-                continue
-            taken = min(chunk, self._until_image(sequence), self._until_meeting(sequence))
-            if taken:
-                self._put(sequence, taken)
-                chunk -= taken
-        return len(streams), drafted
-
-    def _put_streams(self, streams: list[Sequence]) -> int:
-        drafted = 0
-        plain = []
-        spare = min(self._batch.room - len(streams), self.context.max_outputs - len(self.running))
-        spare = self._draft(streams, spare)
-        for sequence in streams:
-            if sequence.pending == 1 and not sequence.drafts:
-                plain.append(sequence)
-                continue
-            count = min(sequence.pending, spare + 1)
-            self._put(sequence, count)
-            drafted, spare = drafted + len(sequence.drafts) + count - 1, spare - count + 1
-        first = self._batch.outputs
-        self._batch.add_newest(
-            [s.tokens[-1] for s in plain],
-            [s.position(s.cached) for s in plain],
-            [s.slot for s in plain],
-        )
-        for row, sequence in enumerate(plain, first):
-            sequence.scheduled, sequence.row = 1, row
-        return drafted
-
-    def _draft(self, streams: list[Sequence], spare: int) -> int:
-        """Give streams the tokens that may follow; return what is left of ``spare``.
-
-        That is what the batch holds beside the streams. What followed before comes first, for it
-        costs nothing; the draft model is asked where there was nothing like it.
-        """
-        price = 1.0 if self.context.is_recurrent else self._pace.price(len(streams))
-        wishes = []
-        for sequence in streams:
-            sequence.drafts = []
-            if sequence.constraint or sequence.pending > 1:
-                continue
-            room = min(
-                spare,
-                sequence.num_ctx - len(sequence.tokens),
-                sequence.num_predict - sequence.generated - 1,
-            )
-            sequence.drafts = sequence.lookup.draft(sequence.tokens, price)[: max(room, 0)]
-            spare -= len(sequence.drafts)
-            can_ask = not sequence.drafts and not sequence.media
-            if can_ask and min(room, sequence.draft_num_predict) > 0:
-                wishes.append(Wish(sequence, room))
-        if self._drafter and wishes:
-            fair = [Wish(wish.sequence, min(wish.room, spare // len(wishes))) for wish in wishes]
-            count = len(streams)
-            worth, price = self._pace.worth(count), self._pace.safe_price(count)
-            self._drafter.draft(fair, count, worth, price)
-            spare -= sum(len(wish.sequence.drafts) for wish in wishes)
-        return spare
-
-    def _until_image(self, sequence: Sequence) -> int:
-        """Return how many tokens may be read before an image comes, which is 0 within one."""
-        span = sequence.next_media
-        return max(span.start - sequence.cached, 0) if span else sequence.pending
-
-    def _until_meeting(self, sequence: Sequence) -> int:
-        """Return how far a sequence may read before another one forks from it."""
-        if not self.context.is_recurrent:
-            return sequence.pending
-        ahead = [p - sequence.cached for p in sequence.followed_until if p > sequence.cached]
-        return min(ahead, default=sequence.pending)
-
-    def _put(self, sequence: Sequence, count: int) -> None:
-        """Schedule ``count`` tokens and the drafts; logits come with the last and with drafts."""
-        tokens = sequence.tokens[sequence.cached : sequence.cached + count]
-        position = sequence.position(sequence.cached)
-        sequence.scheduled, sequence.row = count, -1
-        if count < sequence.pending:
-            self._batch.add(tokens, position, sequence.slot, outputs="none")
-            return
-        sequence.row = self._batch.outputs
-        self._batch.add(tokens, position, sequence.slot, outputs="last")
-        if sequence.drafts:
-            self._batch.add(sequence.drafts, position + count, sequence.slot, outputs="all")
-
     def _make_room(self) -> None:
         """Shift or end the sequences that fill their context, before they need another cell."""
         ended = []
@@ -370,3 +257,18 @@ class Generator:
             sequence.over = True
             sequence.exact = 0
         self._retire()
+
+
+def _warm_up(context: LlamaContext, token: int) -> float:
+    """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
+    count = min(32, context.batch)
+    batch = Batch(count)
+    batch.add([token] * count, 0, 0, outputs="last")
+    seconds = 1e-3
+    for _ in range(2):
+        start = time.perf_counter()
+        context.decode(batch)
+        context.logits(count - 1)
+        seconds = (time.perf_counter() - start) / count
+        context.forget(0)
+    return seconds

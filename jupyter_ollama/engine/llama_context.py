@@ -27,6 +27,10 @@ MAX_OUTPUTS = 64
 """Logits rows of one batch: one for each sequence, the rest for drafts."""
 
 
+def _pointer(array: NDArray[Any], kind: Any) -> Any:
+    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
+
+
 class Batch:
     """A llama_batch over numpy arrays, filled by slices rather than token by token."""
 
@@ -44,17 +48,13 @@ class Batch:
         self._pointers = base + stride * np.arange(capacity, dtype=np.uintp)
         self._struct = llama.llama_batch(
             0,
-            self._pointer(self._tokens, llama.llama_token),
+            _pointer(self._tokens, llama.llama_token),
             None,
-            self._pointer(self._positions, llama.llama_pos),
-            self._pointer(self._ones, ctypes.c_int32),
-            self._pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
-            self._pointer(self._outputs, ctypes.c_int8),
+            _pointer(self._positions, llama.llama_pos),
+            _pointer(self._ones, ctypes.c_int32),
+            _pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
+            _pointer(self._outputs, ctypes.c_int8),
         )
-
-    @staticmethod
-    def _pointer(array: NDArray[Any], kind: Any) -> Any:
-        return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
 
     @property
     def room(self) -> int:
@@ -187,11 +187,11 @@ class LlamaContext:
         batch = llama.llama_batch(
             count,
             None,
-            Batch._pointer(rows, ctypes.c_float),
-            Batch._pointer(flat, llama.llama_pos),
-            Batch._pointer(ones, ctypes.c_int32),
-            Batch._pointer(pointers, ctypes.POINTER(llama.llama_seq_id)),
-            Batch._pointer(outputs, ctypes.c_int8),
+            _pointer(rows, ctypes.c_float),
+            _pointer(flat, llama.llama_pos),
+            _pointer(ones, ctypes.c_int32),
+            _pointer(pointers, ctypes.POINTER(llama.llama_seq_id)),
+            _pointer(outputs, ctypes.c_int8),
         )
         llama.llama_set_causal_attn(self.pointer, causal)
         try:
@@ -257,18 +257,14 @@ class LlamaContext:
     def save(self, sequence: int) -> NDArray[np.uint8] | None:
         """Return all that the memory holds of a sequence, to restore it later; None if it fails."""
         state = np.empty(llama.llama_state_seq_get_size(self.pointer, sequence), np.uint8)
-        buffer = self._pointer_to(state)
+        buffer = _pointer(state, ctypes.c_uint8)
         size = llama.llama_state_seq_get_data(self.pointer, buffer, state.size, sequence)
         return state if size == state.size else None
 
     def restore(self, sequence: int, state: NDArray[np.uint8]) -> bool:
         """Fill an empty sequence from a saved state; False if there is no room for it."""
-        buffer = self._pointer_to(state)
+        buffer = _pointer(state, ctypes.c_uint8)
         return bool(llama.llama_state_seq_set_data(self.pointer, buffer, state.size, sequence))
-
-    @staticmethod
-    def _pointer_to(state: NDArray[np.uint8]) -> Any:
-        return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
 
     def shift(self, sequence: int, keep: int, discard: int, length: int) -> None:
         """Drop ``discard`` tokens after the first ``keep`` and move the rest of ``length`` down."""

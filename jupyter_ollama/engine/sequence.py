@@ -92,6 +92,8 @@ class Sequence:
 
     def position(self, index: int) -> int:
         """Return the position of the token at ``index``: images may take fewer than tokens."""
+        if not self.media:
+            return index
         before = [s.media for s in self.media if s.start + s.media.n_tokens <= index]
         return index - sum(media.n_tokens - media.n_pos for media in before)
 

@@ -16,14 +16,12 @@ import httpx2
 import msgspec
 from jupyter_ollama_magics.client import is_loopback
 
-from .._version import __version__
+from .._version import OLLAMA_API_VERSION, __version__
 from ..errors import OllamaError
 from ..library.name import ModelName
 from .credentials import DENIED, Challenge, Credentials
 from .pace import Pace
 
-SPOKEN_VERSION = "0.13.5"
-"""The release of Ollama that we tell registries: some send others no Ollama manifests."""
 MAX_REDIRECTS = 10
 MAX_MANIFEST = 4 * 2**20
 """The most bytes of an answer that is read into memory; manifests are far smaller."""
@@ -248,7 +246,7 @@ def user_agent() -> str:
     """Return what we call ourselves."""
     machine = _MACHINES.get(platform.machine(), platform.machine())
     system = platform.system().lower()
-    return f"ollama/{SPOKEN_VERSION} ({machine} {system}) jupyter-ollama/{__version__}"
+    return f"ollama/{OLLAMA_API_VERSION} ({machine} {system}) jupyter-ollama/{__version__}"
 
 
 def _host(url: str) -> str:

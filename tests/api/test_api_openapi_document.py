@@ -23,10 +23,10 @@ from openapi_documents import (
 )
 from schemathesis import openapi
 
+from jupyter_ollama._version import OLLAMA_API_VERSION
 from jupyter_ollama.api import wire
 from jupyter_ollama.api.anthropic import wire as anthropic
 from jupyter_ollama.api.endpoint import Endpoint
-from jupyter_ollama.api.meta import OLLAMA_API_VERSION
 from jupyter_ollama.api.openai import wire as openai
 from jupyter_ollama.api.rerank import RerankRequest
 from jupyter_ollama.api.routes import ROUTES

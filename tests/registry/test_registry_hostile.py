@@ -10,7 +10,7 @@ import pytest
 from peers import FaultyRegistry, digest_of
 from pulling import Puller, files
 
-from jupyter_ollama.api.meta import OLLAMA_API_VERSION
+from jupyter_ollama._version import OLLAMA_API_VERSION
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library import manifest
 
