@@ -17,7 +17,7 @@ from contender import Setup
 from workloads import FIRST_TOKEN, PREDICT, WAKING, EndedEarly, Figures, generating
 
 from jupyter_ollama.engine.devices import physical_threads
-from jupyter_ollama.engine.handle import ENVIRONMENT
+from jupyter_ollama.engine.process import ENVIRONMENT
 
 
 class BareLoop:

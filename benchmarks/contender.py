@@ -17,8 +17,8 @@ import psutil
 from client import Answer, Line, Refused, get, post
 
 from jupyter_ollama.engine.devices import physical_threads
-from jupyter_ollama.engine.handle import ENVIRONMENT
 from jupyter_ollama.engine.loading import DEFAULT_CONTEXTS, DEFAULT_PARALLEL
+from jupyter_ollama.engine.process import ENVIRONMENT
 
 START_SECONDS, END_SECONDS = 120, 20
 ANOTHER = "all-minilm"

@@ -164,7 +164,7 @@ class Child:
     """A contender in a process of its own, with a runner's OpenMP settings."""
 
     def __init__(self, python: str, kind: str, path: Path, folder: Path) -> None:
-        from jupyter_ollama.engine.handle import ENVIRONMENT
+        from jupyter_ollama.engine.process import ENVIRONMENT
 
         self._file = folder / f"{kind}.npy"
         self._process = subprocess.Popen(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Read by OpenMP when it is loaded: see jupyter_ollama.engine.handle.ENVIRONMENT.
+# Read by OpenMP when it is loaded: see jupyter_ollama.engine.process.ENVIRONMENT.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import shutil

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..engine.handle import ENVIRONMENT, Runner
+from ..engine.handle import Runner
+from ..engine.process import ENVIRONMENT
 from ..engine.protocol import Done, LoadSpec, RawPrompt, Ready, Text
 from ..engine.workload import PROMPT_WORDS, prompts
 from ..options import Options, merge_options

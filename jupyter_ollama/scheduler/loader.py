@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..engine.handle import LoadRefused, Runner
+from ..engine.handle import Runner
+from ..engine.process import LoadRefused
 from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
 from .eviction import enough, eviction_order

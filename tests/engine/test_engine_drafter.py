@@ -19,11 +19,12 @@ from jupyter_ollama.engine import loading
 from jupyter_ollama.engine.devices import Device
 from jupyter_ollama.engine.drafter import NEAR
 from jupyter_ollama.engine.generator import Generator
-from jupyter_ollama.engine.handle import LoadRefused, Runner
+from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.loading import LoadedModel
 from jupyter_ollama.engine.memory_plan import PROCESS_BYTES
 from jupyter_ollama.engine.output import Told
 from jupyter_ollama.engine.pace import WORTH_DRAFTING, DraftPace, Pace
+from jupyter_ollama.engine.process import LoadRefused
 from jupyter_ollama.engine.protocol import Done, LoadSpec, RawPrompt
 from jupyter_ollama.engine.sampling import Sampler
 from jupyter_ollama.engine.sequence import Sequence

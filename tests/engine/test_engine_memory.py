@@ -14,7 +14,7 @@ from tiny_recurrent import write_recurrent
 
 from jupyter_ollama.engine.devices import Device
 from jupyter_ollama.engine.footprint import Demand, Weights, cache_bytes_per_token
-from jupyter_ollama.engine.handle import LoadRefused, Runner
+from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.memory_plan import (
     GPU_RESERVE,
     PROCESS_BYTES,
@@ -23,6 +23,7 @@ from jupyter_ollama.engine.memory_plan import (
     place,
     plan,
 )
+from jupyter_ollama.engine.process import LoadRefused
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.library.gguf import read_header
 from jupyter_ollama.library.model import Library

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 
-from jupyter_ollama.engine.handle import CRASHED, LoadRefused, Runner
+from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.process import CRASHED, LoadRefused
 from jupyter_ollama.engine.protocol import LoadFailed, LoadSpec, Ready
 from jupyter_ollama.errors import OllamaError
 
