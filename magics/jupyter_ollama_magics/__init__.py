@@ -20,17 +20,22 @@ __all__ = [
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Add the magics to a shell, once."""
+    """Add the magics to a shell, once, and ``.ollama`` to pandas as soon as it is imported."""
+    from . import pandas_hook
     from .magics import OllamaMagics
+
+    pandas_hook.install()
 
     if OllamaMagics.__name__ not in shell.magics_manager.registry:
         shell.register_magics(OllamaMagics)
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take the magics away again."""
+    """Take the magics away again. What pandas has, it keeps."""
+    from . import pandas_hook
     from .magics import OllamaMagics
 
+    pandas_hook.remove()
     magics = shell.magics_manager.registry.get(OllamaMagics.__name__)
     if magics is not None:
         magics.unload()

@@ -7,11 +7,12 @@ import ast
 import json
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from IPython.core.error import UsageError
 
+from .chat_options import with_levels
 from .failures import OllamaMagicsError
 from .interpolate import interpolate
 
@@ -22,7 +23,7 @@ def parse(magic: Any, line: str, namespace: Mapping[str, Any]) -> argparse.Names
     """Parse the line of a ``magic_arguments`` magic; values may hold ``{name}`` fields."""
     try:
         words = [interpolate(word, namespace) for word in shlex.split(line)]
-        return magic.parser.parse_args(words)
+        return magic.parser.parse_args(with_levels(words))
     except (UsageError, ValueError) as error:
         prefix = "%%" if magic.__name__ == "chat" else "%"
         text = str(error).rstrip(".")
@@ -48,15 +49,21 @@ def split_expression(line: str) -> tuple[str, str]:
 
 
 def options(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the model options that ``args`` asks for; ``-p`` values are JSON where they can be."""
+    """Return the model options that ``args`` asks for."""
     named = {
         name: getattr(args, name) for name in ("temperature", "num_ctx", "num_predict", "seed")
     }
-    result = {name: value for name, value in named.items() if value is not None}
-    for pair in args.parameter or []:
+    given = {name: value for name, value in named.items() if value is not None}
+    return given | parameters(args.parameter, "%%chat")
+
+
+def parameters(pairs: Sequence[str] | None, magic: str) -> dict[str, Any]:
+    """Return what ``-p`` options of a magic say; values are JSON where they can be."""
+    result: dict[str, Any] = {}
+    for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise OllamaMagicsError(f"-p wants key=value, not {pair}. See %%chat?")
+            raise OllamaMagicsError(f"-p wants key=value, not {pair}. See {magic}?")
         try:
             result[name] = json.loads(value)
         except ValueError:

@@ -70,17 +70,10 @@ class Client:
         from . import vectors
 
         body = {"model": model, "input": input, "encoding_format": "base64", **fields}
-        request = {"json": _without_none(body), "headers": {"Accept": vectors.accepted()}}
+        request = {"json": without_none(body), "headers": {"Accept": vectors.accepted()}}
         with self._response("POST", "/api/embed", **request) as response:
-            content = response.read()
-            if response.headers.get("content-type") == vectors.ARROW:
-                return vectors.from_arrow(content)
-            answer = self._decode(content, response)
-        try:
-            return vectors.from_json(answer)
-        except (ValueError, TypeError):
-            message = f"{self.url} answered with embeddings that are not rows of numbers."
-            raise OllamaResponseError(response.status_code, message) from None
+            response.read()
+        return self.read_embeddings(response)
 
     # -- models
 
@@ -145,7 +138,7 @@ class Client:
     ) -> dict[str, Any]:
         """Send one request and return the JSON object it answers with, {} for an empty body."""
         if body is not None:
-            kwargs["json"] = _without_none(body)
+            kwargs["json"] = without_none(body)
         with self._response(method, path, **kwargs) as response:
             content = response.read()
             return self._decode(content, response) if content.strip() else {}
@@ -155,12 +148,46 @@ class Client:
 
         Nothing is sent before the first item is asked for.
         """
-        with self._response("POST", path, json=_without_none(body)) as response:
+        with self._response("POST", path, json=without_none(body)) as response:
             for line in _lines(response.iter_bytes()):
                 item = self._decode(line, response)
                 if "error" in item:
                     raise OllamaResponseError(response.status_code, _error_field(item))
                 yield item
+
+    def read_object(self, response: httpx2.Response) -> dict[str, Any]:
+        """Return the JSON object of a whole answer."""
+        if not response.is_success:
+            raise OllamaResponseError(response.status_code, self._refusal(response))
+        return self._decode(response.content, response)
+
+    def read_embeddings(self, response: httpx2.Response) -> dict[str, Any]:
+        """Return a whole answer of ``/api/embed``, its embeddings as an array."""
+        from . import vectors
+
+        if response.is_success and response.headers.get("content-type") == vectors.ARROW:
+            return vectors.from_arrow(response.content)
+        answer = self.read_object(response)
+        try:
+            return vectors.from_json(answer)
+        except (ValueError, TypeError):
+            message = f"{self.url} answered with embeddings that are not rows of numbers."
+            raise OllamaResponseError(response.status_code, message) from None
+
+    def session_settings(self) -> dict[str, Any]:
+        """Return what an HTTP client needs to talk to this server, but for its transport."""
+        import httpx2
+
+        headers = {"User-Agent": f"jupyter-ollama-magics/{__version__}"}
+        if self.token:
+            headers["Authorization"] = f"Bearer {self.token}"
+        return {
+            "headers": headers,
+            "trust_env": not is_loopback(self.url),
+            # Loading the certificates takes long and plain HTTP has no use for them.
+            "verify": self.url.startswith("https:"),
+            "timeout": httpx2.Timeout(None, connect=CONNECT_TIMEOUT),
+        }
 
     @contextmanager
     def _response(self, method: str, path: str, **kwargs: Any) -> Iterator[httpx2.Response]:
@@ -176,24 +203,15 @@ class Client:
                 yield response
         except (httpx2.RequestError, httpx2.InvalidURL) as error:
             raise OllamaConnectionError(
-                self.url, _reason(error), connected=connected or isinstance(error, httpx2.ReadError)
+                self.url, reason(error), connected=connected or isinstance(error, httpx2.ReadError)
             ) from error
 
     def _session(self) -> httpx2.Client:
         if self._http is None:
             import httpx2
 
-            headers = {"User-Agent": f"jupyter-ollama-magics/{__version__}"}
-            if self.token:
-                headers["Authorization"] = f"Bearer {self.token}"
-            self._http = httpx2.Client(
-                headers=headers,
-                transport=httpx2.HTTPTransport(uds=self.socket) if self.socket else None,
-                trust_env=not is_loopback(self.url),
-                # Loading the certificates takes long and plain HTTP has no use for them.
-                verify=self.url.startswith("https:"),
-                timeout=httpx2.Timeout(None, connect=CONNECT_TIMEOUT),
-            )
+            transport = httpx2.HTTPTransport(uds=self.socket) if self.socket else None
+            self._http = httpx2.Client(transport=transport, **self.session_settings())
         return self._http
 
     def _decode(self, content: bytes, response: httpx2.Response) -> dict[str, Any]:
@@ -243,7 +261,8 @@ def is_loopback(url: str) -> bool:
         return False
 
 
-def _without_none(body: dict[str, Any]) -> dict[str, Any]:
+def without_none(body: dict[str, Any]) -> dict[str, Any]:
+    """Return a body without the fields that were not given."""
     return {name: value for name, value in body.items() if value is not None}
 
 
@@ -262,5 +281,6 @@ def _error_field(body: dict[str, Any]) -> str:
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return the system's word for a failed connection."""
     return re.sub(r"^\[Errno -?\d+\] ", "", str(error)).rstrip(".") or type(error).__name__

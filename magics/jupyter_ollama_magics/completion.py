@@ -1,22 +1,39 @@
-"""Tab completion of model names, colons included."""
+"""Tab completion of models (colons included), options, their values and subcommands."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
+from .chat_options import LEVELS, OPTION_STRINGS
+from .formats import INSTRUCTIONS
+from .ollama_command import HELP
+
+_VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^-\s]\S*)"
+_CHAT = rf"%%chat(?:\s+(?:{_VALUE}|-\S+))*"
+
 _PLACES = (
     # The first word of %%chat that is no option and no option's value.
     re.compile(
-        r"%%chat(?:\s+(?:--new|--raw|--?[a-z][\w-]*(?:=\S+|\s+(?:\"[^\"]*\"|'[^']*'|[^-\s]\S*))))*"
-        r"\s+([^-\s]\S*)?$"
+        r"%%chat(?:\s+(?:--new|--raw|--fix|--no-think|--think(?:\s+(?:low|medium|high))?"
+        rf"|--?[a-z][\w-]*(?:=\S+|\s+{_VALUE})))*\s+([^-\s]\S*)?$"
     ),
-    re.compile(r"%?ollama\s+(?:show|use)\s+(\S*)$"),
+    re.compile(r"%?ollama\s+(?:show|use|cp|rm|stop|create\s+\S+)\s+(\S*)$"),
     re.compile(r"(?:^|=)\s*%?embed\s.*--model(?:\s+|=)(\S*)$"),
 )
+_SUBCOMMANDS = tuple(dict.fromkeys(re.findall(r"^%ollama (\w+)", HELP, re.M)))
+_WORDS: tuple[tuple[re.Pattern[str], str, Iterable[str]], ...] = (
+    (re.compile(rf"{_CHAT}\s+(?:--format|-f)(?:\s+|=)(\w*)$"), "format", tuple(INSTRUCTIONS)),
+    (re.compile(rf"{_CHAT}\s+--think(?:\s+|=)(\w+|(?<==))$"), "level", LEVELS),
+    (re.compile(rf"{_CHAT}\s+(-[\w-]*)$"), "option", OPTION_STRINGS),
+    (re.compile(r"%?ollama\s+(\w*)$"), "command", _SUBCOMMANDS),
+    (re.compile(r"%?ollama\s+history\s+(\w*)$"), "command", ("save", "load")),
+)
+_FUNCTION = re.compile(rf"{_CHAT}\s+--tools(?:\s+|=)(?:\w+,)*(\w*)$")
+_VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image)(?:\s+|=)(\w*)$")
 
 
 def fragment(line: str) -> str | None:
@@ -27,17 +44,43 @@ def fragment(line: str) -> str | None:
     return None
 
 
-def model_matcher(names: Callable[[], list[str]]) -> Callable[[CompletionContext], Any]:
-    """Return a matcher for ``IPCompleter.custom_matchers`` that offers ``names()``."""
+def offers(line: str, variables: Callable[[], dict[str, Any]]) -> tuple[str, str, Iterable[str]]:
+    """Return (beginning, kind, words) of what else ``line`` may end with; no words for nothing."""
+    line = line.lstrip()
+    for place, kind, words in _WORDS:
+        if match := place.match(line):
+            return match[1], kind, words
+    for place, called in ((_FUNCTION, True), (_VARIABLE, False)):
+        if match := place.match(line):
+            return match[1], "name", _names(variables(), called)
+    return "", "", ()
+
+
+def _names(variables: dict[str, Any], called: bool) -> list[str]:
+    return [
+        name
+        for name, value in variables.items()
+        if not name.startswith("_") and (not called or hasattr(value, "__code__"))
+    ]
+
+
+def chat_matcher(
+    models: Callable[[], list[str]], variables: Callable[[], dict[str, Any]]
+) -> Callable[[CompletionContext], Any]:
+    """Return a matcher for ``IPCompleter.custom_matchers``, for all three magics."""
 
     @context_matcher()
-    def ollama_model_matcher(context: CompletionContext) -> Any:
-        typed = fragment(context.text_until_cursor)
-        if typed is None:
-            return {"completions": []}
+    def ollama_matcher(context: CompletionContext) -> Any:
+        line = context.text_until_cursor
+        typed, kind, words = offers(line, variables)
+        if not words:
+            model = fragment(line)
+            if model is None:
+                return {"completions": []}
+            typed, kind, words = model, "model", models()
         return {
             "completions": [
-                SimpleCompletion(name, type="model") for name in names() if name.startswith(typed)
+                SimpleCompletion(word, type=kind) for word in words if word.startswith(typed)
             ],
             # Without this the colon of a tag would begin a new word.
             "matched_fragment": typed,
@@ -45,4 +88,4 @@ def model_matcher(names: Callable[[], list[str]]) -> Callable[[CompletionContext
             "ordered": True,
         }
 
-    return ollama_model_matcher
+    return ollama_matcher

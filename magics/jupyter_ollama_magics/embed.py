@@ -57,13 +57,13 @@ def _matrix(
 ) -> np.ndarray:
     import numpy as np
 
-    texts = [_text(item, row) for row, item in enumerate(items)]
+    texts = [text_of(item, row) for row, item in enumerate(items)]
     unique_texts = dict.fromkeys(text for text in texts if text is not None)
     places = {text: place for place, text in enumerate(unique_texts)}
     parts = []
     done = 0
     progress(done, len(places))
-    for batch in _batches(list(places)):
+    for batch in batches(list(places)):
         vectors = client.embed(model, batch, dimensions=dimensions)["embeddings"]
         if vectors.ndim != 2 or len(vectors) != len(batch):
             raise OllamaMagicsError(f"{model} did not answer with one vector for each text.")
@@ -79,7 +79,8 @@ def _matrix(
     return result
 
 
-def _text(item: Any, row: int) -> str | None:
+def text_of(item: Any, row: Any, who: str = "%embed") -> str | None:
+    """Return a text as it is, None for a missing value. Raises OllamaMagicsError for others."""
     if isinstance(item, str):
         return str(item)
     import pandas as pd
@@ -87,10 +88,11 @@ def _text(item: Any, row: int) -> str | None:
     if pd.api.types.is_scalar(item) and pd.isna(item):
         return None
     kind = type(item).__name__
-    raise OllamaMagicsError(f"%embed takes texts, but item {row} is {kind}. Try .astype(str).")
+    raise OllamaMagicsError(f"{who} takes texts, but item {row} is {kind}. Try .astype(str).")
 
 
-def _batches(texts: list[str]) -> Iterator[list[str]]:
+def batches(texts: list[str]) -> Iterator[list[str]]:
+    """Split texts into what goes into one request each."""
     batch: list[str] = []
     size = 0
     for text in texts:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+import argparse
 from typing import Any
 
 from IPython.core.magic import (
@@ -15,17 +14,21 @@ from IPython.core.magic import (
     no_var_expand,
 )
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
-from traitlets import Bool, Float, Unicode, observe
+from traitlets import Bool, Enum, Float, Int, List, Unicode, Union, observe
 
-from . import arguments, ollama_command
-from .chat import Chats
-from .completion import model_matcher
+from . import arguments, formats, images, schema
+from .chat import Chats, Question
+from .chat_options import THINK, chat_options
+from .commands import Commands
+from .completion import chat_matcher
 from .connection import Connection, ModelNames
-from .discovery import discover, parse_host
+from .discovery import discover
 from .failures import OllamaMagicsError, reported
 from .interpolate import interpolate
+from .last_error import LastError, with_body
 from .result import ChatResult
 from .stream_view import NotebookView, TerminalView, in_notebook
+from .tools import Tools
 
 
 @magics_class
@@ -54,6 +57,15 @@ class OllamaMagics(Magics):
     show_stats = Bool(
         True, help="Show the model, the token counts and the speed below an answer."
     ).tag(config=True)
+    tool_policy = Union(
+        [Enum(["ask", "never"]), List(Unicode())],
+        default_value="ask",
+        help="""Whether functions of --tools run: "ask" before each call, "never", or a list of the
+        names that run unasked.""",
+    ).tag(config=True)
+    tool_rounds = Int(
+        8, min=1, help="How often a model may call functions before it must answer."
+    ).tag(config=True)
 
     def __init__(self, shell: Any = None, **kwargs: Any) -> None:
         super().__init__(shell, **kwargs)
@@ -61,9 +73,14 @@ class OllamaMagics(Magics):
         self._chats = Chats(self._connection)
         self._chats.model = self.model
         self._names = ModelNames(self._connection)
-        self._matcher = model_matcher(self._names.get)
+        self._commands = Commands(self, self._connection, self._chats, self._names)
+        self._last_error = LastError()
+        self._matcher = chat_matcher(self._names.get, self._namespace)
         if getattr(shell, "Completer", None) is not None:
             shell.Completer.custom_matchers.append(self._matcher)
+        if getattr(shell, "events", None) is not None:
+            shell.events.register("post_run_cell", self._last_error)
+            shell.input_transformers_cleanup.append(with_body)
 
     def unload(self) -> None:
         """Take back all that loading added to the shell."""
@@ -71,6 +88,8 @@ class OllamaMagics(Magics):
         shell: Any = self.shell
         if shell.Completer is not None and self._matcher in shell.Completer.custom_matchers:
             shell.Completer.custom_matchers.remove(self._matcher)
+        shell.events.unregister("post_run_cell", self._last_error)
+        shell.input_transformers_cleanup.remove(with_body)
         if self in shell.configurables:
             shell.configurables.remove(self)
         for kind, names in self.magics.items():
@@ -92,29 +111,7 @@ class OllamaMagics(Magics):
     @magic_arguments()
     # The usage line would begin with a single %.
     @kwds(usage="%%chat [MODEL] [OPTIONS]")
-    @argument("model", nargs="?", default="", help="Model to ask. Default: the one used last.")
-    @argument("--system", "-s", metavar="TEXT", help="System message of the conversation.")
-    @argument("--new", action="store_true", help="Begin the conversation afresh.")
-    @argument(
-        "--conversation",
-        "-c",
-        metavar="NAME",
-        default="default",
-        help="Conversation to go on with. Cells that name none share one.",
-    )
-    @argument("--temperature", type=float, metavar="X", help="0 always picks the likeliest token.")
-    @argument("--num-ctx", type=int, metavar="N", help="Size of the context in tokens.")
-    @argument("--num-predict", type=int, metavar="N", help="Longest answer in tokens.")
-    @argument("--seed", type=int, metavar="N", help="Same seed, same answer.")
-    @argument(
-        "-p",
-        dest="parameter",
-        action="append",
-        metavar="KEY=VALUE",
-        help="Any other model option, such as -p top_k=20. May be repeated.",
-    )
-    @argument("-o", dest="output", metavar="NAME", help="Keep the result in this variable, too.")
-    @argument("--raw", action="store_true", help="Send the cell as it is, {name} fields included.")
+    @chat_options
     @no_var_expand
     @cell_magic
     def chat(self, line: str, cell: str) -> ChatResult:
@@ -127,26 +124,50 @@ class OllamaMagics(Magics):
         """
         namespace = self._namespace()
         args = arguments.parse(self.chat, line, namespace)
-        if not cell.strip():
+        if not cell.strip() and not args.fix:
             raise OllamaMagicsError("The cell has no prompt. It goes below the line of %%chat.")
         options = arguments.options(args)
+        wanted = self._evaluate(args.schema, namespace) if args.schema else None
+        question = self._question(args, cell.strip("\n"), namespace, wanted)
         view = NotebookView(self.refresh_hz) if in_notebook(self.shell) else TerminalView()
         conversation = self._chats.conversation(args.conversation, args.new)
         conversation.system = args.system or conversation.system
-        prompt = cell.strip("\n")
-        prompt = prompt if args.raw else interpolate(prompt, namespace)
-        result = self._chats.ask(
-            conversation.asking(prompt, self.system),
-            conversation,
-            view,
-            model=args.model,
-            options=options,
-            stats=self.show_stats,
-        )
+        kind = "json" if args.schema else args.format or "md"
+        result = ChatResult(args.model, options, conversation, self.show_stats, kind)
+        result.schema = wanted
+        self._chats.ask(question, result, view, self.system)
         result.drawn(self.shell.execution_count)
         if args.output:
             self._store(args.output, result)
+        if args.format == "code" and result.done_reason != "interrupted" and result.code:
+            self.shell.set_next_input(result.code)
         return result
+
+    def _question(
+        self, args: argparse.Namespace, prompt: str, namespace: dict[str, Any], wanted: Any
+    ) -> Question:
+        """Return what a cell asks, or say which option is wrong."""
+        if wanted is not None and args.format not in (None, "json"):
+            raise OllamaMagicsError(f"--schema gives JSON, so --format {args.format} cannot be.")
+        prompt = prompt if args.raw else interpolate(prompt, namespace)
+        question = Question(self._last_error.prompt(prompt) if args.fix else prompt)
+        question.instruction = formats.INSTRUCTIONS.get(args.format, "")
+        if wanted is not None:
+            question.fields["format"] = schema.wanted_schema(args.schema, wanted)
+        elif args.format == "json":
+            question.fields["format"] = "json"
+        if args.think:
+            question.fields["think"] = THINK[args.think]
+
+        def value(expression: str) -> Any:
+            return self._evaluate(expression, namespace)
+
+        question.images = images.encoded(args.image or [], value)
+        if args.tools:
+            functions = [value(name) for name in args.tools.split(",")]
+            question.tools = Tools(functions, self.tool_policy, input)
+            question.tool_rounds = self.tool_rounds
+        return question
 
     @magic_arguments()
     # Without a positional, IPython completes the expression as Python.
@@ -176,68 +197,18 @@ class OllamaMagics(Magics):
 
     @magic_arguments()
     @argument("command", nargs="?", default="help", help="See %%ollama help.")
-    @argument("words", nargs="*", help="A model or an address, as the command wants.")
+    @argument("words", nargs="*", help="A model, file or address, as the command wants.")
+    @argument("--system", metavar="TEXT", help="System message for create.")
+    @argument(
+        "-p", dest="parameter", action="append", metavar="KEY=VALUE", help="Option for create."
+    )
     @argument("--token", default="", help="Token for connect.")
     @argument("--insecure", action="store_true", help="Let pull ask a registry by plain HTTP.")
     @no_var_expand
     @line_magic
     def ollama(self, line: str) -> Any:
-        """Look at the server and its models, and choose among them."""
-        args = arguments.parse(self.ollama, line, self._namespace())
-        connection = self._connection
-        actions: dict[str, Callable[..., Any]] = {
-            "list": lambda: ollama_command.list_models(connection),
-            "ps": lambda: ollama_command.list_loaded(connection),
-            "show": lambda name: print(ollama_command.describe(connection, name)),  # noqa: T201
-            "pull": lambda name: self._pull(name, args.insecure),
-            "use": self._use,
-            "version": self._version,
-            "connect": lambda url="": self._connect(url, args.token),
-            "help": lambda: print(ollama_command.HELP),  # noqa: T201
-        }
-        with reported(connection, args.words[0] if args.words else None):
-            return ollama_command.run(args.command, args.words, actions)
-
-    def _pull(self, name: str, insecure: bool) -> None:
-        from . import pull
-
-        with closing(self._connection.client.pull(name, insecure=insecure or None)) as steps:
-            if in_notebook(self.shell):
-                pull.show_in_notebook(steps, self.refresh_hz)
-            else:
-                pull.show_in_terminal(steps)
-        self._names.forget()
-
-    def _use(self, name: str) -> None:
-        entry = self._connection.entry(name)
-        if entry is None:
-            raise OllamaMagicsError(f"model '{name}' not found{self._connection.suggestion(name)}")
-        abilities = self._connection.capabilities(entry)
-        embeds_only = "embedding" in abilities and "completion" not in abilities
-        if embeds_only:
-            self.embed_model = entry["name"]
-        else:
-            self.model = self._chats.model = entry["name"]
-        magic = "%embed" if embeds_only else "%%chat"
-        print(f"{magic} uses {entry['name']}.")  # noqa: T201
-
-    def _version(self) -> None:
-        endpoint = self._connection.endpoint
-        version = self._connection.client.version()
-        print(f"Ollama API {version} at {endpoint.url} ({endpoint.source})")  # noqa: T201
-
-    def _connect(self, url: str, token: str) -> None:
-        """Use another server, after it has answered."""
-        endpoint = discover(parse_host(url), token) if url else discover()
-        client = endpoint.client()
-        try:
-            client.version()
-        finally:
-            client.close()
-        self.url, self.token = (endpoint.url, token) if url else ("", "")
-        self._connection.reset()
-        self._names.forget()
-        self._version()
+        """Look at the server, its models and the conversations, and choose among them."""
+        return self._commands.run(arguments.parse(self.ollama, line, self._namespace()))
 
     def _embed(self, value: Any, model: str, dimensions: int | None) -> Any:
         from .embed import ProgressLine, embed

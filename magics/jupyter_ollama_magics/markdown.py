@@ -34,6 +34,16 @@ def safe_markdown(text: str) -> str:
     return "\n".join(_blocks(text.split("\n")))
 
 
+def code_block(text: str, language: str = "") -> str:
+    """Return ``text`` as a code block that ends nowhere else than at its end."""
+    return "\n".join(_fenced(text.split("\n"), language))
+
+
+def folded(title: str, content: str) -> str:
+    """Return markdown that shows a title; a click shows the content, which is markdown."""
+    return f"<details><summary>{_entities(title)}</summary>\n\n{content}\n\n</details>"
+
+
 def _blocks(lines: list[str]) -> Iterator[str]:
     prose: list[str] = []
     position = 0
@@ -62,14 +72,18 @@ def _closing(lines: list[str], start: int, fence: str) -> int:
 
 
 def _code(lines: list[str], opening: re.Match[str]) -> Iterator[str]:
+    language = re.match(r"\s*([\w+#.-]*)", opening["info"])
+    indent = len(opening["indent"])
+    yield from _fenced(
+        [line[min(indent, len(line) - len(line.lstrip(" \t"))) :] for line in lines],
+        language[1] if language else "",
+    )
+
+
+def _fenced(lines: list[str], language: str) -> list[str]:
     longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
     fence = "`" * max(3, longest + 1)
-    language = re.match(r"\s*([\w+#.-]*)", opening["info"])
-    yield fence + (language[1] if language else "")
-    indent = len(opening["indent"])
-    for line in lines:
-        yield line[min(indent, len(line) - len(line.lstrip(" \t"))) :]
-    yield fence
+    return [fence + language, *lines, fence]
 
 
 def _prose(text: str) -> str:

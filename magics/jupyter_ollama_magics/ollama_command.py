@@ -19,6 +19,13 @@ HELP = """\
 %ollama show NAME                    what a model is and can do
 %ollama pull NAME [--insecure]       have the server get a model from a registry
 %ollama use NAME                     the model of the next %%chat (or %embed, if it embeds)
+%ollama cp NAME NEW                  give a model a second name
+%ollama rm NAME                      remove a model from the server
+%ollama create NAME FROM             make a model of another [--system TEXT] [-p KEY=VALUE]
+%ollama stop NAME                    let a model leave the memory
+%ollama history                      the conversations, as a DataFrame
+%ollama history save FILE            write them to a file, and load FILE takes them back
+%ollama new [NAME]                   begin a conversation afresh
 %ollama version                      the server's version and address
 %ollama connect URL [--token TOKEN]  use another server
 %ollama connect                      look for the server again

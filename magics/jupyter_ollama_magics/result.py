@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from .markdown import safe_markdown
+from . import formats
+from .failures import OllamaMagicsError
+from .markdown import code_block, folded, safe_markdown
+from .tools import Call
 
 METRICS = (
     "total_duration",
@@ -17,6 +20,18 @@ METRICS = (
 )
 """Fields of a last chunk: token counts, and durations in nanoseconds."""
 
+NOTES = {
+    "interrupted": "interrupted",
+    "length": "cut at the limit of tokens",
+    "error": "stopped by an error",
+    "incomplete": "the answer ended early",
+    "tool_rounds": "stopped after the allowed rounds of tool calls",
+}
+"""What the footer tells of a ``done_reason``."""
+
+LONGEST_OUTCOME = 2000
+"""Characters of a tool's outcome that are shown; the model gets all of it."""
+
 
 @dataclass
 class Conversation:
@@ -26,46 +41,112 @@ class Conversation:
     system: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
 
-    def asking(self, prompt: str, default_system: str = "") -> list[dict[str, Any]]:
-        """Return the messages that ask ``prompt`` next, leaving the conversation as it is."""
+    def before(self, default_system: str = "") -> list[dict[str, Any]]:
+        """Return the messages that come before the next question."""
         system = self.system or default_system
         first = [{"role": "system", "content": system}] if system else []
-        return [*first, *self.messages, {"role": "user", "content": prompt}]
+        return [*first, *self.messages]
+
+
+@dataclass
+class Round:
+    """What a model said at once: thoughts, text, and calls of tools."""
+
+    thinking: str = ""
+    text: str = ""
+    calls: list[Call] = field(default_factory=list)
+
+    @property
+    def message(self) -> dict[str, Any]:
+        """The round as a message, with the thoughts that led to its calls."""
+        message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.thinking:
+            message["thinking"] = self.thinking
+        if self.calls:
+            message["tool_calls"] = [
+                {"function": {"name": call.name, "arguments": call.arguments}}
+                | ({"id": call.id} if call.id else {})
+                for call in self.calls
+            ]
+        return message
+
+    def markdown(self, title: str, kind: str) -> str:
+        """Return folded thoughts, the text, and folded calls."""
+        thinking = self.thinking and folded(title, safe_markdown(self.thinking))
+        calls = [
+            folded(str(call), code_block(call.outcome[:LONGEST_OUTCOME])) for call in self.calls
+        ]
+        return "\n\n".join(filter(None, [thinking, formats.markdown(self.text, kind), *calls]))
 
 
 class ChatResult:
     """The answer to a ``%%chat`` cell.
 
-    ``text``, ``thinking``, ``message`` (as the API has it), ``model``, ``options``,
-    ``conversation``, ``metrics`` (see METRICS, plus ``tokens_per_second``), ``done_reason``
-    ("stop", "length", … or "interrupted"). It shows itself as markdown.
+    ``text``, ``thinking``, ``calls`` of tools, ``message`` (as the API has it), ``model``,
+    ``options``, ``conversation``, ``metrics`` (see METRICS, plus ``tokens_per_second``),
+    ``done_reason`` ("stop", "length", … or "interrupted"), ``code``, ``json()`` and ``parsed``.
+    It shows itself as markdown.
     """
 
     def __init__(
-        self, model: str, options: dict[str, Any], conversation: Conversation, stats: bool = True
+        self,
+        model: str,
+        options: dict[str, Any],
+        conversation: Conversation,
+        stats: bool = True,
+        kind: str = "md",
     ) -> None:
         self.model = model
         self.options = options
         self.conversation = conversation
-        self.text = ""
-        self.thinking = ""
+        self.rounds = [Round()]
         self.metrics: dict[str, Any] = {}
         self.done_reason = ""
         self.digest = ""
+        self.schema: Any = None
         self._stats = stats
+        self._kind = kind
         self._drawn_in: int | None = None
 
     def add(self, chunk: dict[str, Any]) -> None:
         """Take in a chunk of the stream."""
         message = chunk.get("message") or {}
-        self.text += message.get("content") or ""
-        self.thinking += message.get("thinking") or ""
+        now = self.rounds[-1]
+        now.text += message.get("content") or ""
+        now.thinking += message.get("thinking") or ""
+        for call in message.get("tool_calls") or []:
+            function = call["function"]
+            given = function.get("arguments")
+            arguments = given if isinstance(given, dict) else {}
+            now.calls.append(Call(function["name"], arguments, str(call.get("id") or "")))
         if chunk.get("done"):
             self.done_reason = chunk.get("done_reason") or "stop"
-            self.metrics = {name: chunk[name] for name in METRICS if chunk.get(name)}
-            if self.metrics.get("eval_duration") and self.metrics.get("eval_count"):
-                rate = self.metrics["eval_count"] / self.metrics["eval_duration"] * 1e9
-                self.metrics["tokens_per_second"] = rate
+            self._count(chunk)
+
+    def _count(self, chunk: dict[str, Any]) -> None:
+        """Add up the rounds; the prompt is that of the last."""
+        for name in METRICS:
+            if chunk.get(name):
+                before = 0 if name == "prompt_eval_count" else self.metrics.get(name, 0)
+                self.metrics[name] = before + chunk[name]
+        if self.metrics.get("eval_duration") and self.metrics.get("eval_count"):
+            rate = self.metrics["eval_count"] / self.metrics["eval_duration"] * 1e9
+            self.metrics["tokens_per_second"] = rate
+
+    @property
+    def text(self) -> str:
+        """The answer. What was said before calls of tools is in ``rounds``."""
+        return self.rounds[-1].text
+
+    @property
+    def thinking(self) -> str:
+        """The thoughts before the answer, those before calls of tools included."""
+        return "\n\n".join(filter(None, (one.thinking for one in self.rounds)))
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of tools, each with name, arguments and outcome."""
+        return [call for one in self.rounds for call in one.calls]
 
     @property
     def message(self) -> dict[str, Any]:
@@ -73,13 +154,32 @@ class ChatResult:
         return {"role": "assistant", "content": self.text}
 
     @property
+    def code(self) -> str:
+        """The Python code in the answer, "" if there is none."""
+        return formats.python_code(self.text)
+
+    def json(self) -> Any:
+        """Return the JSON value that the answer is."""
+        return formats.json_value(self.text, self.done_reason)
+
+    @property
+    def parsed(self) -> Any:
+        """The answer as what ``--schema`` named; as JSON for a dict, or without a schema."""
+        from .schema import wanted_value
+
+        value = self.json()
+        try:
+            return wanted_value(self.schema, value)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            reason = "; ".join(str(error).splitlines())
+            raise OllamaMagicsError(f"The answer does not fit the schema: {reason}") from error
+
+    @property
     def footer(self) -> str:
         """One line of notes and numbers, "" before the end."""
         if not self.done_reason:
             return ""
-        notes = {"interrupted": "interrupted", "length": "cut at the limit of tokens"}
-        notes |= {"error": "stopped by an error", "incomplete": "the answer ended early"}
-        parts = [notes.get(self.done_reason, "")]
+        parts = [NOTES.get(self.done_reason, "")]
         if self._stats:
             metrics = self.metrics
             parts.append(self.model)
@@ -99,17 +199,20 @@ class ChatResult:
         return "\n\n".join(filter(None, [text, f"[{self.footer}]" if self.footer else ""]))
 
     def markdown(self) -> str:
-        """Return the answer as markdown: folded thinking, text, small footer."""
+        """Return the answer as markdown: folded thinking, calls, text, small footer."""
         title = "Thinking" if self.text or self.done_reason else "Thinking…"
-        thinking = self.thinking and (
-            f"<details><summary>{title}</summary>\n\n{safe_markdown(self.thinking)}\n\n</details>"
-        )
+        rounds = [one.markdown(title, self._kind) for one in self.rounds]
         footer = f"<sub>{safe_markdown(self.footer)}</sub>" if self.footer else ""
-        return "\n\n".join(filter(None, [thinking, safe_markdown(self.text), footer]))
+        return "\n\n".join(filter(None, [*rounds, footer]))
 
     def bundle(self) -> dict[str, str]:
         """Return the MIME bundle of the answer as it is now."""
-        return {"text/plain": self.plain(), "text/markdown": self.markdown()}
+        bundle = {"text/plain": self.plain(), "text/markdown": self.markdown()}
+        if self._kind == "text":
+            del bundle["text/markdown"]
+        elif self._kind == "html" and self.done_reason and self.text:
+            bundle["text/html"] = formats.frame(self.text)
+        return bundle
 
     def metadata(self) -> dict[str, Any]:
         """Return what the notebook keeps about how the answer was made."""

@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from .result import ChatResult
+from .tools import Call
 
 LONG_TEXT = 8000
 """Characters from where on updates become rarer: each one sends the whole text again."""
@@ -31,9 +32,16 @@ class NotebookView:
     def update(self, result: ChatResult) -> None:
         """Show the answer as it is now, unless it was shown just before."""
         now = time.monotonic()
-        if now >= self._next and (result.text or result.thinking):
+        if now >= self._next and (result.text or result.thinking or result.calls):
             self._draw(result)
             self._next = now + self._interval * max(1.0, len(result.text) / LONG_TEXT)
+
+    def flush(self, result: ChatResult) -> None:
+        """Show all that has come: now a tool may ask or run for long."""
+        self._draw(result)
+
+    def called(self, call: Call) -> None:
+        """Do nothing: the next redraw shows the outcome of a call."""
 
     def finish(self, result: ChatResult) -> None:
         """Show the answer as it will stay."""
@@ -61,7 +69,19 @@ class TerminalView:
         sys.stdout.flush()
         self._written = len(result.text)
 
+    def flush(self, result: ChatResult) -> None:
+        """End the line; what comes next is another round."""
+        self.finish(result)
+        self._written = 0
+        self._thinking = False
+
+    def called(self, call: Call) -> None:
+        """Write the call and what came of it."""
+        sys.stdout.write(f"[{call}: {call.outcome}]\n")
+        sys.stdout.flush()
+
     def finish(self, result: ChatResult) -> None:
         """End the line."""
-        sys.stdout.write("\n" if result.text and not result.text.endswith("\n") else "")
+        text = result.text[: self._written]
+        sys.stdout.write("\n" if text and not text.endswith("\n") else "")
         sys.stdout.flush()

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
+import chat_models
 import pytest
+from cli_process import serving as serving_models
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
 from real_kernel import Kernel
 from scripted_server import ScriptedServer, application
 from tornado import httpserver, netutil, web
+
+from jupyter_ollama.library.model import Library
 
 
 @contextmanager
@@ -76,6 +83,13 @@ def _no_server_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def shell(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
     """Return an IPython shell with the magics, connected to ``server``."""
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", server.url)
+    with loaded_shell() as shell:
+        yield shell
+
+
+@contextmanager
+def loaded_shell() -> Iterator[InteractiveShell]:
+    """Yield an IPython shell with the magics."""
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "jupyter_ollama_magics")
@@ -87,7 +101,14 @@ def shell(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[I
 @pytest.fixture
 def kernel(server: ScriptedServer) -> Iterator[Kernel]:
     """Return a kernel with the magics loaded, connected to ``server``."""
-    environment = {**os.environ, "JUPYTER_OLLAMA_URL": server.url}
+    with loaded_kernel(server.url) as kernel:
+        yield kernel
+
+
+@contextmanager
+def loaded_kernel(url: str) -> Iterator[Kernel]:
+    """Yield a kernel with the magics loaded, connected to a server."""
+    environment = {**os.environ, "JUPYTER_OLLAMA_URL": url}
     manager, client = start_new_kernel(kernel_name="python3", env=environment)
     kernel = Kernel(manager, client)
     reply, messages = kernel.run("%load_ext jupyter_ollama_magics")
@@ -95,3 +116,32 @@ def kernel(server: ScriptedServer) -> Iterator[Kernel]:
     yield kernel
     client.stop_channels()
     manager.shutdown_kernel(now=True)
+
+
+@pytest.fixture(scope="session")
+def chat_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server with smollm2 and models whose answers are known."""
+    folder = tmp_path_factory.mktemp("chat")
+    models = folder / "models"
+    shutil.copytree(ollama_store, models, copy_function=os.link)
+    chat_models.fill(folder, Library.open(models))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", path)
+        with serving_models({**os.environ, "HOME": str(folder)}, models, folder) as served:
+            yield f"http://{served.host}"
+
+
+@pytest.fixture
+def chat_shell(chat_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[InteractiveShell]:
+    """An IPython shell with the magics, connected to the real server."""
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", chat_server)
+    with loaded_shell() as shell:
+        yield shell
+
+
+@pytest.fixture
+def chat_kernel(chat_server: str) -> Iterator[Kernel]:
+    """A kernel with the magics loaded, connected to the real server."""
+    with loaded_kernel(chat_server) as kernel:
+        yield kernel

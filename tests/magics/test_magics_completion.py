@@ -35,11 +35,11 @@ def test_where_a_model_belongs(line: str, expected: str | None) -> None:
     assert fragment(line) == expected
 
 
-def complete(shell: InteractiveShell, text: str) -> list[tuple[str, str]]:
-    """Return (text before, name) of each model offered at the end of ``text``."""
+def complete(shell: InteractiveShell, text: str, kind: str = "model") -> list[tuple[str, str]]:
+    """Return (text before, word) of each word of a kind offered at the end of ``text``."""
     with provisionalcompleter():
         offers = list(shell.Completer.completions(text, len(text)))
-    return [(text[: offer.start], offer.text) for offer in offers if offer.type == "model"]
+    return [(text[: offer.start], offer.text) for offer in offers if offer.type == kind]
 
 
 def test_colon_belongs_to_the_name(shell: InteractiveShell) -> None:
@@ -48,6 +48,30 @@ def test_colon_belongs_to_the_name(shell: InteractiveShell) -> None:
         ("%%chat ", "smollm2:135m"),
         ("%%chat ", "all-minilm:latest"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ("%%chat smollm2 --th", "option", ["--think"]),
+        ("%%chat --no-think --n", "option", ["--new", "--no-think", "--num-ctx", "--num-predict"]),
+        ("%%chat -f m", "format", ["math", "md"]),
+        ("%%chat --format=j", "format", ["json"]),
+        ("%%chat --think me", "level", ["medium"]),
+        ("%%chat --think sm", "model", []),
+        ("%%chat --think high sm", "model", ["smollm2:135m"]),
+        ("%%chat --tools weather_a,weather_", "name", ["weather_a", "weather_b"]),
+        ("%%chat --schema weather_", "name", ["weather_a", "weather_b", "weather_shape"]),
+        ("%ollama hi", "command", ["history"]),
+        ("%ollama history l", "command", ["load"]),
+        ("%ollama rm sm", "model", ["smollm2:135m"]),
+    ],
+)
+def test_options_values_and_commands(
+    shell: InteractiveShell, text: str, kind: str, expected: list[str]
+) -> None:
+    shell.push({"weather_a": complete, "weather_b": fragment, "weather_shape": {"type": "object"}})
+    assert [word for _, word in complete(shell, text, kind)] == expected
 
 
 def test_expressions_complete_as_python(shell: InteractiveShell) -> None:

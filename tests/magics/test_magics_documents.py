@@ -40,7 +40,9 @@ def test_settings() -> None:
     told = re.findall(r"^\| `(\w+)` \| (\S*) ?\|", section("Settings"), re.M)
     traits = OllamaMagics.class_own_traits(config=True)
     assert {name: default for name, default in told if default} == {
-        name: f"{trait.default_value:g}" if isinstance(trait.default_value, float) else "True"
+        name: f"{trait.default_value:g}"
+        if isinstance(trait.default_value, float)
+        else str(trait.default_value)
         for name, trait in traits.items()
         if trait.default_value
     }

@@ -226,7 +226,10 @@ def test_terminal_shows_the_answer_once(
 def test_settings_are_listed(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:
     shell.run_line_magic("config", "OllamaMagics")
     listed = capsys.readouterr().out
-    for name in ("url", "token", "model", "embed_model", "refresh_hz", "system", "show_stats"):
+    for name in (
+        *("url", "token", "model", "embed_model", "refresh_hz", "system", "show_stats"),
+        *("tool_policy", "tool_rounds"),
+    ):
         assert f"OllamaMagics.{name}=" in listed
 
 
@@ -276,7 +279,7 @@ shell = InteractiveShell.instance()
 before = set(sys.modules)
 import jupyter_ollama_magics
 shell.run_line_magic("load_ext", "jupyter_ollama_magics")
-heavy = {"pandas", "numpy", "ipywidgets", "httpx2", "httpcore2", "ssl", "jupyter_core"}
+heavy = {"pandas", "numpy", "ipywidgets", "PIL", "httpx2", "httpcore2", "ssl", "jupyter_core"}
 print(sorted(heavy & (set(sys.modules) - before)))
 """
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

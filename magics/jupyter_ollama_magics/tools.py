@@ -1,0 +1,183 @@
+"""Python functions of the user as tools of a model."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import schema
+from .failures import OllamaMagicsError
+
+_SECTION = re.compile(
+    r"^\s*(?:(?:args|arguments|parameters|returns?|raises|yields|examples?|notes?)\s*:?\s*$|:\w)",
+    re.I | re.M,
+)
+
+
+@dataclass
+class Call:
+    """A call that a model asked for, and what came of it."""
+
+    name: str
+    arguments: dict[str, Any]
+    id: str = ""
+    outcome: str = ""
+
+    def __str__(self) -> str:
+        # A name that a model made up must not look like something else in a question.
+        given = [
+            f"{name if name.isidentifier() else repr(name)}={value!r}"
+            for name, value in self.arguments.items()
+        ]
+        return f"{self.name}({', '.join(given)})"
+
+
+class Tools:
+    """The functions that a model may call, and who allows a call.
+
+    ``policy`` is "ask" (``confirm`` puts a question to the user before each call), "never", or a
+    list of the names that may run unasked.
+    """
+
+    def __init__(
+        self,
+        functions: Iterable[Callable[..., Any]],
+        policy: str | list[str],
+        confirm: Callable[[str], str],
+    ) -> None:
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._policy = policy
+        self._confirm = confirm
+        for function in functions:
+            name = _name(function)
+            if name in self._functions:
+                raise OllamaMagicsError(f"--tools has two functions named {name}.")
+            self._functions[name] = function
+            self._check(name)
+
+    def _check(self, name: str) -> None:
+        if self._policy == "never":
+            raise OllamaMagicsError("Tools are switched off by OllamaMagics.tool_policy.")
+        if self._policy != "ask" and name not in self._policy:
+            raise OllamaMagicsError(
+                f"{name} is not among the tools that OllamaMagics.tool_policy allows."
+            )
+
+    def definitions(self) -> list[dict[str, Any]]:
+        """Return the tools as ``/api/chat`` takes them."""
+        return [
+            {"type": "function", "function": definition(name, function)}
+            for name, function in self._functions.items()
+        ]
+
+    def run(self, call: Call) -> None:
+        """Run a call if it is allowed, and note what came of it, errors included."""
+        function = self._functions.get(call.name)
+        if function is None:
+            names = ", ".join(self._functions)
+            call.outcome = f"Error: there is no function {call.name}. There are: {names}."
+            return
+        try:
+            inspect.signature(function).bind(**call.arguments)
+        except TypeError as error:
+            call.outcome = f"Error: {call.name} {error}."
+            return
+        if self._policy == "ask" and not self._confirmed(call):
+            call.outcome = "Error: the user did not allow this call."
+            return
+        try:
+            call.outcome = _text(function(**_built(function, call.arguments)))
+        except Exception as error:  # the model is told, and may call better
+            call.outcome = f"Error: {type(error).__name__}: {error}"
+
+    def _confirmed(self, call: Call) -> bool:
+        from IPython.core.error import StdinNotImplementedError
+
+        try:
+            reply = self._confirm(f"The model wants to run {call}. Run it? [y/N] ")
+        except (StdinNotImplementedError, EOFError) as error:
+            raise OllamaMagicsError(
+                f"Nobody can be asked here whether {call.name} may run. Allow it: "
+                f"%config OllamaMagics.tool_policy = [{call.name!r}]"
+            ) from error
+        return reply.strip().lower() in ("y", "yes")
+
+
+def definition(name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """Return name, description and parameters of a function, from signature and docstring."""
+    text = inspect.getdoc(function) or ""
+    head = _SECTION.split(text, maxsplit=1)[0].strip()
+    hints, required = _parameters(function)
+    parameters = schema.object_schema(hints, required)
+    for parameter, field in parameters["properties"].items():
+        if told := _told(text, parameter):
+            field.setdefault("description", told)
+    return {"name": name, "description": head, "parameters": parameters}
+
+
+def _name(function: Any) -> str:
+    if not callable(function) or isinstance(function, type):
+        raise OllamaMagicsError(f"--tools wants functions, not {type(function).__name__}.")
+    if inspect.iscoroutinefunction(function):
+        raise OllamaMagicsError("--tools wants functions that are not async.")
+    name = getattr(function, "__name__", "")
+    if not name.isidentifier():
+        raise OllamaMagicsError("--tools wants functions with names, not lambdas.")
+    return str(name)
+
+
+def _parameters(function: Callable[..., Any]) -> tuple[dict[str, Any], list[str]]:
+    hints = _hints(function)
+    taken = {}
+    required = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            raise OllamaMagicsError(
+                f"{getattr(function, '__name__', function)} takes {name} by position only; "
+                "models give arguments by name."
+            )
+        taken[name] = hints.get(name, Any)
+        if parameter.default is parameter.empty:
+            required.append(name)
+    return taken, required
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except (NameError, TypeError):
+        return {}
+
+
+def _told(doc: str, name: str) -> str:
+    """Return what a docstring in Google's, NumPy's or Sphinx' style tells of a parameter."""
+    parameter = re.escape(name)
+    styles = (
+        rf"^\s*:param\s+(?:[^:\n]+\s)?{parameter}\s*:\s*(?P<text>.+)$",
+        rf"^\s+{parameter}\s*(?:\([^)\n]*\))?\s*:\s*(?P<text>.+)$",
+        rf"^{parameter}\s*:.*\n[ \t]+(?P<text>.+)$",
+    )
+    for style in styles:
+        if found := re.search(style, doc, re.M):
+            return found["text"].strip()
+    return ""
+
+
+def _built(function: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    hints = _hints(function)
+    return {name: schema.build(hints.get(name, Any), value) for name, value in arguments.items()}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict | list | tuple | int | float | bool) or value is None:
+        return json.dumps(value, ensure_ascii=False, default=str)
+    return str(value)

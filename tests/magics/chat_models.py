@@ -1,0 +1,46 @@
+"""A store of small models for the tests of %%chat, and what they say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import tiny_vision
+from scripted_model import MESSAGES, write_scripts
+from store_models import add_model
+
+from jupyter_ollama.library.model import Library
+
+THOUGHT = "I should ask for it."
+CODE = "Here it is:\n\n```python\nanswer = 6 * 7\n```\n\nRun it."
+BARE = "print(41+1)"
+MATH = "e^{i\\pi} = -1"
+PAGE = "```html\n<h1>Hi</h1><script>bad()</script>\n```"
+CALL = (
+    f"<think>\n{THOUGHT}\n</think>\n\nLet me see."
+    '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>'
+)
+SUNNY = "It will be mild."
+
+MARKS = ("<think>", "</think>", "<tool_call>", "</tool_call>")
+SEES = "{# <tool_call> <think> </think> #}{% if tools %}[{{ tools | length }} tools]{% endif %}"
+
+
+def fill(folder: Path, library: Library) -> None:
+    """Add "coder" (says what its name in the prompt says), "caller" and "seeing" to a store."""
+    coder = write_scripts(
+        folder / "coder.gguf",
+        {"CODE": CODE, "BARE": BARE, "MATH": MATH, "PAGE": PAGE},
+    )
+    add_model(library, "coder", coder)
+    caller = write_scripts(
+        folder / "caller.gguf",
+        {"WEATHER": CALL, "DEGREES": SUNNY},
+        special=MARKS,
+        template=SEES + MESSAGES,
+    )
+    add_model(library, "caller", caller)
+    model, projector = folder / "model.gguf", folder / "projector.gguf"
+    tiny_vision.write_language_model(model)
+    tiny_vision.write_projector(projector, "gemma3")
+    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
+    add_model(library, "seeing", model, projector, template=template)
