@@ -8,8 +8,10 @@ import os
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import starter_models
 
@@ -57,3 +59,10 @@ def gemma3_library(tmp_path_factory: pytest.TempPathFactory) -> Library:
     library = Library(Store(tmp_path_factory.mktemp("gemma3")))
     starter_models.register("gemma3", library)
     return library
+
+
+@pytest.fixture
+def children() -> Callable[[], list[psutil.Process]]:
+    """List the processes that a test has started: servers that others share are none of them."""
+    before = psutil.Process().children()
+    return lambda: [child for child in psutil.Process().children() if child not in before]

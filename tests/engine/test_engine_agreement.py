@@ -70,7 +70,7 @@ async def alone_and_beside_others(
     ("weights", "best", "largest_miss"),
     [
         ("f16", 0.97, 0.1),
-        ("q4_1", 0.97, 0.5),
+        ("q4_1", 0.94, 0.5),
         # llama.cpp multiplies repacked Q4_0 by other kernels for one row than for many. Alone every
         # token agrees; beside others 0.95 to 0.97 were measured, also against the plain loop run
         # beside copies of itself.

@@ -96,6 +96,14 @@ async def test_vectors_agree_with_numpy(minilm: Path, reference: BertReference) 
         assert np.allclose(single, packed, atol=2e-2)
 
 
+async def test_converted_weights_agree_closely(minilm_f32: Path, reference: BertReference) -> None:
+    """What quantization does not blur: the conversion of the safetensors loses nothing."""
+    async with running(minilm_f32, num_ctx=512) as runner:
+        rows = await vectors(runner, TEXTS)
+    for row, text in zip(rows, TEXTS, strict=True):
+        assert float(row @ reference.embed(text)) > 0.999
+
+
 async def test_many_texts_keep_their_order(minilm: Path) -> None:
     texts = [f"{text} {n}" for n in range(40) for text in TEXTS]
     async with running(minilm, num_ctx=512) as runner:

@@ -377,15 +377,16 @@ def test_quantizing_what_llama_cpp_refuses(
     assert snapshot() == before
 
 
-def test_given_up_during_quantization(scratch_store: Path) -> None:
-    others = psutil.Process().children()  # servers that other tests share
+def test_given_up_during_quantization(
+    scratch_store: Path, children: Callable[[], list[psutil.Process]]
+) -> None:
     files = {path for path in scratch_store.rglob("*") if path.suffix != ".lock"}
     lines = Library(Store(scratch_store)).create(
         CreateRequest(model="q", from_="smollm2", quantize="Q6_K")
     )
     while not next(lines).get("completed"):
         pass
-    (child,) = set(psutil.Process().children()) - set(others)
+    (child,) = children()
     lines.close()  # type: ignore[attr-defined]
     assert not child.is_running()
     left = {path for path in scratch_store.rglob("*") if path.suffix != ".lock"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -16,6 +17,8 @@ from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
 from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
+
+Children = Callable[[], list[psutil.Process]]
 
 
 async def together(scheduler: Scheduler, model: Model) -> list[str]:
@@ -47,12 +50,12 @@ async def test_a_file_that_makes_no_model(
 
 
 async def test_a_runner_that_is_killed_while_it_loads(
-    ollama_store: Path, smollm2: Model, host: Host
+    ollama_store: Path, smollm2: Model, host: Host, children: Children
 ) -> None:
     async with scheduling(ollama_store) as scheduler:
         failing = asyncio.create_task(together(scheduler, smollm2))
-        await eventually(lambda: len(psutil.Process().children()) == 1)
-        (runner,) = psutil.Process().children()
+        await eventually(lambda: len(children()) == 1)
+        (runner,) = children()
         os.kill(runner.pid, signal.SIGKILL)
         assert all("unexpectedly stopped" in message for message in await failing)
         assert host.started == 1
@@ -60,12 +63,14 @@ async def test_a_runner_that_is_killed_while_it_loads(
             assert (await use(lease)).eval_count == 3
 
 
-async def test_a_load_that_takes_too_long(ollama_store: Path, smollm2: Model, host: Host) -> None:
+async def test_a_load_that_takes_too_long(
+    ollama_store: Path, smollm2: Model, host: Host, children: Children
+) -> None:
     async with scheduling(ollama_store, load_timeout=0.01) as scheduler:
         messages = await together(scheduler, smollm2)
         assert messages == ["timed out waiting for the model to load (0 s)"] * 3
         assert host.started == 1
-        assert psutil.Process().children() == []
+        assert children() == []
 
 
 async def test_a_load_goes_on_for_those_who_stay(
@@ -84,7 +89,7 @@ async def test_a_load_goes_on_for_those_who_stay(
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
 async def test_a_load_that_nobody_waits_for_is_given_up(
-    ollama_store: Path, smollm2: Model, host: Host, hops: int
+    ollama_store: Path, smollm2: Model, host: Host, children: Children, hops: int
 ) -> None:
     async with scheduling(ollama_store) as scheduler:
         asking = [asyncio.create_task(scheduler.acquire(smollm2, Options())) for _ in range(2)]
@@ -98,4 +103,4 @@ async def test_a_load_that_nobody_waits_for_is_given_up(
         async with late:
             assert (await use(late)).eval_count == 3
         assert all(task.cancelled() for task in asking)
-        assert len(psutil.Process().children()) == 1
+        assert len(children()) == 1

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -49,12 +50,14 @@ async def test_they_are_loaded_as_a_request_would(
         await server.stop()
 
 
-async def test_stopping_ends_it(scratch_store: Path, models: list[Model]) -> None:
+async def test_stopping_ends_it(
+    scratch_store: Path, models: list[Model], children: Callable[[], list[psutil.Process]]
+) -> None:
     server = OllamaServer(models_dir=str(scratch_store), preload_models=["a", "b"])
     server.preload()
-    await eventually(lambda: len(psutil.Process().children()) == 1)
+    await eventually(lambda: len(children()) == 1)
     await server.stop()
-    assert psutil.Process().children() == []
+    assert children() == []
 
 
 @pytest.mark.parametrize("trait", ["preload_models", "pinned_models"])

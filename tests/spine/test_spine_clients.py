@@ -46,7 +46,8 @@ def test_client(address: None) -> None:
     pieces = list(client.generate("smollm2", "Hello", stream=True, options=GREEDY))
     assert text.eval_count == 12
     assert pieces[-1].done
-    assert "Paris" in (client.chat("smollm2", [QUESTION]).message.content or "")
+    whole = client.chat("smollm2", [QUESTION], options=GREEDY)
+    assert "Paris" in (whole.message.content or "")
     streamed = client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
     assert len([part for part in streamed if part.message.content]) > 1
     vectors = client.embed("all-minilm", ["one", "two"]).embeddings
