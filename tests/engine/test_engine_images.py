@@ -90,9 +90,9 @@ async def ask(runner: Runner, text: str, *images: bytes) -> tuple[dict[bytes, fl
 
 
 def assert_same(found: dict[bytes, float], expected: dict[bytes, float]) -> None:
-    assert found.keys() == expected.keys()
-    for piece, value in expected.items():
-        assert found[piece] == pytest.approx(value, abs=0.02)
+    last = min(expected.values())  # where the list ends, equals may change places
+    for piece in found.keys() | expected.keys():
+        assert found.get(piece, last) == pytest.approx(expected.get(piece, last), abs=0.02)
 
 
 def vision_runner(files: Path, **spec: object):
