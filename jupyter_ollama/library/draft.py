@@ -37,12 +37,12 @@ class Draft:
     def __init__(self, store: Store, hold: Callable[[str], None]) -> None:
         self.store = store
         self.created: list[str] = []
-        self._hold = hold
+        self.hold = hold
 
     def reuse(self, digest: str, media_type: str, from_: str = "", name: str = "") -> Part:
         """Use a blob that is in the store. Raises OllamaError(400) if it is not."""
         digest = parse_digest(digest)
-        self._hold(digest)
+        self.hold(digest)
         path = self.store.blob_path(digest)
         if not path.is_file():
             raise OllamaError(400, f"blob not found for {from_} (digest {digest})")
@@ -81,7 +81,7 @@ class Draft:
         return header
 
     def _commit(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
-        self._hold(writer.digest)  # first: another process may be about to remove such a blob
+        self.hold(writer.digest)  # first: another process may be about to remove such a blob
         blob = writer.commit()
         if blob.created:
             self.created.append(blob.digest)

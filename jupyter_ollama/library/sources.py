@@ -136,6 +136,7 @@ def _kind(draft: Draft, files: dict[str, str]) -> str:
 
 
 def _blob(draft: Draft, name: str, digest: str) -> Path:
+    draft.hold(digest)  # first: another process may be about to remove it
     path = draft.store.blob_path(digest)
     if not path.is_file():
         raise OllamaError(400, f"blob not found for {name} (digest {digest})")
