@@ -20,7 +20,7 @@ from pathlib import Path
 
 CONFIG = """\
 version: 0.1
-log: {level: fatal, accesslog: {disabled: true}}
+log: {level: error, accesslog: {disabled: true}}
 storage: {filesystem: {rootdirectory: %s}}
 http: {addr: "%s"}
 """
