@@ -203,7 +203,10 @@ class PrefixCache:
         missing = [p for p in self._parked if p.slot >= 0 and self._is_to_store(p)]
         if not missing:
             return False
-        self._copy(max(missing, key=lambda parked: parked.used))
+        newest = max(missing, key=lambda parked: parked.used)
+        self._copy(newest)
+        if newest.state is None:
+            self._drop(newest)
         return True
 
     def _idle_in_cells(self) -> int:
@@ -235,8 +238,6 @@ class PrefixCache:
             if not cold:
                 break
             self._drop(min(cold, key=lambda other: other.used))
-        if parked.state is None:
-            self._drop(parked)
 
     def evict(self) -> bool:
         """Move the least recently used idle sequence out of the KV cache; False without any."""
@@ -246,8 +247,7 @@ class PrefixCache:
         if self._is_to_store(oldest):
             self._copy(oldest)
         if oldest.state is None:
-            if oldest in self._parked:
-                self._drop(oldest)
+            self._drop(oldest)
         else:
             self._empty(oldest)
         return True
