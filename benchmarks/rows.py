@@ -28,7 +28,7 @@ from statistics import median
 import ollama
 import pandas as pd
 from embeddings import WORDS
-from jupyter_ollama_magics.accessor import CLASSIFY, GREEDY
+from jupyter_ollama_magics.questions import CLASSIFY, GREEDY
 from library import serving
 
 from jupyter_ollama.library.model import Library

@@ -89,18 +89,24 @@ async def streams(contender: Completes, tag: str, count: int) -> Figures:
 
 
 async def interference(contender: Completes, tag: str) -> Figures:
-    """A stream runs while a prompt of 4,000 tokens is read beside it."""
-    story = prompts.stories(tag, 1)[0]
-    stream = asyncio.create_task(contender.complete(story, 600))
-    await asyncio.sleep(0.5)
-    beside = await contender.complete(prompts.long_prompt(tag), 1)
-    answer = await stream
-    stop = beside.times[0]
-    if answer.times[-1] < stop:
-        raise EndedEarly(story)
-    before = max(when for when in answer.times if when <= beside.asked)
-    during = [when for when in answer.times if before <= when <= stop]
-    gaps = [later - earlier for earlier, later in pairwise([*during, stop])]
+    """Streams run, one after another, while a prompt of 4,000 tokens is read beside them."""
+
+    async def read_beside() -> Answer:
+        await asyncio.sleep(0.5)
+        return await contender.complete(prompts.long_prompt(tag), 1)
+
+    reading = asyncio.create_task(read_beside())
+    streams: list[Answer] = []
+    while not reading.done():
+        story = prompts.stories(f"{tag}.{len(streams)}", 1)[0]
+        streams.append(await contender.complete(story, 200))
+    beside = await reading
+    gaps = [
+        later - earlier
+        for stream in streams
+        for earlier, later in pairwise(stream.times)
+        if later > beside.asked and earlier < beside.times[0]
+    ]
     return {
         "long prompt beside a stream: worst gap in the stream, ms": max(gaps) * 1e3,
         "long prompt beside a stream: TTFT of the prompt, s": beside.ttft,

@@ -39,7 +39,8 @@ class Filling:
         ]
         others = [s for s in running if s not in streams]
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
-        chunk = min(self._pace.chunk(len(streams)), self._batch.room)
+        seen = any(sequence.stream for sequence in streams)
+        chunk = min(self._pace.chunk(len(streams), seen=seen), self._batch.room)
         for sequence in others:
             sequence.scheduled, sequence.row = 0, -1
             if chunk <= 0 or self._cache.follow(sequence):

@@ -32,6 +32,9 @@ Deliver = Callable[[Told], None]
 LONGEST_UNTRIMMED = 8
 """Steps with prompts in them, in a row, until idle sequences have to leave all the same."""
 
+LONGEST_TRIM = 0.02
+"""Seconds of copying idle sequences after which the next step comes first."""
+
 
 class Generator:
     """The batch loop. ``step`` is to be called as long as ``busy``."""
@@ -129,15 +132,22 @@ class Generator:
         self._trim(reading=prefill > 0)
 
     def _trim(self, *, reading: bool) -> None:
-        """Let an idle sequence leave if there are too many beside those that run.
+        """Let idle sequences leave if there are too many beside those that run.
 
-        Copying it may take longer than a step, so that first tokens do not wait for it.
+        Copying them may take longer than a step, so that first tokens do not wait for it; where
+        prompts are read in every step, after a while each step makes room for what it leaves.
         """
         if not self._trim_in:
             return
-        self._trim_in = self._trim_in - 1 if reading else 0
-        if not self._trim_in and self._cache.trim(len(self.running), copy=True):
-            self._trim_in = 1
+        if reading and self._trim_in > 1:
+            self._trim_in -= 1
+            return
+        end = time.perf_counter() + LONGEST_TRIM
+        while self._cache.trim(len(self.running), copy=True):
+            if time.perf_counter() > end:
+                self._trim_in = 1
+                return
+        self._trim_in = 1 if reading else 0
 
     def rest(self) -> bool:
         """Do what nobody waits for, to be called while not ``busy``; False if all is done."""

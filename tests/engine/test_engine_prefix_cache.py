@@ -11,9 +11,11 @@ import pytest
 from plain_loop import PlainLoop
 from runners import running
 
+from jupyter_ollama.engine import generator
 from jupyter_ollama.engine.generator import Generator
 from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.pace import Pace
 from jupyter_ollama.engine.protocol import ChatPrompt, Done, LoadSpec, RawPrompt, Text
 from jupyter_ollama.engine.sampling import Sampler
 from jupyter_ollama.engine.sequence import Sequence
@@ -108,48 +110,79 @@ async def test_idle_sequences_leave_for_the_hosts_memory_and_come_back(smollm2_f
     assert_good(smollm2_f16, answers[:2])
 
 
-def test_what_was_copied_while_it_was_quiet_leaves_at_once(smollm2_f16: Path) -> None:
-    """A prompt that has nothing in common is not slowed down by cells of those before it."""
-    loaded = LoadedModel(LoadSpec(model=str(smollm2_f16), num_ctx=256, num_parallel=2))
-    context = loaded.generation_context()
-    generator = Generator(
-        loaded.model,
-        context,
-        lambda told: None,
-        lambda sequence, status, message: pytest.fail(message),
-        parallel=2,
-        idle_tokens=0,
-        stored_bytes=2**30,
-    )
+class Steps:
+    """A generator whose steps are made by the test, with ``parallel`` sequences at once."""
 
-    def run(text: str, steps: int = 1000) -> Sequence:
-        tokens = loaded.model.tokenize(text, special=True)
-        sampler = Sampler(loaded.model, Options(temperature=0), tokens)
-        sequence = Sequence(1, tokens, sampler, TextStream([]), 256, 8, 4, True)
-        generator.add(sequence)
-        while generator.busy and steps:
-            generator.step()
+    def __init__(self, path: Path, parallel: int) -> None:
+        self.loaded = LoadedModel(LoadSpec(model=str(path), num_ctx=256, num_parallel=parallel))
+        self.context = self.loaded.generation_context()
+        self.generator = Generator(
+            self.loaded.model,
+            self.context,
+            lambda told: None,
+            lambda sequence, status, message: pytest.fail(message),
+            parallel=parallel,
+            idle_tokens=0,
+            stored_bytes=2**30,
+        )
+
+    def add(self, text: str, predict: int = 8, *, stream: bool = True) -> Sequence:
+        tokens = self.loaded.model.tokenize(text, special=True)
+        sampler = Sampler(self.loaded.model, Options(temperature=0), tokens)
+        text_stream = TextStream([])
+        sequence = Sequence(1, tokens, sampler, text_stream, 256, predict, 4, True, stream=stream)
+        self.generator.add(sequence)
+        return sequence
+
+    def run(self, text: str, steps: int = 1000) -> Sequence:
+        sequence = self.add(text)
+        while self.generator.busy and steps:
+            self.generator.step()
             steps -= 1
         return sequence
 
-    def cells() -> int:
+    def cells(self) -> int:
+        """Return how many cells of the KV cache sequences have, shared ones counted for each."""
         ends = (
-            llama.llama_memory_seq_pos_max(context.memory, slot)
-            for slot in range(context.max_sequences)
+            llama.llama_memory_seq_pos_max(self.context.memory, slot)
+            for slot in range(self.context.max_sequences)
         )
         return sum(1 + end for end in ends)
 
+
+def test_what_was_copied_while_it_was_quiet_leaves_at_once(smollm2_f16: Path) -> None:
+    """A prompt that has nothing in common is not slowed down by cells of those before it."""
+    steps = Steps(smollm2_f16, parallel=2)
     first = "The ships sailed on and on, as they had done for years. " * 8
-    run(first)
-    assert cells() > 100
-    assert generator.rest()
-    assert not generator.rest()
-    run("Bees", steps=1)
-    assert cells() < 20
-    run("Bees", steps=1000)
-    again = run(first)
+    steps.run(first)
+    assert steps.cells() > 100
+    assert steps.generator.rest()
+    assert not steps.generator.rest()
+    steps.run("Bees", steps=1)
+    assert steps.cells() < 20
+    steps.run("Bees", steps=1000)
+    again = steps.run(first)
     assert again.reused == len(again.prompt) - 1
-    context.close()
+    steps.context.close()
+
+
+def test_rows_of_a_long_job_leave_as_they_come(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts are read in every step, and several sequences end in each."""
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, *, seen: 300)
+    monkeypatch.setattr(generator, "LONGEST_UNTRIMMED", 1)
+    steps = Steps(smollm2_f16, parallel=8)
+    for number in range(48):
+        steps.add(f"{number}: " + f"the {number} ships sailed on. " * 5, predict=1, stream=False)
+    most = 0
+    while steps.generator.busy:
+        steps.generator.step()
+        if len(steps.generator.waiting) < 30:
+            most = max(most, steps.cells())
+    # What runs, and what has just ended, have some 40 cells each.
+    assert 0 < most < 900
+    steps.context.close()
 
 
 async def test_a_shift_does_not_move_what_others_share(smollm2_f16: Path) -> None:
