@@ -41,11 +41,15 @@ class Question:
 
 
 class Chats:
-    """The conversations of a kernel and the model they last used."""
+    """The conversations of a kernel and the model they last used.
+
+    Of a conversation, ``history_tokens`` are sent again at most; 0 leaves that to the server.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.model = ""
+        self.history_tokens = 0
         self.conversations: dict[str, Conversation] = {}
 
     def conversation(self, name: str, new: bool = False) -> Conversation:
@@ -82,7 +86,8 @@ class Chats:
                 view.finish(result)
             raise
         if result.text:
-            conversation.messages += [question.message(), *_kept(turn), result.message]
+            said = [question.message(), *_kept(turn), result.message]
+            conversation.add(said, result.metrics, self.history_tokens)
         if result.done_reason != "interrupted":
             result.digest = self._digest(result.model)
         view.finish(result)

@@ -51,6 +51,12 @@ class OllamaMagics(Magics):
     system = Unicode(
         help="System message of conversations that are given none by --system.",
     ).tag(config=True)
+    history_tokens = Int(
+        0,
+        min=0,
+        help="""Longest history of a conversation in tokens; its oldest turns are forgotten. 0: as
+        much as the context of the model holds.""",
+    ).tag(config=True)
     refresh_hz = Float(
         15.0, min=1.0, max=60.0, help="How often a growing answer is redrawn, in a second."
     ).tag(config=True)
@@ -72,6 +78,7 @@ class OllamaMagics(Magics):
         self._connection = Connection(lambda: discover(self.url, self.token))
         self._chats = Chats(self._connection)
         self._chats.model = self.model
+        self._chats.history_tokens = self.history_tokens
         self._names = ModelNames(self._connection)
         self._commands = Commands(self, self._connection, self._chats, self._names)
         self._last_error = LastError()
@@ -81,6 +88,11 @@ class OllamaMagics(Magics):
         if getattr(shell, "events", None) is not None:
             shell.events.register("post_run_cell", self._last_error)
             shell.input_transformers_cleanup.append(with_body)
+
+    @property
+    def connection(self) -> Connection:
+        """The server that this kernel's magics talk to."""
+        return self._connection
 
     def unload(self) -> None:
         """Take back all that loading added to the shell."""
@@ -103,10 +115,10 @@ class OllamaMagics(Magics):
             self._connection.reset()
             self._names.forget()
 
-    @observe("model")
-    def _model_changed(self, change: Any) -> None:
+    @observe("model", "history_tokens")
+    def _chats_changed(self, change: Any) -> None:
         if hasattr(self, "_chats"):
-            self._chats.model = change.new
+            setattr(self._chats, change.name, change.new)
 
     @magic_arguments()
     # The usage line would begin with a single %.

@@ -20,6 +20,9 @@ METRICS = (
 )
 """Fields of a last chunk: token counts, and durations in nanoseconds."""
 
+LOST = "truncated"
+"""The field that counts the tokens of a prompt that did not fit. Servers of others have it not."""
+
 NOTES = {
     "interrupted": "interrupted",
     "length": "cut at the limit of tokens",
@@ -35,17 +38,39 @@ LONGEST_OUTCOME = 2000
 
 @dataclass
 class Conversation:
-    """Turns that follow-up cells build on. ``messages`` are those of the Ollama API."""
+    """Turns that follow-up cells build on. ``messages`` are those of the Ollama API.
+
+    ``forgotten`` counts the oldest messages that are no longer sent.
+    """
 
     name: str
     system: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
+    forgotten: int = 0
+    _ends: list[tuple[int, int]] = field(default_factory=list)
+    """For each turn the number of messages up to its end, and the tokens that were sent for them,
+    in all."""
 
     def before(self, default_system: str = "") -> list[dict[str, Any]]:
         """Return the messages that come before the next question."""
         system = self.system or default_system
         first = [{"role": "system", "content": system}] if system else []
-        return [*first, *self.messages]
+        return [*first, *self.messages[self.forgotten :]]
+
+    def add(self, messages: list[dict[str, Any]], metrics: dict[str, Any], most: int) -> None:
+        """Add a turn; forget the oldest ones if they have more than ``most`` tokens (0: never).
+
+        The counts of the server's ``metrics`` tell how long the turns are.
+        """
+        self.messages += messages
+        gone = next((tokens for end, tokens in self._ends if end == self.forgotten), 0)
+        tokens = gone + metrics.get("prompt_eval_count", 0) + metrics.get("eval_count", 0)
+        # An interrupted answer has no counts.
+        tokens = max([tokens, *(until for _, until in self._ends[-1:])])
+        self._ends.append((len(self.messages), tokens))
+        for end, until in self._ends[:-1]:
+            if most and tokens - gone > most and end > self.forgotten:
+                self.forgotten, gone = end, until
 
 
 @dataclass
@@ -104,6 +129,7 @@ class ChatResult:
         self.done_reason = ""
         self.digest = ""
         self.schema: Any = None
+        self.forgets = conversation.forgotten
         self._stats = stats
         self._kind = kind
         self._drawn_in: int | None = None
@@ -129,6 +155,8 @@ class ChatResult:
             if chunk.get(name):
                 before = 0 if name == "prompt_eval_count" else self.metrics.get(name, 0)
                 self.metrics[name] = before + chunk[name]
+        if chunk.get(LOST):
+            self.metrics[LOST] = chunk[LOST]
         if self.metrics.get("eval_duration") and self.metrics.get("eval_count"):
             rate = self.metrics["eval_count"] / self.metrics["eval_duration"] * 1e9
             self.metrics["tokens_per_second"] = rate
@@ -180,6 +208,10 @@ class ChatResult:
         if not self.done_reason:
             return ""
         parts = [NOTES.get(self.done_reason, "")]
+        if lost := self.metrics.get(LOST):
+            parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N makes room")
+        if self.forgets:
+            parts.append(f"the first {self.forgets} messages are forgotten")
         if self._stats:
             metrics = self.metrics
             parts.append(self.model)

@@ -93,6 +93,26 @@ def test_conversations_survive_a_kernel(
     assert ollama(chat_shell, "history").set_index("conversation").turns["tea"] == 0
 
 
+def test_the_oldest_turns_are_forgotten(chat_shell: InteractiveShell) -> None:
+    magics = chat_shell.magics_manager.registry["OllamaMagics"]
+    conversation = chat(chat_shell, f"{GREEDY} --new", "Tell me about tea.").conversation
+    chat(chat_shell, GREEDY, "And coffee?")
+    assert len(conversation.before()) == 4
+    magics.history_tokens = 20  # shorter than a turn
+    last = chat(chat_shell, GREEDY, "And milk?")
+    assert conversation.before() == [{"role": "user", "content": "And milk?"}, last.message]
+    assert len(conversation.messages) == 6
+    after = chat(chat_shell, GREEDY, "And water?")
+    assert "the first 4 messages are forgotten" in after.footer
+    assert after.metrics["prompt_eval_count"] < last.metrics["prompt_eval_count"]
+
+
+def test_a_prompt_that_does_not_fit_is_told(chat_shell: InteractiveShell) -> None:
+    result = chat(chat_shell, f"{GREEDY} --new --num-ctx 64 --raw", "many words " * 100)
+    assert result.metrics["truncated"] > 0
+    assert "tokens of the prompt did not fit; --num-ctx N makes room" in result.footer
+
+
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
