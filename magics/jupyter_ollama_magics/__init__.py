@@ -6,17 +6,27 @@ from typing import Any
 
 from ._version import __version__
 from .client import Client
+from .discovery import Endpoint
 from .errors import OllamaClientError, OllamaConnectionError, OllamaResponseError
 
 __all__ = [
     "Client",
+    "Endpoint",
     "OllamaClientError",
     "OllamaConnectionError",
     "OllamaResponseError",
     "__version__",
+    "endpoint",
     "load_ipython_extension",
     "unload_ipython_extension",
 ]
+
+
+def endpoint() -> Endpoint:
+    """Return the server of the magics, with its address and token, for other clients."""
+    from .servers import Servers
+
+    return Servers.find().connections[0].endpoint
 
 
 def load_ipython_extension(shell: Any) -> None:

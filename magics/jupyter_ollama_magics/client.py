@@ -150,10 +150,14 @@ class Client:
         """
         with self._response("POST", path, json=without_none(body)) as response:
             for line in _lines(response.iter_bytes()):
-                item = self._decode(line, response)
-                if "error" in item:
-                    raise OllamaResponseError(response.status_code, _error_field(item))
-                yield item
+                yield self.read_item(line, response)
+
+    def read_item(self, line: bytes, response: httpx2.Response) -> dict[str, Any]:
+        """Return the object of a line of a stream; a line may be an error, too."""
+        item = self._decode(line, response)
+        if "error" in item:
+            raise OllamaResponseError(response.status_code, _error_field(item))
+        return item
 
     def read_object(self, response: httpx2.Response) -> dict[str, Any]:
         """Return the JSON object of a whole answer."""

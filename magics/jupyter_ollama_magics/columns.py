@@ -61,15 +61,21 @@ def _typed(values: list[Any], part: Mapping[str, Any], index: pd.Index) -> pd.Se
     allowed = [value for value in part.get("enum", ()) if value is not None]
     if allowed:
         return pd.Series(pd.Categorical(values, categories=allowed), index=index)
-    if part.get("format") in ("date", "date-time"):
-        return pd.Series(pd.to_datetime(values, errors="coerce"), index=index)
     kind = part.get("type")
     dtype = _DTYPES.get(kind) if isinstance(kind, str) else None
-    if dtype is not None:
-        try:
-            return pd.Series(values, index=index, dtype=dtype)
-        except (OverflowError, TypeError, ValueError):  # a number of thirty digits, for one
-            pass
+    column: pd.Series
+    try:
+        if part.get("format") in ("date", "date-time"):
+            times: Any = pd.to_datetime(values, errors="coerce")
+            # One unit, so that the parts of a larger frame fit together.
+            column = pd.Series(times.as_unit("us"), index=index)
+            return column
+        if dtype is not None:
+            column = pd.Series(values, index=index, dtype=dtype)
+            return column
+    # A number of thirty digits, for one, or times of several time zones.
+    except (AttributeError, OverflowError, TypeError, ValueError):
+        pass
     return objects(values, index, None)
 
 
@@ -80,6 +86,49 @@ def with_errors(result: pd.Series | pd.DataFrame, errors: Sequence[str | None]) 
     while name in frame.columns:
         name += "_"
     return frame.assign(**{name: texts(errors, frame.index, name)})
+
+
+def named_frame(data: pd.Series | pd.DataFrame) -> pd.DataFrame:
+    """Return a Series as a DataFrame of one column, "text" if it has no name."""
+    if isinstance(data, pd.DataFrame):
+        return data
+    return data.to_frame("text" if data.name is None else data.name)
+
+
+def beside(
+    data: pd.Series | pd.DataFrame,
+    result: pd.Series | pd.DataFrame,
+    errors: Sequence[str | None] | None,
+    into: str,
+) -> pd.DataFrame:
+    """Return ``data`` and the column ``into``; of a result of several columns ``into_name``."""
+    data = named_frame(data)
+    if isinstance(result, pd.DataFrame):
+        new = {f"{into}_{name}": column for name, column in result.items()}
+    else:
+        new = {into: result}
+    if errors is not None:
+        new[f"{into}_error"] = texts(errors, data.index, None)
+    return data.assign(**new)
+
+
+def expanded(values: Sequence[Any], index: pd.Index) -> pd.DataFrame:
+    """Return a column for each dimension of float32 vectors, NaN where one is missing."""
+    size = next((len(value) for value in values if value is not None), 0)
+    rows = np.full((len(values), size), np.nan, dtype=np.float32)
+    for row, value in enumerate(values):
+        if value is not None:
+            rows[row] = value
+    return pd.DataFrame(rows, index)
+
+
+def shares(
+    values: Sequence[Sequence[float] | None], given: Mapping[str, Any], index: pd.Index
+) -> pd.DataFrame:
+    """Return a column of probabilities for each label of ``given``, NaN where they are missing."""
+    empty = [np.nan] * len(given)
+    rows = np.array([empty if value is None else value for value in values], dtype="float64")
+    return pd.DataFrame(rows.reshape(-1, len(given)), index, list(given.values()))
 
 
 def vectors(values: Sequence[Any], index: pd.Index, name: Any) -> pd.Series:

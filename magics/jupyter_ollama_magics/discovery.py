@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,6 +27,11 @@ class Endpoint:
     socket: str | None = None
     skipped: str = ""
 
+    @property
+    def headers(self) -> dict[str, str]:
+        """The headers of a request that carry the token, for any HTTP client."""
+        return {"Authorization": f"Bearer {self.token}"} if self.token else {}
+
     def client(self) -> Client:
         """Return a client of this server."""
         return Client(self.url, self.token, socket=self.socket)
@@ -47,14 +52,14 @@ def discover(url: str = "", token: str = "", environ: Mapping[str, str] | None =
     not given for. Only the parent server is probed.
     """
     environ = os.environ if environ is None else environ
-    shared = environ.get("JUPYTER_OLLAMA_URL", "").strip()
-    shared_token = environ.get("JUPYTER_OLLAMA_TOKEN") or _hub_token(shared, environ)
+    named = environ.get("JUPYTER_OLLAMA_URL", "").strip()
+    shared = shared_server(named, environ) if named else None
     if url:
         address = parse_host(url)
-        same = bool(shared) and address == parse_host(shared)
-        return Endpoint(address, "given", token or (shared_token if same else None))
+        known = shared.token if shared and address == shared.url else None
+        return Endpoint(address, "given", token or known)
     if shared:
-        return Endpoint(parse_host(shared), "JUPYTER_OLLAMA_URL", token or shared_token)
+        return replace(shared, token=token or shared.token)
     parent, skipped = parent_server(environ.get("JPY_PARENT_PID", ""))
     if parent:
         return parent
@@ -62,6 +67,16 @@ def discover(url: str = "", token: str = "", environ: Mapping[str, str] | None =
     host = environ.get("OLLAMA_HOST", "").strip()
     source = "OLLAMA_HOST" if host else "default address"
     return Endpoint(parse_host(host), source, key, skipped=skipped)
+
+
+def shared_server(url: str, environ: Mapping[str, str] | None = None) -> Endpoint:
+    """Return the server at ``url``, which an administrator has named, with the token for it.
+
+    Raises ValueError for what is no address.
+    """
+    environ = os.environ if environ is None else environ
+    token = environ.get("JUPYTER_OLLAMA_TOKEN") or _hub_token(url, environ)
+    return Endpoint(parse_host(url), "JUPYTER_OLLAMA_URL", token)
 
 
 def parse_host(text: str) -> str:

@@ -115,6 +115,8 @@ def _math(match: re.Match[str]) -> str:
 def _escape(text: str) -> str:
     # A link definition may reach over lines, code blocks among them.
     text = _TAG.sub("&lt;", text).replace("]:", "]&#58;")
+    # A page gets images unasked, and their address may tell what the conversation is about.
+    text = text.replace("![", "[")
     # MathJax looks for pairs of dollars in what is rendered, within one element.
     return _PRICE.sub("<span>&#36;</span>", text)
 

@@ -53,7 +53,7 @@ def list_models(connection: Connection) -> pd.DataFrame:
     rows = []
     for model in connection.client.list():
         details = model.get("details") or {}
-        modified = _time(model.get("modified_at"))
+        modified = moment(model.get("modified_at"))
         rows.append(
             {
                 "name": model["name"],
@@ -74,7 +74,7 @@ def list_loaded(connection: Connection) -> pd.DataFrame:
             "size": Bytes(model.get("size", 0)),
             "on_gpu": Bytes(model.get("size_vram", 0)),
             "context": model.get("context_length", 0),
-            "unloads": _until(_time(model.get("expires_at"))),
+            "unloads": until(moment(model.get("expires_at"))),
         }
         for model in connection.client.ps()
     ]
@@ -132,17 +132,19 @@ def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
     return frame
 
 
-def _time(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """Return the time that a server wrote."""
     try:
         return datetime.fromisoformat(text) if text else None
     except ValueError:
         return None
 
 
-def _until(moment: datetime | None) -> str:
-    if moment is None:
+def until(end: datetime | None) -> str:
+    """Return how long it is to a time, in words; "never" for one that is not meant to come."""
+    if end is None:
         return ""
-    left = moment - datetime.now(moment.tzinfo)
+    left = end - datetime.now(end.tzinfo)
     if left > timedelta(days=3650):
         return "never"
     if left <= timedelta(0):

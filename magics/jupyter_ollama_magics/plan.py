@@ -1,23 +1,23 @@
-"""A call of the accessor: which server and model, what is asked, and the shape of the result."""
+"""A call of the accessor: what is asked about which rows, and where the answers go."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from . import rows
-from .connection import Connection
-from .discovery import discover
+import pandas as pd
+
+from . import columns, rows
 from .failures import Interrupted, OllamaMagicsError, reported
-from .row_tasks import NO_SCORE, Task, messages
+from .servers import Servers
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+    from .client import Client
+    from .questions import Question
 
 Errors = Literal["raise", "coerce", "column"]
 
@@ -35,103 +35,90 @@ class RowsInterrupted(Interrupted):
         return [f"\x1b[31mInterrupted:\x1b[0m {self}"]
 
 
-@dataclass
-class Server:
-    """Where the calls go: to the server of the magics where they are loaded, with its models."""
-
-    connection: Connection
-    model: str = ""
-    embed_model: str = ""
-
-    @classmethod
-    def find(cls) -> Server:
-        """Return the server of this kernel or process."""
-        ipython = sys.modules.get("IPython")
-        shell = ipython.get_ipython() if ipython else None
-        magics = shell.magics_manager.registry.get("OllamaMagics") if shell else None
-        if magics is None:
-            return cls(Connection(discover))
-        return cls(magics._connection, magics.model, magics.embed_model)
-
-    def choose(self, model: str | None, capability: str) -> str:
-        """Return the model that is meant: given, set, or the only one there is."""
-        known = self.embed_model if capability == "embedding" else self.model
-        with reported(self.connection):
-            return model or known or self.connection.choose(capability)
-
-    def around(self, model: str, system: str) -> tuple[str, str]:
-        """Return what a model reads before and after the text of a row."""
-        body = {
-            "model": model,
-            "messages": messages(system, _MARK),
-            "stream": False,
-            "_debug_render_only": True,
-        }
-        with reported(self.connection, model):
-            answer = self.connection.client.call("POST", "/api/chat", body)
-        prompt = (answer.get("_debug_info") or {}).get("rendered_template") or ""
-        before, found, after = prompt.partition(_MARK)
-        if not found:
-            raise OllamaMagicsError(NO_SCORE)
-        return before, after
-
-
-@dataclass
+@dataclass(frozen=True)
 class Plan:
-    """What a call will do. ``shape`` makes the result of an answer or None for each row."""
+    """A call that has not begun. No server is asked before it runs.
 
-    connection: Connection
-    model: str
-    task: Task
+    ``texts`` has what is sent for each row of ``data``, None where a value is missing. ``into``
+    names the column of the answers beside the data; without it they are the result.
+    """
+
+    question: Question
+    data: pd.Series | pd.DataFrame
     texts: list[str | None]
-    index: pd.Index
-    shape: Callable[[list[Any]], Any]
+    servers: Callable[[], Servers]
+    model: str | None = None
     errors: Errors = "raise"
+    into: str | None = None
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         if self.errors not in ("raise", "coerce", "column"):
             raise OllamaMagicsError('errors is "raise", "coerce" or "column".')
 
-    def run(self) -> Any:
-        """Ask, showing progress, and return the result."""
-        work = self._begin()
+    def run(self, progress: bool = True) -> Any:
+        """Ask, with a bar of progress if that takes long, and return the result."""
+        if not any(text is not None for text in self.texts):
+            return self._result({}, {})
+        asked = self._begin()
         try:
-            with reported(self.connection, self.model):
-                rows.finish(work, self.connection.client)
+            with asked.reported():
+                rows.finish(asked.work, asked.clients, progress)
         except Interrupted:
-            raise RowsInterrupted(work) from None
+            raise RowsInterrupted(asked.work) from None
         except rows.RowFailed as error:
             raise self._of_row(error) from None
-        return self._result(work)
+        return self._result(asked.work.answers, asked.work.failures)
 
     async def run_async(self) -> Any:
         """Ask and return the result."""
-        work = await asyncio.to_thread(self._begin)
+        if not any(text is not None for text in self.texts):
+            return self._result({}, {})
+        asked = await asyncio.to_thread(self._begin)
         try:
-            with reported(self.connection, self.model):
-                await work.finish(self.connection.client)
+            with asked.reported():
+                await asked.work.finish(asked.clients)
         except rows.RowFailed as error:
             raise self._of_row(error) from None
-        return self._result(work)
+        return self._result(asked.work.answers, asked.work.failures)
 
-    def _begin(self) -> rows.Work:
-        with reported(self.connection, self.model):
-            entry = self.connection.entry(self.model) or {}
-            identity = f"{self.connection.endpoint.url} {entry.get('digest') or self.model}"
+    def empty(self) -> Any:
+        """Return the result of no rows."""
+        return replace(self, data=self.data.iloc[:0], texts=[]).run()
+
+    def _begin(self) -> _Asked:
+        servers = self.servers()
+        model = servers.choose(self.model, self.question.capability)
+        task = self.question.task(servers, model)
+        with reported(servers.connections[0], model):
+            clients, identity = servers.having(model)
         texts = [text for text in self.texts if text is not None]
-        return rows.Work(self.task, identity, texts, strict=self.errors == "raise")
+        strict = self.errors == "raise"
+        work = rows.Work(task, identity, texts, strict=strict, cache=self.cache)
+        return _Asked(work, clients, servers)
 
-    def _result(self, work: rows.Work) -> Any:
-        from . import columns
-
-        result = self.shape([None if t is None else work.answers.get(t) for t in self.texts])
-        if self.errors != "column":
-            return result
-        failures: Sequence[str | None] = [
-            None if text is None else work.failures.get(text) for text in self.texts
-        ]
-        return columns.with_errors(result, failures)
+    def _result(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
+        name = self.data.name if isinstance(self.data, pd.Series) else None
+        values = [None if text is None else answers.get(text) for text in self.texts]
+        result = self.question.columns(values, self.data.index, name)
+        told: Sequence[str | None] | None = None
+        if self.errors == "column":
+            told = [None if text is None else failures.get(text) for text in self.texts]
+        if self.into is not None:
+            return columns.beside(self.data, result, told, self.into)
+        return result if told is None else columns.with_errors(result, told)
 
     def _of_row(self, error: rows.RowFailed) -> OllamaMagicsError:
-        label = self.index[self.texts.index(error.text)]
+        label = self.data.index[self.texts.index(error.text)]
         return OllamaMagicsError(f'row {label}: {error}. (errors="coerce" or "column" goes on.)')
+
+
+@dataclass(frozen=True)
+class _Asked:
+    work: rows.Work
+    clients: list[Client]
+    servers: Servers
+
+    def reported(self) -> AbstractContextManager[None]:
+        """Have errors told as those of the servers and the model."""
+        return reported(self.servers.connections[0], self.work.task.model)

@@ -13,31 +13,44 @@ WIDTH = 30
 
 
 class PullLines:
-    """The lines of a pull: status lines as they come, layers with a bar."""
+    """The lines of a pull: status lines as they come, layers with a bar.
+
+    ``steps`` holds the last step of each line.
+    """
 
     def __init__(self) -> None:
-        self._lines: dict[str, str] = {}
+        self.steps: dict[str, dict[str, Any]] = {}
 
     def add(self, step: dict[str, Any]) -> bool:
         """Take a status line; tell whether it begins a new line."""
         status = step.get("status", "")
-        new = status not in self._lines
-        self._lines[status] = status
-        if "total" in step:
-            self._lines[status] = bar(status, step.get("completed", 0), step["total"])
+        new = status not in self.steps
+        self.steps[status] = step
         return new
 
     def __str__(self) -> str:
-        return "\n".join(self._lines.values())
+        return "\n".join(
+            bar(status, step.get("completed", 0), step["total"]) if "total" in step else status
+            for status, step in self.steps.items()
+        )
+
+
+def share(done: int, total: int) -> float:
+    """Return how much of a layer is there, from 0 to 1."""
+    return min(done / total, 1.0) if total else 1.0
+
+
+def amount(done: int, total: int) -> str:
+    """Return how much of a layer is there, in bytes."""
+    return f"{Bytes(total)}" if share(done, total) == 1.0 else f"{Bytes(done)} of {Bytes(total)}"
 
 
 def bar(status: str, done: int, total: int) -> str:
     """Return a line with a bar: how much of a layer is there."""
-    share = min(done / total, 1.0) if total else 1.0
-    filled = int(share * WIDTH)
+    part = share(done, total)
+    filled = int(part * WIDTH)
     drawn = "█" * filled + " " * (WIDTH - filled)
-    amount = f"{Bytes(total)}" if share == 1.0 else f"{Bytes(done)} of {Bytes(total)}"
-    return f"{status}  ▕{drawn}▏ {int(share * 100):3d} %  {amount}"
+    return f"{status}  ▕{drawn}▏ {int(part * 100):3d} %  {amount(done, total)}"
 
 
 def show_in_notebook(steps: Iterable[dict[str, Any]], refresh_hz: float) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import embed
-from .async_client import AsyncClient
 from .errors import OllamaResponseError
 from .failures import OllamaMagicsError
 from .schema import schema_of, wanted_value
+
+if TYPE_CHECKING:
+    from .dispatch import Dispatcher
 
 IN_FLIGHT = 20
 """Rows asked about at once: the 16 that a server runs by default, and some that wait their turn
@@ -26,6 +28,7 @@ NO_SCORE = "probabilities=True needs /api/score, which this server does not have
 class Task(Protocol):
     """One kind of question. Rows are texts; equal texts get equal answers."""
 
+    model: str
     in_flight: int
 
     def identity(self) -> list[Any]:
@@ -34,8 +37,14 @@ class Task(Protocol):
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
         """Split texts into those of one request each."""
 
-    async def ask(self, http: AsyncClient, texts: list[str]) -> list[Any]:
-        """Return an answer for each text. Raises OllamaClientError or ValueError."""
+    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
+        """Return an answer for each text: a text, a list of numbers or a float32 array.
+
+        Raises OllamaClientError or ValueError.
+        """
+
+    def read(self, answer: Any) -> Any:
+        """Return what an answer means. Raises ValueError."""
 
 
 @dataclass
@@ -57,7 +66,7 @@ class Chat:
         """Put each text into a request of its own."""
         return ([text] for text in texts)
 
-    async def ask(self, http: AsyncClient, texts: list[str]) -> list[Any]:
+    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the answer to the only text."""
         body = {
             "model": self.model,
@@ -69,7 +78,11 @@ class Chat:
         answer = await http.call("/api/chat", body)
         if self.format and answer.get("done_reason") == "length":
             raise ValueError("the answer was cut off; a larger num_predict or num_ctx may help")
-        return [self.parse((answer.get("message") or {}).get("content") or "")]
+        return [(answer.get("message") or {}).get("content") or ""]
+
+    def read(self, answer: Any) -> Any:
+        """Return the value that the answer is read as."""
+        return self.parse(answer)
 
 
 @dataclass
@@ -94,7 +107,7 @@ class Score:
         """Put each text into a request of its own."""
         return ([text] for text in texts)
 
-    async def ask(self, http: AsyncClient, texts: list[str]) -> list[Any]:
+    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the probabilities of the labels for the only text."""
         body = {
             "model": self.model,
@@ -109,6 +122,10 @@ class Score:
                 raise OllamaMagicsError(NO_SCORE) from None
             raise
         return [[one["probability"] for one in answer["results"]]]
+
+    def read(self, answer: Any) -> Any:
+        """Return the probabilities as they are."""
+        return answer
 
 
 @dataclass
@@ -127,13 +144,17 @@ class Embed:
         """Put as many texts into a request as %embed does."""
         return embed.batches(texts)
 
-    async def ask(self, http: AsyncClient, texts: list[str]) -> list[Any]:
+    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return a vector for each text."""
         body = {"model": self.model, "input": texts, "dimensions": self.dimensions}
         vectors = (await http.embed(body))["embeddings"]
         if vectors.ndim != 2 or len(vectors) != len(texts):
             raise ValueError(f"{self.model} did not answer with one vector for each text")
         return list(vectors)
+
+    def read(self, answer: Any) -> Any:
+        """Return the vector as it is."""
+        return answer
 
 
 def messages(system: str | None, text: str) -> list[dict[str, str]]:

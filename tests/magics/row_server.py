@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -21,7 +22,9 @@ def shout(text: str) -> str:
 class RowServer:
     """Answers ``answer(text)`` to each row; texts with "bad" in them are refused by ``status``.
 
-    Rows from the ``stop_at``-th on wait until ``go_on`` is set.
+    Rows from the ``stop_at``-th on wait until ``go_on`` is set. The first ``busy`` requests are
+    sent away by ``busy_status``, and so are those beyond ``room`` at a time. From the
+    ``lost_at``-th on every connection breaks.
     """
 
     def __init__(self) -> None:
@@ -33,29 +36,60 @@ class RowServer:
         self.dropped = threading.Event()
         self.models: list[dict[str, Any]] = [dict(MODEL)]
         self.bodies: list[dict[str, Any]] = []
+        self.answered: list[str] = []
+        self.tokens: set[str] = set()
+        self.priorities: set[str] = set()
         self.at_once = self.most_at_once = 0
+        self.busy = 0
+        self.busy_status = 503
+        self.room = 10**9
+        self.retry_after: Callable[[], str | None] = lambda: None
+        self.arrivals: list[float] = []
+        self.lost_at = 10**9
 
     def asked(self) -> Counter[str]:
         """Return how often each text was asked about."""
         return Counter(body["messages"][-1]["content"] for body in self.bodies)
 
 
-class _Chat(web.RequestHandler):
+class _Handler(web.RequestHandler):
     def initialize(self, server: RowServer) -> None:
         self.server = server
 
+    def prepare(self) -> None:
+        server = self.server
+        if len(server.bodies) >= server.lost_at:
+            self.request.connection.stream.close()
+            raise web.Finish
+
+
+class _Chat(_Handler):
     def on_connection_close(self) -> None:
         self.server.dropped.set()
 
     async def post(self) -> None:
         server, body = self.server, json.loads(self.request.body)
         server.bodies.append(body)
+        server.arrivals.append(time.monotonic())
+        server.priorities.add(self.request.headers.get("X-Ollama-Priority", ""))
+        server.tokens.add(self.request.headers.get("Authorization", ""))
+        if server.busy or server.at_once >= server.room:
+            self._send_away()
+            return
         server.at_once += 1
         server.most_at_once = max(server.most_at_once, server.at_once)
         try:
             await self._answer(body)
         finally:
             server.at_once -= 1
+
+    def _send_away(self) -> None:
+        self.server.busy = max(self.server.busy - 1, 0)
+        self.set_status(self.server.busy_status)
+        after = self.server.retry_after()
+        if after is not None:
+            self.set_header("Retry-After", after)
+        self.finish({"error": "come later"})
 
     async def _answer(self, body: dict[str, Any]) -> None:
         server, text = self.server, body["messages"][-1]["content"]
@@ -69,15 +103,26 @@ class _Chat(web.RequestHandler):
         if "bad" in text:
             self.set_status(server.status)
             self.finish({"error": f"cannot do {text}"})
+        elif len(server.bodies) >= server.lost_at:
+            self.request.connection.stream.close()
         else:
+            server.answered.append(text)
             message = {"role": "assistant", "content": server.answer(text)}
             self.finish({"message": message, "done": True, "done_reason": "stop"})
 
 
-class _Tags(web.RequestHandler):
-    def initialize(self, server: RowServer) -> None:
-        self.server = server
+class _Embed(_Handler):
+    def post(self) -> None:
+        body = json.loads(self.request.body)
+        self.server.bodies.append(body)
+        if any("bad" in text for text in body["input"]):
+            self.set_status(self.server.status)
+            self.finish({"error": "cannot do one of them"})
+        else:
+            self.finish({"embeddings": [[len(text), ord(text[0])] for text in body["input"]]})
 
+
+class _Tags(_Handler):
     def get(self) -> None:
         self.finish({"models": self.server.models})
 
@@ -85,4 +130,5 @@ class _Tags(web.RequestHandler):
 def application(server: RowServer) -> web.Application:
     """Return the routes of ``server``."""
     given = {"server": server}
-    return web.Application([("/api/chat", _Chat, given), ("/api/tags", _Tags, given)])
+    routes = {"/api/chat": _Chat, "/api/embed": _Embed, "/api/tags": _Tags}
+    return web.Application([(path, handler, given) for path, handler in routes.items()])

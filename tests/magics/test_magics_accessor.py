@@ -6,6 +6,7 @@ import _thread
 import asyncio
 import datetime
 import json
+import secrets
 import subprocess
 import sys
 import threading
@@ -28,8 +29,12 @@ from scripted_server import ScriptedServer
 
 @pytest.fixture
 def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server that answers with the texts in capitals; it is the one that is found."""
+    """A server that answers with the texts in capitals; it is the one that is found.
+
+    No other test has its model, so nothing is kept from others.
+    """
     server = RowServer()
+    server.models[0]["digest"] = secrets.token_hex(32)
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
     return server
 
@@ -52,6 +57,7 @@ def test_rows_are_sent_side_by_side_under_one_system_message(echo: RowServer) ->
     result = many.ollama.chat(system="Shout.", options={"seed": 3})
     assert result.tolist() == [text.upper() for text in many]
     assert 16 <= echo.most_at_once <= 20
+    assert echo.priorities == {"bulk"}
     for body in echo.bodies:
         assert body["messages"][0] == {"role": "system", "content": "Shout."}
         assert (body["model"], body["options"]) == ("echo:latest", {"seed": 3})
@@ -233,6 +239,40 @@ async def test_awaited(echo: RowServer) -> None:
         series("x").ollama.achat("{}!"), series("y").ollama.achat(system="S")
     )
     assert (one.tolist(), two.tolist()) == (["X!"], ["Y"])
+    echo.answer = lambda text: '{"n": 3}' if text == "count" else '"yes"'
+    fields, label = await asyncio.gather(
+        series("count", None).ollama.aextract({"properties": {"n": {"type": "integer"}}}),
+        series("y").ollama.aclassify(["yes", "no"], into="sure"),
+    )
+    assert fields["n"].dtype == "Int64"
+    assert fields["n"].dropna().to_dict() == {"a": 3}
+    assert label.to_dict("list") == {"text": ["y"], "sure": ["yes"]}
+    with pytest.raises(OllamaMagicsError, match="row b: cannot do bad"):
+        await series("x", "bad").ollama.achat()
+
+
+def test_into_a_column_beside_the_data(echo: RowServer) -> None:
+    frame = pd.DataFrame({"id": [1, 2, 3], "text": ["x", None, "bad"]}, index=[7, 7, 9])
+    answers = frame.ollama.chat("text", into="answer", errors="coerce")
+    assert answers.columns.tolist() == ["id", "text", "answer"]
+    assert answers.index.tolist() == [7, 7, 9]
+    assert answers["answer"].fillna("-").tolist() == ["X", "-", "-"]
+    assert frame.columns.tolist() == ["id", "text"]
+    told = frame.text.ollama.chat(into="answer", errors="column")
+    assert told.columns.tolist() == ["text", "answer", "answer_error"]
+    assert told["answer_error"].fillna("").tolist() == ["", "", "cannot do bad"]
+    echo.answer = lambda text: '{"n": 1, "kind": "a"}'
+    schema = {"properties": {"n": {"type": "integer"}, "kind": {"enum": ["a", "b"]}}}
+    fields = frame[:2].ollama.extract(schema, "text", into="found")
+    assert fields.columns.tolist() == ["id", "text", "found_n", "found_kind"]
+    assert fields["found_n"].fillna(0).tolist() == [1, 0]
+    assert fields["found_kind"].dtype == pd.CategoricalDtype(["a", "b"])
+
+
+def test_no_texts_need_no_server() -> None:
+    empty = series(None, None).ollama.classify(["yes", "no"], model="echo")
+    assert empty.isna().all()
+    assert empty.dtype == pd.CategoricalDtype(["yes", "no"])
 
 
 def test_vectors_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +284,7 @@ def test_vectors_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert columns.matrix(column.dropna()).tolist() == [[1, 1], [0, 0]]
 
 
-def test_accessor_comes_with_the_import_of_pandas() -> None:
+def test_accessors_come_with_the_import_of_pandas_and_dask() -> None:
     code = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -255,14 +295,18 @@ import pandas as pd
 print(type(pd.Series(["a"]).ollama).__name__, type(pd.DataFrame().ollama).__name__)
 shell.run_line_magic("unload_ext", "jupyter_ollama_magics")
 shell.run_line_magic("load_ext", "jupyter_ollama_magics")
-print(sys.meta_path[0].__class__.__module__, "httpx2" in sys.modules)
+print("httpx2" in sys.modules, "dask" in sys.modules)
+import dask.dataframe as dd
+print(type(dd.from_pandas(pd.Series(["a"])).ollama).__name__)
+print(sys.meta_path[0].__class__.__module__)
+shell.run_line_magic("unload_ext", "jupyter_ollama_magics")
 """
     code = code.replace("- OLD", "- {'asyncio.runners'}")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, last = run.stdout.splitlines()
-    assert (lines, run.stderr) == (["[]", "SeriesRows FrameRows"], "")
-    assert "jupyter_ollama_magics" not in last
-    assert last.endswith("False")
+    assert lines == ["[]", "SeriesRows FrameRows", "False False", "DaskRows"]
+    assert "jupyter_ollama_magics" not in last  # nothing is waited for any more
+    assert run.stderr == ""
 
 
 def test_in_a_kernel(kernel: Kernel, server: ScriptedServer) -> None:

@@ -1,0 +1,65 @@
+"""The notebooks of examples/ run from top to bottom and end with something to look at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import nbformat
+import pytest
+import tiny_vision
+from cli_process import serving
+from nbclient import NotebookClient
+from scripted_model import MESSAGES, write_scripts
+from store_models import add_model
+
+from jupyter_ollama.library.model import Library
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
+CALL = '<tool_call>\n{"name": "in_stock", "arguments": {"bike": "Cleo"}}\n</tool_call>'
+MARKS = ("<tool_call>", "</tool_call>", "<think>", "</think>")
+ABLE = "{# <tool_call> <think> </think> #}{% if tools %}{{ tools | length }} tools{% endif %}"
+
+
+@pytest.fixture(scope="module")
+def url(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server with the small models, and with stand-ins for those that are too large for a test.
+
+    They say what is to be said and see nothing, by the same ways as the large ones.
+    """
+    folder = tmp_path_factory.mktemp("examples")
+    models = folder / "models"
+    shutil.copytree(ollama_store, models, copy_function=os.link)
+    library = Library.open(models)
+    scripts = {"Cleo": CALL, "7": "There are 7 Cleo bikes left."}
+    path = write_scripts(folder / "tools.gguf", scripts, special=MARKS, template=ABLE + MESSAGES)
+    add_model(library, "qwen3:4b", path)
+    model, projector = folder / "model.gguf", folder / "projector.gguf"
+    tiny_vision.write_language_model(model)
+    tiny_vision.write_projector(projector, "gemma3")
+    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
+    add_model(library, "gemma3:4b", model, projector, template=template)
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "HOME": str(folder), "PATH": programs}
+    with serving(environment, models, folder) as served:
+        yield f"http://{served.host}"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", url)
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    client = NotebookClient(notebook, timeout=200, resources={"metadata": {"path": EXAMPLES}})
+    client.execute()
+    shown = {kind for output in notebook.cells[-1].outputs for kind in output.get("data", {})}
+    assert shown & {"text/html", "image/png"}, "no table and no plot at the end"
+
+
+def test_outputs_are_not_kept() -> None:
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(EXAMPLES / name, as_version=4)
+        assert not any(cell.get("outputs") for cell in notebook.cells), name

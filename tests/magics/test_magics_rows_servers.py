@@ -1,0 +1,151 @@
+"""Rows and their servers: those that are busy, several at once, those that are lost."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from email.utils import formatdate
+
+import jupyter_ollama_magics.accessor  # noqa: F401
+import pandas as pd
+import pytest
+from jupyter_ollama_magics import dispatch
+from jupyter_ollama_magics.failures import OllamaMagicsError
+from row_server import RowServer, application
+
+MANY = pd.Series([f"row {number}" for number in range(200)])
+
+
+@pytest.fixture
+def pair(serve: Callable[..., str]) -> list[tuple[RowServer, str]]:
+    """Two servers with the same model, which no other test has, and their addresses."""
+    digest = secrets.token_hex(32)
+    servers = [RowServer(), RowServer()]
+    for server in servers:
+        server.models[0]["digest"] = digest
+    return [(server, serve(application(server))) for server in servers]
+
+
+def at(pair: list[tuple[RowServer, str]]) -> list[str]:
+    return [url for _, url in pair]
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "least"),
+    [
+        (429, lambda: "1", 1.0),
+        (503, lambda: formatdate(time.time() + 2, usegmt=True), 1.0),
+        (503, lambda: "soon", 0.5),
+        (503, lambda: None, 0.5),
+    ],
+)
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
+    pair: list[tuple[RowServer, str]],
+    status: int,
+    after: Callable[[], str | None],
+    least: float,
+) -> None:
+    server, url = pair[0]
+    server.busy, server.busy_status, server.retry_after = 1, status, after
+    assert pd.Series(["x"]).ollama.at(url).chat().tolist() == ["X"]
+    refused, answered = server.arrivals
+    assert answered - refused >= least
+
+
+def test_a_server_gets_no_more_at_a_time_than_it_takes(
+    pair: list[tuple[RowServer, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dispatch, "FIRST_WAIT", 0.05)
+    server, url = pair[0]
+    server.room = 4
+    assert MANY.ollama.at(url).chat().tolist() == [text.upper() for text in MANY]
+    assert Counter(server.answered) == Counter(MANY)
+    # 16 are sent away before that is known, and then one or two whenever more are tried.
+    assert 16 <= len(server.bodies) - len(MANY) < 50
+
+
+def test_refusals_without_end_are_an_error(
+    pair: list[tuple[RowServer, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, url = pair[0]
+    server.busy, server.retry_after = 10**6, lambda: "3600"
+    with pytest.raises(OllamaMagicsError, match="come later"):
+        MANY.ollama.at(url).chat(errors="coerce")
+    monkeypatch.setattr(dispatch, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(dispatch, "PATIENCE", 0.3)
+    server.retry_after = lambda: None
+    with pytest.raises(OllamaMagicsError, match="come later"):
+        MANY.ollama.at(url).chat(errors="coerce")
+
+
+def test_rows_are_spread_over_servers(pair: list[tuple[RowServer, str]]) -> None:
+    result = MANY.ollama.at(*at(pair)).chat()
+    assert result.tolist() == [text.upper() for text in MANY]
+    shares = [len(server.answered) for server, _ in pair]
+    assert sum(shares) == 200
+    assert min(shares) > 50
+
+
+def test_while_one_is_busy_the_other_is_asked(pair: list[tuple[RowServer, str]]) -> None:
+    server = pair[0][0]
+    server.busy, server.retry_after = 10**6, lambda: "60"
+    assert MANY.ollama.at(*at(pair)).chat().notna().all()
+    assert len(server.bodies) <= 20
+
+
+def test_the_rows_of_a_lost_server_go_to_the_other(pair: list[tuple[RowServer, str]]) -> None:
+    pair[0][0].lost_at = 50
+    result = MANY.ollama.at(*at(pair)).chat()
+    assert result.tolist() == [text.upper() for text in MANY]
+    assert 0 < len(pair[0][0].answered) < 50
+    # Those that were answered were not asked again.
+    assert Counter(pair[0][0].answered + pair[1][0].answered) == Counter(MANY)
+
+
+def test_what_two_lost_servers_answered_is_kept(pair: list[tuple[RowServer, str]]) -> None:
+    for server, _ in pair:
+        server.lost_at = 50
+    with pytest.raises(OllamaMagicsError, match="broke"):
+        MANY.ollama.at(*at(pair)).chat()
+    pair[1][0].lost_at = 10**9
+    assert MANY.ollama.at(*at(pair)).chat().notna().all()
+    assert Counter(pair[0][0].answered + pair[1][0].answered) == Counter(MANY)
+
+
+def test_a_server_that_is_gone_before_is_left_out(pair: list[tuple[RowServer, str]]) -> None:
+    pair[0][0].lost_at = 0
+    assert MANY.ollama.at(*at(pair)).chat().notna().all()
+    assert len(pair[1][0].answered) == 200
+
+
+def test_another_model_of_the_same_name_is_an_error(pair: list[tuple[RowServer, str]]) -> None:
+    pair[1][0].models[0]["digest"] = "e" * 64
+    with pytest.raises(OllamaMagicsError, match="echo:latest is not the same on http"):
+        MANY.ollama.at(*at(pair)).chat()
+
+
+def test_tokens_come_from_the_environment(
+    pair: list[tuple[RowServer, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", pair[0][1])
+    monkeypatch.setenv("JUPYTER_OLLAMA_TOKEN", "of-one")
+    MANY.ollama.at(*at(pair)).chat()
+    assert [server.tokens for server, _ in pair] == [{"Bearer of-one"}, {""}]
+    monkeypatch.setenv("BULK_TOKEN", "of-both")
+    MANY.ollama.at(*at(pair), token_variable="BULK_TOKEN").chat("again")
+    assert all("Bearer of-both" in server.tokens for server, _ in pair)
+    with pytest.raises(OllamaMagicsError, match="no variable NO_TOKEN"):
+        MANY.ollama.at(*at(pair), token_variable="NO_TOKEN").chat()
+
+
+def test_one_bad_text_does_not_take_its_batch_with_it(pair: list[tuple[RowServer, str]]) -> None:
+    server, url = pair[0]
+    server.models[0]["capabilities"] = ["embedding"]
+    texts = pd.Series([*MANY, "bad"], index=[*range(200), "last"])
+    told = texts.ollama.at(url).embed(expand=True, errors="column")
+    assert told["error"].dropna().to_dict() == {"last": "cannot do one of them"}
+    assert told[0].notna().tolist() == [True] * 200 + [False]
+    with pytest.raises(OllamaMagicsError, match="row last: cannot do"):
+        texts.ollama.at(url).embed()
