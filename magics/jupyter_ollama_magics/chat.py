@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .errors import OllamaClientError
-from .failures import reported
+from .failures import OllamaMagicsError, reported
 from .result import ChatResult, Conversation, Round
 
 if TYPE_CHECKING:
@@ -53,9 +53,17 @@ class Chats:
         self.conversations: dict[str, Conversation] = {}
 
     def conversation(self, name: str, new: bool = False) -> Conversation:
-        """Return the conversation ``name``, begun afresh if it is unknown or ``new``."""
+        """Return the conversation ``name``, begun afresh if it is unknown or ``new``.
+
+        Raises OllamaMagicsError while an answer of it is written in the background.
+        """
         if new or name not in self.conversations:
             self.conversations[name] = Conversation(name)
+        if self.conversations[name].waiting:
+            raise OllamaMagicsError(
+                f"The conversation {name} is still being answered: wait() for the result or stop() "
+                "it, or name another conversation by --conversation."
+            )
         return self.conversations[name]
 
     def ask(
@@ -71,8 +79,7 @@ class Chats:
         calls of tools and the answer become part of the conversation unless the answer failed or
         never began.
         """
-        conversation = result.conversation
-        before = conversation.before(default_system)
+        before = result.conversation.before(default_system)
         result.model = result.model or self.model
         turn: Messages = []
         try:
@@ -85,13 +92,17 @@ class Chats:
                 result.done_reason = "error"
                 view.finish(result)
             raise
-        if result.text:
-            said = [question.message(), *_kept(turn), result.message]
-            conversation.add(said, result.metrics, self.history_tokens)
+        self.keep(question, turn, result)
         if result.done_reason != "interrupted":
             result.digest = self._digest(result.model)
         view.finish(result)
         return result
+
+    def keep(self, question: Question, turn: Messages, result: ChatResult) -> None:
+        """Make a question and its answer part of the conversation, unless it never began."""
+        if result.text:
+            said = [question.message(), *_kept(turn), result.message]
+            result.conversation.add(said, result.metrics, self.history_tokens)
 
     def _answer(
         self,

@@ -58,6 +58,7 @@ _OPTIONS = (
         help="Any other model option, such as -p top_k=20. May be repeated.",
     ),
     argument("-o", dest="output", metavar="NAME", help="Keep the result in this variable, too."),
+    argument("--bg", action="store_true", help="Go on with other cells meanwhile."),
     argument("--raw", action="store_true", help="Send the cell as it is, {name} fields included."),
 )
 

@@ -147,13 +147,28 @@ class OllamaMagics(Magics):
         kind = "json" if args.schema else args.format or "md"
         result = ChatResult(args.model, options, conversation, self.show_stats, kind)
         result.schema = wanted
-        self._chats.ask(question, result, view, self.system)
+        if args.bg:
+            self._ask_in_background(question, result, view)
+        else:
+            self._chats.ask(question, result, view, self.system)
         result.drawn(self.shell.execution_count)
         if args.output:
             self._store(args.output, result)
         if args.format == "code" and result.done_reason != "interrupted" and result.code:
             self.shell.set_next_input(result.code)
         return result
+
+    def _ask_in_background(
+        self, question: Question, result: ChatResult, view: NotebookView | TerminalView
+    ) -> None:
+        from .background_chat import BackgroundAnswer
+
+        if isinstance(view, TerminalView):
+            raise OllamaMagicsError("--bg wants a notebook: a terminal has one place to write.")
+        if question.tools is not None:
+            raise OllamaMagicsError("--bg cannot go with --tools, which run in the cell.")
+        result.background = BackgroundAnswer(self._chats, question, result, view)
+        result.background.start(self.system)
 
     def _question(
         self, args: argparse.Namespace, prompt: str, namespace: dict[str, Any], wanted: Any

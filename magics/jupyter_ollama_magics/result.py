@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import formats
 from .failures import OllamaMagicsError
 from .markdown import code_block, folded, safe_markdown
 from .tools import Call
+
+if TYPE_CHECKING:
+    from .background_chat import BackgroundAnswer
 
 METRICS = (
     "total_duration",
@@ -40,13 +43,15 @@ LONGEST_OUTCOME = 2000
 class Conversation:
     """Turns that follow-up cells build on. ``messages`` are those of the Ollama API.
 
-    ``forgotten`` counts the oldest messages that are no longer sent.
+    ``forgotten`` counts the oldest messages that are no longer sent. While it is ``waiting``, an
+    answer is written in the background.
     """
 
     name: str
     system: str = ""
     messages: list[dict[str, Any]] = field(default_factory=list)
     forgotten: int = 0
+    waiting: bool = False
     _ends: list[tuple[int, int]] = field(default_factory=list)
     """For each turn the number of messages up to its end, and the tokens that were sent for them,
     in all."""
@@ -129,6 +134,8 @@ class ChatResult:
         self.done_reason = ""
         self.digest = ""
         self.schema: Any = None
+        self.error = ""
+        self.background: BackgroundAnswer | None = None
         self.forgets = conversation.forgotten
         self._stats = stats
         self._kind = kind
@@ -186,6 +193,15 @@ class ChatResult:
         """The Python code in the answer, "" if there is none."""
         return formats.python_code(self.text)
 
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for an answer of --bg, so many seconds at most; return whether it has ended."""
+        return self.background is None or self.background.wait(timeout)
+
+    def stop(self) -> None:
+        """End an answer of --bg; what has come stays."""
+        if self.background is not None:
+            self.background.stop()
+
     def json(self) -> Any:
         """Return the JSON value that the answer is."""
         return formats.json_value(self.text, self.done_reason)
@@ -207,7 +223,7 @@ class ChatResult:
         """One line of notes and numbers, "" before the end."""
         if not self.done_reason:
             return ""
-        parts = [NOTES.get(self.done_reason, "")]
+        parts = [": ".join(filter(None, [NOTES.get(self.done_reason, ""), self.error]))]
         if lost := self.metrics.get(LOST):
             parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N makes room")
         if self.forgets:
