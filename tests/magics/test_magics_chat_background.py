@@ -37,7 +37,7 @@ def test_cells_go_on_while_an_answer_is_written(chat_kernel: Kernel) -> None:
 
 
 def test_it_can_be_stopped_and_its_conversation_waits(chat_kernel: Kernel) -> None:
-    endless = '-p logit_bias=\'{"2": -100}\''
+    endless = "-p logit_bias='{\"2\": -100}'"
     reply, _ = chat_kernel.run(f"{ASK} -1 -o story {endless}\nTell a long story.")
     assert reply["status"] == "ok"
     refused, _ = chat_kernel.run("%%chat smollm2\nAnd now?")

@@ -79,3 +79,8 @@ def test_every_prefix_closes_its_blocks(cut: int) -> None:
         elif outside:
             assert not re.search(r"<[A-Za-z/]", line)
     assert outside, fences
+
+
+def test_images_become_links() -> None:
+    text = "See ![a](https://x.org/?q=secret), ![b][c] and `![d](e)`."
+    assert safe_markdown(text) == "See [a](https://x.org/?q=secret), [b][c] and `![d](e)`."

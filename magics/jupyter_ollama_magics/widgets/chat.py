@@ -1,0 +1,205 @@
+"""A chat in the output of a cell."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+from traitlets import Bool, Dict, List, Unicode
+
+from .. import background
+from ..async_client import AsyncClient
+from ..chat import Question
+from ..failures import OllamaMagicsError, reported
+from ..result import ChatResult, Conversation
+from .exchange import Exchange
+from .pace import Pace
+from .server import chosen_model, own_connection
+from .snapshot import Snapshot
+
+
+class Chat(anywidget.AnyWidget):
+    """A chat with a model: it streams, can be stopped, and goes on while cells run.
+
+    ``model`` may be chosen in the widget, too. ``options`` are model options, ``think`` is True,
+    False or a level. ``messages`` is the conversation as the API has it. A saved notebook keeps it
+    as markdown.
+    """
+
+    _esm = Path(__file__).with_name("chat.js")
+    _css = Path(__file__).with_name("chat.css")
+
+    # What the page shows. It changes none of it but sends messages.
+    model = Unicode(help="The model that answers next.").tag(sync=True)
+    models: List[dict[str, Any]] = List(help="Models, and whether they see.").tag(sync=True)
+    exchanges: List[dict[str, Any]] = List(help="Questions and finished answers.").tag(sync=True)
+    answer = Dict(help="The answer that grows now.").tag(sync=True)
+    busy = Bool(False, help="Whether an answer is being written.").tag(sync=True)
+    problem = Unicode(help="Why the models cannot be listed.").tag(sync=True)
+    style_text = Unicode(help="CSS that hides the snapshot.").tag(sync=True)
+
+    _task: asyncio.Task[None] | None = None
+
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        system: str = "",
+        options: dict[str, Any] | None = None,
+        think: bool | str | None = None,
+    ) -> None:
+        self._connection = own_connection()
+        self._conversation = Conversation("chat", system)
+        self._options = options or {}
+        self._think = think
+        self._asked: list[Exchange] = []
+        self._snapshot = Snapshot()
+        super().__init__(model=model or chosen_model(), style_text=self._snapshot.style)
+        self.on_msg(lambda _, content, buffers: background.call(self._take, content, buffers))
+
+    def __repr__(self) -> str:
+        return f"Chat with {self.model}" if self.model else "Chat"
+
+    def _ipython_display_(self) -> None:
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_() or ({}, {})
+        display(data, metadata=metadata, raw=True)
+        self._snapshot.display(self._markdown())
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The conversation so far, without thinking and without unanswered questions."""
+        said = [message for one in self._asked for message in one.messages()]
+        return [*self._conversation.before(), *said]
+
+    def ask(self, prompt: str) -> None:
+        """Ask, as if it were typed; return at once. Does nothing while an answer is written."""
+        background.call(self._ask, prompt)
+
+    def stop(self) -> None:
+        """End the answer that is being written; what has come stays."""
+        background.call(self._stop)
+
+    def regenerate(self) -> None:
+        """Ask the last question again."""
+        background.call(self._regenerate)
+
+    def clear(self) -> None:
+        """Begin the conversation afresh."""
+        background.call(self._clear)
+
+    def close(self) -> None:
+        """End the answer, free its place on the server and take the widget from the page."""
+        background.call(self._stop)
+        super().close()
+
+    # -- in the thread of the widgets
+
+    def _take(self, content: dict[str, Any], buffers: Sequence[memoryview]) -> None:
+        """Do what the page asks for."""
+        actions: dict[str, Callable[[], Any]] = {
+            "ask": lambda: self._ask(
+                content["text"],
+                [base64.b64encode(image).decode() for image in buffers],
+                content["thumbnails"],
+            ),
+            "stop": self._stop,
+            "regenerate": self._regenerate,
+            "clear": self._clear,
+            "model": lambda: self.set_trait("model", content["name"]),
+            "models": lambda: background.start(self._list_models()),
+        }
+        actions[content["do"]]()
+
+    def _ask(self, prompt: str, images: Sequence[str] = (), thumbnails: Sequence[str] = ()) -> None:
+        if not self.busy and (prompt.strip() or images):
+            self._begin(Question(prompt, list(images)), list(thumbnails))
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    def _regenerate(self) -> None:
+        if not self.busy and self._asked:
+            last = self._asked.pop()
+            self._begin(last.question, last.thumbnails)
+
+    def _clear(self) -> None:
+        if not self.busy:
+            self._asked = []
+            self._show()
+
+    def _begin(self, question: Question, thumbnails: list[str]) -> None:
+        result = ChatResult(self.model, self._options, self._conversation)
+        before = self.messages
+        exchange = Exchange(question, result, thumbnails)
+        self._asked.append(exchange)
+        self._show(busy=True)
+        self._task = background.start(self._answer(exchange, before))
+
+    async def _answer(self, exchange: Exchange, before: list[dict[str, Any]]) -> None:
+        """Stream an answer into the widget until it ends, fails or is stopped."""
+        result = exchange.result
+        try:
+            with reported(self._connection, result.model):
+                await self._stream(exchange, [*before, exchange.question.message()])
+            result.done_reason = result.done_reason or "incomplete"
+        except asyncio.CancelledError:
+            result.done_reason = "interrupted"
+        except OllamaMagicsError as error:
+            result.done_reason = "error" if result.text else ""
+            exchange.error = str(error)
+        finally:
+            self._task = None
+            self._show()
+
+    async def _stream(self, exchange: Exchange, messages: list[dict[str, Any]]) -> None:
+        result, pace = exchange.result, Pace()
+        client = await asyncio.to_thread(lambda: self._connection.client)
+        if not result.model:
+            result.model = self.model = await asyncio.to_thread(
+                self._connection.choose, "completion"
+            )
+        fields = {"options": self._options or None, "think": self._think}
+        body = {"model": result.model, "messages": messages, **fields}
+        async with AsyncClient(client) as server:
+            async for chunk in server.stream("/api/chat", body):
+                result.add(chunk)
+                if pace.due(len(result.text) + len(result.thinking)):
+                    self.answer = {"text": result.text, "thinking": result.thinking}
+
+    async def _list_models(self) -> None:
+        try:
+            with reported(self._connection):
+                self.models = await asyncio.to_thread(self._chatting)
+            self.problem = ""
+        except OllamaMagicsError as error:
+            self.problem = str(error)
+        if self.models and not self.model:
+            self.model = self.models[0]["name"]
+
+    def _chatting(self) -> list[dict[str, Any]]:
+        """Return the models that chat, and whether they see images."""
+        connection = self._connection
+        models = {m["name"]: connection.capabilities(m) for m in connection.client.list()}
+        return [
+            {"name": name.removesuffix(":latest"), "sees": "vision" in abilities}
+            for name, abilities in sorted(models.items())
+            if "completion" in abilities
+        ]
+
+    def _show(self, busy: bool = False) -> None:
+        # In one message: the page never has half of it.
+        with self.hold_sync():
+            self.exchanges = [exchange.shown() for exchange in self._asked]
+            self.answer = {}
+            self.busy = busy
+        self._snapshot.update(self._markdown())
+
+    def _markdown(self) -> str:
+        return "\n\n---\n\n".join(exchange.markdown() for exchange in self._asked)

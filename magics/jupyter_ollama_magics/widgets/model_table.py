@@ -1,0 +1,66 @@
+"""What the model manager tells of models, and does with them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..client import Client
+from ..connection import Connection
+from ..ollama_command import Bytes, moment, until
+
+COLUMNS = ("Model", "Parameters", "Quantization", "Size", "In memory")
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model on the server. ``cells`` are the texts of COLUMNS."""
+
+    name: str
+    cells: tuple[str, ...]
+    loaded: bool
+    embeds: bool
+
+    def load(self, client: Client) -> None:
+        """Have the server load the model."""
+        self._keep(client, None)
+
+    def unload(self, client: Client) -> None:
+        """Let the model leave the memory."""
+        self._keep(client, 0)
+
+    def _keep(self, client: Client, keep_alive: int | None) -> None:
+        if self.embeds:
+            body: dict[str, Any] = {"model": self.name, "input": [], "keep_alive": keep_alive}
+            client.call("POST", "/api/embed", body)
+        else:
+            body = {"model": self.name, "stream": False, "keep_alive": keep_alive}
+            client.call("POST", "/api/generate", body)
+
+
+def listed(connection: Connection) -> list[Model]:
+    """Return the models on the server in the order of their names."""
+    ends = {model["name"]: _ends(model) for model in connection.client.ps()}
+    models = sorted(connection.client.list(), key=lambda model: str(model["name"]))
+    return [_model(connection, model, ends) for model in models]
+
+
+def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) -> Model:
+    details, name = model.get("details") or {}, str(model["name"])
+    abilities = connection.capabilities(model)
+    cells = (
+        name.removesuffix(":latest"),
+        str(details.get("parameter_size") or ""),
+        str(details.get("quantization_level") or ""),
+        str(Bytes(model.get("size", 0))),
+        ends.get(name, ""),
+    )
+    embeds = "embedding" in abilities and "completion" not in abilities
+    return Model(name, cells, name in ends, embeds)
+
+
+def _ends(model: dict[str, Any]) -> str:
+    end = moment(model.get("expires_at"))
+    if end is None or until(end) == "never":
+        return "always"
+    return f"until {end.astimezone():%H:%M}"

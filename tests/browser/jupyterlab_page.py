@@ -1,0 +1,150 @@
+"""A notebook in JupyterLab, in a real browser, for tests and for the pictures of the docs."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from run_notebook import Server, jupyter_server
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or ""
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SETTINGS = {
+    "apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
+    "completer-extension:manager": {"autoCompletion": False},
+}
+FOLDERS = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
+PATIENCE = 60_000
+"""Milliseconds to wait for what is expected."""
+
+
+@contextmanager
+def lab_server(home: Path, models: Path) -> Iterator[Server]:
+    """Start a Jupyter server with JupyterLab, and settings and runtime files of its own."""
+    variables = {f"JUPYTER_{name}": str(home / name.lower()) for name in FOLDERS}
+    variables |= {
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "OLLAMA_MODELS": str(models),
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        with jupyter_server(home) as server:
+            for name, settings in SETTINGS.items():
+                set_up(server, name, settings)
+            yield server
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def set_up(server: Server, name: str, settings: dict[str, Any]) -> None:
+    """Change the settings of a plugin of JupyterLab."""
+    raw = {"raw": json.dumps(settings)}
+    server.call("PUT", f"/lab/api/settings/@jupyterlab/{name}", raw)
+
+
+def use_theme(server: Server, theme: str) -> None:
+    """Choose the theme of pages that are opened from now on: "Light" or "Dark"."""
+    set_up(server, "apputils-extension:themes", {"theme": f"JupyterLab {theme}"})
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Start Debian's Chromium."""
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Notebook:
+    """A notebook of a server on a page. Opening it starts its kernel."""
+
+    def __init__(self, page: Page, server: Server, name: str) -> None:
+        self.page = page
+        self.server = server
+        self.name = name
+        page.set_default_timeout(PATIENCE)
+        expect.set_options(timeout=PATIENCE)
+
+    def create(self, *sources: str) -> None:
+        """Write the notebook's file with code cells and open it."""
+        cells = [nbformat.v4.new_code_cell(source) for source in sources]
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        content = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+        body = {"type": "notebook", "content": content}
+        self.server.call("PUT", f"/api/contents/{self.name}", body)
+        self.open()
+        self.wait_until_idle()
+
+    def open(self) -> None:
+        """Show the notebook, without the panels around it."""
+        self.page.goto(f"{self.server.url}/doc/tree/{self.name}?token={self.server.token}&reset")
+        self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
+
+    def wait_until_idle(self) -> None:
+        """Return when the kernel has nothing to do."""
+        self.page.get_by_text(re.compile(r"Python .*\| Idle")).wait_for()
+
+    def cell(self, number: int) -> Locator:
+        """Return a cell."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def output(self, number: int) -> Locator:
+        """Return the output area of a cell."""
+        return self.cell(number).locator(".jp-Cell-outputArea")
+
+    def run(self, number: int) -> None:
+        """Press Shift and Enter in a cell."""
+        self.cell(number).locator(".cm-content").click()
+        self.page.keyboard.press("Shift+Enter")
+
+    def type(self, number: int, source: str) -> None:
+        """Type into a cell, key by key."""
+        self.cell(number).locator(".cm-content").click()
+        for index, line in enumerate(source.split("\n")):
+            if index:
+                self.page.keyboard.press("Enter")
+            self.page.keyboard.type(line)
+
+    def save(self) -> dict[str, Any]:
+        """Save the notebook and return what its file holds then."""
+        with self.page.expect_response(
+            lambda response: response.request.method == "PUT" and self.name in response.url
+        ):
+            self.page.keyboard.press("Control+s")
+        path = f"/api/contents/{self.name}?content=1"
+        content: dict[str, Any] = self.server.call("GET", path)["content"]
+        return content
+
+    def end_kernel(self) -> None:
+        """Shut the notebook's kernel down."""
+        for session in self.server.call("GET", "/api/sessions"):
+            if session["path"] == self.name:
+                self.server.call("DELETE", f"/api/sessions/{session['id']}")
+
+    def chat(self) -> Locator:
+        """Return the chat widget on the page."""
+        return self.page.locator(".jupyter-ollama-chat")
