@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from traitlets import Bool, CaselessStrEnum, Dict, Int, List, TraitError, Unicode, default
 from traitlets import validate as validates
-from traitlets.config import LoggingConfigurable
 
 from .environment import Duration, bool_variable, duration_variable, int_variable, variable
+from .sharing import Sharing
 from .web.guard import Guard
 
 if TYPE_CHECKING:
+    from .api.remote import Remote
     from .api.requests import RunningRequests
     from .library.model import Library
     from .library.store import Store
@@ -30,7 +31,7 @@ def _or_never(timeout: float) -> float:
     return 0.0 if math.isinf(timeout) else timeout
 
 
-class OllamaServer(LoggingConfigurable):
+class OllamaServer(Sharing):
     """The server's settings, and the library and scheduler made from them."""
 
     models_dir = Unicode(
@@ -130,6 +131,10 @@ class OllamaServer(LoggingConfigurable):
     url_prefix = Unicode("ollama", help="Serve the API below this path of the Jupyter server.").tag(
         config=True
     )
+    remote_url = Unicode(
+        help="""Run no models here, pass all calls on to the shared server at this address, in the
+        name of the user whom this Jupyter server belongs to. Default: JUPYTER_OLLAMA_URL."""
+    ).tag(config=True)
     mount_root = Bool(
         False,
         help="""Serve the API at the root of the Jupyter server too (/api/chat and so on), for
@@ -195,6 +200,10 @@ class OllamaServer(LoggingConfigurable):
     def _default_offline(self) -> bool:
         return bool(bool_variable("OLLAMA_OFFLINE", False))
 
+    @default("remote_url")
+    def _default_remote_url(self) -> str:
+        return variable("JUPYTER_OLLAMA_URL")
+
     @default("debug")
     def _default_debug(self) -> bool:
         return bool(bool_variable("OLLAMA_DEBUG", False))
@@ -232,6 +241,13 @@ class OllamaServer(LoggingConfigurable):
         return prefix
 
     @cached_property
+    def remote(self) -> Remote:
+        """The shared server of ``remote_url``."""
+        from .api.remote import Remote
+
+        return Remote(self.remote_url)
+
+    @cached_property
     def running_requests(self) -> RunningRequests:
         """The requests that can be ended by their ids."""
         from .api.requests import RunningRequests
@@ -259,7 +275,7 @@ class OllamaServer(LoggingConfigurable):
         """What is loaded and who goes next."""
         from .scheduler.scheduler import Scheduler
 
-        return Scheduler(self)
+        return Scheduler(self, self.events)
 
     @cached_property
     def transfers(self) -> Transfers:
@@ -286,7 +302,10 @@ class OllamaServer(LoggingConfigurable):
         """End transfers and unload everything."""
         if self._preloading:
             self._preloading.cancel()
+        if "remote" in self.__dict__:
+            await self.remote.close()
         if "transfers" in self.__dict__:
             await asyncio.to_thread(self.transfers.stop)
         if "scheduler" in self.__dict__:
             await self.scheduler.close()
+        self.close_usage()

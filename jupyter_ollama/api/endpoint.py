@@ -12,6 +12,7 @@ import orjson
 
 from ..errors import OllamaError
 from .decoding import decode
+from .requester import OWNER, Requester
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
@@ -99,6 +100,7 @@ class Call:
     server: OllamaServer
     body: Body
     dialect: Dialect
+    requester: Requester = OWNER
     arguments: tuple[str, ...] = ()
     user_agent: str = ""
     accept: str = ""
@@ -155,6 +157,16 @@ class Endpoint:
     def can_be_cancelled(self) -> bool:
         """True for what a model does: its requests have ids by which they can be ended."""
         return self.action == "execute" and self.tracked
+
+    @property
+    def runs_model(self) -> bool:
+        """True for what a model does, which counts for the limits and the usage of its user."""
+        return self.can_be_cancelled and self.resource == "ollama:run"
+
+    @property
+    def changes_models(self) -> bool:
+        """True for what changes the models of the store, which administrators want to know."""
+        return self.action == "write" and self.resource == "ollama:models"
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import AbstractContextManager, aclosing, nullcontext
+from contextlib import ExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -14,11 +14,15 @@ from tornado.httputil import responses
 from tornado.iostream import StreamClosedError
 
 from ..errors import OllamaError
-from .endpoint import EVENT_STREAM, JSON, TEXT, Buffer, Call, Endpoint, Reply, Route, Stream
-from .requests import CANCELLED, HEADER, choose_id
+from ..scheduler.limits import LimitReached
+from .endpoint import EVENT_STREAM, JSON, TEXT, Body, Buffer, Call, Endpoint, Reply, Route, Stream
+from .events import tell_change
+from .requester import OWNER
+from .requests import CANCELLED, HEADER, PRIORITY, choose_id
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
+    from ..scheduler.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +48,14 @@ class Exchange(web.RequestHandler):
         self.server = server
         self.route = route
         self.call: Call | None = None
+        self.requester = OWNER
         self._body_error: Exception | None = None
         self._task: asyncio.Task[Any] | None = None
         self._client_gone = False
         self._has_read = False
         self._cancelled = False
         self._touches: asyncio.TimerHandle | None = None
+        self._ticket: Ticket | None = None
 
     def endpoint(self) -> Endpoint:
         """Return the endpoint for this path and method. Raises HTTPError(404 or 405)."""
@@ -71,18 +77,24 @@ class Exchange(web.RequestHandler):
             server=self.server,
             body=Buffer(self.max_json_body),
             dialect=self.route.dialect,
+            requester=self.requester,
             arguments=tuple(self.path_args),
             user_agent=self.request.headers.get("User-Agent", ""),
             accept=self.request.headers.get("Accept", ""),
             touch=self.touch,
         )
         try:
-            if endpoint.open_body is not None:
-                self.call.body = endpoint.open_body(self.call, self.path_args[0])
-            elif self._declared_length() > self.max_json_body:
-                raise OllamaError(413, "http: request body too large")
+            self.call.body = self.open_body(endpoint, self.call)
         except OllamaError as error:
             self.fail(error)
+
+    def open_body(self, endpoint: Endpoint, call: Call) -> Body:
+        """Return the place where the bytes of a body go. Raises OllamaError."""
+        if endpoint.open_body is not None:
+            return endpoint.open_body(call, self.path_args[0])
+        if self._declared_length() > self.max_json_body:
+            raise OllamaError(413, "http: request body too large")
+        return call.body
 
     def data_received(self, chunk: bytes) -> None:
         """Pass on the next bytes of the body, unless it has failed already."""
@@ -103,7 +115,8 @@ class Exchange(web.RequestHandler):
         self.server.requests_running += endpoint.tracked
         self._keep_touching()
         try:
-            with self._known(endpoint):
+            with ExitStack() as stack:
+                self._enter(endpoint, self.call, stack)
                 await self._run(endpoint, self.call)
         except asyncio.CancelledError as error:
             if not self._client_gone:
@@ -121,15 +134,40 @@ class Exchange(web.RequestHandler):
             if self._touches:
                 self._touches.cancel()
             self.server.requests_running -= endpoint.tracked
+            self._tell_end(endpoint, self.call)
             self.call.body.close()
 
-    def _known(self, endpoint: Endpoint) -> AbstractContextManager[None]:
-        """Give the answer an id by which others can end it, if the endpoint allows that."""
+    def _tell_end(self, endpoint: Endpoint, call: Call) -> None:
+        """Tell those who keep account how the request has ended."""
+        status = CANCELLED.status if self._cancelled else self.get_status()
+        if self._ticket:
+            self._ticket.close(status)
+        elif endpoint.changes_models:
+            tell_change(call, self.route.path, status)
+
+    def _enter(self, endpoint: Endpoint, call: Call, stack: ExitStack) -> None:
+        """Give the answer an id by which it can be ended, and what runs a model a ticket.
+
+        Endpoints that are no work need neither. Raises OllamaError where the user may not go on.
+        """
         if not endpoint.can_be_cancelled:
-            return nullcontext()
-        request_id = choose_id(self.request.headers.get(HEADER, ""))
+            return
+        headers, requester = self.request.headers, call.requester
+        request_id = choose_id(headers.get(HEADER, ""))
         self.set_header(HEADER, request_id)
-        return self.server.running_requests.known_as(request_id, self.cancel)
+        running = self.server.running_requests
+        stack.enter_context(running.known_as(requester.name, request_id, self.cancel))
+        if endpoint.runs_model:
+            self._ticket = stack.enter_context(
+                self.server.admission.ticket(
+                    requester.name,
+                    requester.groups,
+                    request_id,
+                    self.route.path,
+                    headers.get(PRIORITY),
+                    self.cancel,
+                )
+            )
 
     async def _run(self, endpoint: Endpoint, call: Call) -> None:
         if self._body_error is not None:
@@ -141,6 +179,8 @@ class Exchange(web.RequestHandler):
         if isinstance(result, Reply):
             self._send(result)
         else:
+            if self._ticket:
+                self._ticket.streams = True
             await self._send_stream(result)
 
     def cancel(self) -> None:
@@ -170,6 +210,8 @@ class Exchange(web.RequestHandler):
     def fail(self, error: OllamaError) -> None:
         """Answer with the error body of the route's API."""
         self.set_status(error.status)
+        if isinstance(error, LimitReached):
+            self.set_header("Retry-After", str(error.retry_after))
         self._end_with_error(error.status, error.message)
 
     def _end_with_error(self, status: int, message: str) -> None:

@@ -11,6 +11,7 @@ from tornado import web
 
 from .endpoint import Route
 from .exchange import Exchange
+from .requester import requester_of, why_refused
 from .routes import ROUTES
 
 if TYPE_CHECKING:
@@ -20,13 +21,18 @@ if TYPE_CHECKING:
 _JUPYTERS = ("", "/api/status", "/api/me")
 """Paths that a Jupyter server has itself."""
 
-NO_TOKEN = 'send the server\'s token as "Authorization: Bearer <token>"'
+HUB_IS_AWAY = "the JupyterHub does not answer, try again"
 
 
 class JupyterExchange(Exchange, APIHandler):
     """Serve one route to users that the Jupyter server knows and its authorizer lets through."""
 
     auth_resource = "ollama"
+
+    def initialize(self, server: OllamaServer, route: Route, mount: str) -> None:  # type: ignore[override]
+        """Keep what Tornado passes; ``mount`` is where the route is below the base URL."""
+        super().initialize(server, route)
+        self.mount = mount
 
     @property
     def max_json_body(self) -> int:  # type: ignore[override]
@@ -44,12 +50,14 @@ class JupyterExchange(Exchange, APIHandler):
         except web.HTTPError as error:
             # To callers without a token Jupyter speaks of XSRF cookies, or says nothing.
             if error.status_code == 403 and not self.current_user and self.check_host():
-                raise web.HTTPError(403, NO_TOKEN) from None
+                raise web.HTTPError(403, await why_refused(self)) from None
+            if error.status_code >= 500 and hasattr(self.identity_provider, "hub_auth"):
+                raise web.HTTPError(503, HUB_IS_AWAY) from error
             raise
         if self.request.method == "OPTIONS":
             return
         if not self.current_user:
-            raise web.HTTPError(403, NO_TOKEN)
+            raise web.HTTPError(403, await why_refused(self))
         endpoint = self.endpoint()
         self._track_activity = endpoint.tracked
         allowed = await ensure_async(
@@ -61,6 +69,7 @@ class JupyterExchange(Exchange, APIHandler):
             raise web.HTTPError(
                 403, f"user is not authorized to {endpoint.action} on {endpoint.resource}"
             )
+        self.requester = await requester_of(self, self.current_user, self.authorizer)
         self.accept()
 
     def touch(self) -> None:
@@ -84,10 +93,21 @@ def jupyter_handlers(server: OllamaServer) -> list[tuple[str, type[Exchange], di
 
     Extensions come before Jupyter's own routes, so the bare paths are named one by one.
     """
-    prefix = "/" + re.escape(server.url_prefix)
-    table = [(prefix + route.path + "/?", route) for route in ROUTES]
+    exchange: type[JupyterExchange] = JupyterExchange
+    if server.remote_url:
+        from .remote import RemoteExchange
+
+        exchange = RemoteExchange
+    mounts = [(server.url_prefix, route.path + "/?", route) for route in ROUTES]
     if server.mount_root:
         bare = [route for route in ROUTES if route.path not in _JUPYTERS]
-        table += [(route.path + "/?", route) for route in bare]
-    table.append((prefix + "/.*", Route("/.*", {})))
-    return [(path, JupyterExchange, {"server": server, "route": route}) for path, route in table]
+        mounts += [("", route.path + "/?", route) for route in bare]
+    mounts.append((server.url_prefix, "/.*", Route("/.*", {})))
+    return [
+        (
+            (f"/{re.escape(mount)}" if mount else "") + path,
+            exchange,
+            {"server": server, "route": route, "mount": mount},
+        )
+        for mount, path, route in mounts
+    ]

@@ -13,6 +13,9 @@ from .endpoint import Call, Reply
 HEADER = "X-Request-Id"
 """Carries the id of a request, in the request if its client has chosen one, and in the answer."""
 
+PRIORITY = "X-Ollama-Priority"
+"""Says "bulk" of requests that may wait for others of their user, or "interactive"."""
+
 CANCELLED = OllamaError(499, "request canceled")
 
 _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -22,22 +25,23 @@ class RunningRequests:
     """How to end the requests that run or wait. Clients may give several of them the same id."""
 
     def __init__(self) -> None:
-        self._cancels: dict[str, list[Callable[[], None]]] = {}
+        self._cancels: dict[tuple[str, str], list[Callable[[], None]]] = {}
 
     @contextmanager
-    def known_as(self, request_id: str, cancel: Callable[[], None]) -> Iterator[None]:
-        """Know a request while the block runs."""
-        self._cancels.setdefault(request_id, []).append(cancel)
+    def known_as(self, user: str, request_id: str, cancel: Callable[[], None]) -> Iterator[None]:
+        """Know a request of a user while the block runs."""
+        key = (user, request_id)
+        self._cancels.setdefault(key, []).append(cancel)
         try:
             yield
         finally:
-            self._cancels[request_id].remove(cancel)
-            if not self._cancels[request_id]:
-                del self._cancels[request_id]
+            self._cancels[key].remove(cancel)
+            if not self._cancels[key]:
+                del self._cancels[key]
 
-    def cancel(self, request_id: str) -> bool:
-        """End the requests of an id; return whether there were any."""
-        cancels = list(self._cancels.get(request_id, ()))
+    def cancel(self, user: str, request_id: str) -> bool:
+        """End a user's requests of an id; return whether there were any."""
+        cancels = list(self._cancels.get((user, request_id), ()))
         for cancel in cancels:
             cancel()
         return bool(cancels)
@@ -51,6 +55,6 @@ def choose_id(proposed: str) -> str:
 async def cancel(call: Call) -> Reply:
     """Answer DELETE /api/requests/{id}; what is ended gets an error in place of its end."""
     (request_id,) = call.arguments
-    if not call.server.running_requests.cancel(request_id):
+    if not call.server.running_requests.cancel(call.requester.name, request_id):
         raise OllamaError(404, f"request '{request_id}' not found")
     return Reply()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from . import (
+    admin,
     blobs,
     chat,
     create,
     embed,
     generate,
+    health,
     meta,
     models,
     openapi,
@@ -16,6 +18,7 @@ from . import (
     score,
     tokens,
     transfer,
+    usage,
     web,
 )
 from .anthropic import messages
@@ -63,6 +66,17 @@ _openai_models = Endpoint(openai_models.models, "read", "ollama", tracked=False)
 _openai_model = Endpoint(openai_models.model, "read", "ollama", tracked=False)
 _messages = Endpoint(messages.messages, "execute", "ollama:run")
 _count_tokens = Endpoint(messages.count_tokens, "execute", "ollama:run")
+_requests = Endpoint(usage.requests, "read", "ollama", tracked=False)
+_usage = Endpoint(usage.usage, "read", "ollama", tracked=False)
+_health = Endpoint(health.health, "read", "ollama", tracked=False)
+_admin_usage = Endpoint(admin.usage, "read", "ollama:admin", tracked=False)
+_admin_csv = Endpoint(admin.usage_csv, "read", "ollama:admin", tracked=False)
+_admin_requests = Endpoint(admin.requests, "read", "ollama:admin", tracked=False)
+_admin_cancel = Endpoint(admin.cancel, "write", "ollama:admin", tracked=False)
+_drain = Endpoint(admin.drain, "write", "ollama:admin", tracked=False)
+_resume = Endpoint(admin.resume, "write", "ollama:admin", tracked=False)
+_block = Endpoint(admin.block, "write", "ollama:admin", tracked=False)
+_unblock = Endpoint(admin.unblock, "write", "ollama:admin", tracked=False)
 
 ROUTES: tuple[Route, ...] = (
     Route("", {"GET": _root, "HEAD": _root}),
@@ -86,6 +100,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/detokenize", {"POST": _detokenize}),
     Route("/api/score", {"POST": _score}),
     Route("/api/rerank", {"POST": _rerank}),
+    Route("/api/requests", {"GET": _requests}),
     Route("/api/requests/([A-Za-z0-9_.:-]+)", {"DELETE": _cancel}),
     Route("/api/pull", {"POST": _pull}),
     Route("/api/push", {"POST": _push}),
@@ -93,6 +108,16 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/web_search", {"POST": _web_search}),
     Route("/api/experimental/web_fetch", {"POST": _web_fetch}),
     Route("/api/experimental/web_search", {"POST": _web_search}),
+    Route("/health", {"GET": _health, "HEAD": _health}),
+    Route("/usage", {"GET": _usage}),
+    Route("/admin/usage", {"GET": _admin_usage}),
+    Route(r"/admin/usage\.csv", {"GET": _admin_csv}),
+    Route("/admin/requests", {"GET": _admin_requests}),
+    Route("/admin/requests/([A-Za-z0-9_.:-]+)", {"DELETE": _admin_cancel}),
+    Route("/admin/drain", {"PUT": _drain}),
+    Route("/admin/resume", {"PUT": _resume}),
+    Route("/admin/block", {"POST": _block}),
+    Route("/admin/unblock", {"POST": _unblock}),
     Route("/v1/chat/completions", {"POST": _openai_chat}, OPENAI),
     Route("/v1/completions", {"POST": _completions}, OPENAI),
     Route("/v1/embeddings", {"POST": _openai_embeddings}, OPENAI),

@@ -15,7 +15,7 @@ _STAINLESS = (
 )
 _HEADERS = ",".join(
     ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"]
-    + ["X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "X-Request-Id"]
+    + ["X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "X-Request-Id", "X-Ollama-Priority"]
     + ["Anthropic-Dangerous-Direct-Browser-Access"]
     + [f"X-Stainless-{name.title()}" for name in _STAINLESS.split()]
 )

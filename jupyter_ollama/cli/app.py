@@ -17,6 +17,7 @@ from .command import CommandError
 
 COMMANDS = {
     "serve": ("jupyter_ollama.cli.serve.ServeCommand", "start a server for this machine"),
+    "hub": ("jupyter_ollama.cli.hub.HubCommand", "start one for all users of a JupyterHub"),
     "run": ("jupyter_ollama.cli.run.RunCommand", "ask a model, once or in a conversation"),
     "list": ("jupyter_ollama.cli.models.ListCommand", "list the models of the store (also: ls)"),
     "ps": ("jupyter_ollama.cli.models.PsCommand", "list the models that are loaded"),
@@ -40,9 +41,9 @@ commands:"""
 
 TAIL = """\
 
-Every command has its own --help. serve, bench and check use the models of OLLAMA_MODELS themselves,
-all others talk to the server that OLLAMA_HOST names (an address or a URL, default 127.0.0.1:11434)
-and send OLLAMA_API_KEY as its token.
+Every command has its own --help. serve, hub, bench and check use the models of OLLAMA_MODELS
+themselves, all others talk to the server that OLLAMA_HOST names (an address or a URL, default
+127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 

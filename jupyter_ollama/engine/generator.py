@@ -93,13 +93,20 @@ class Generator:
         if sequence.progress:
             self._watched.append(sequence)
 
-    def cancel(self, request: int) -> None:
-        """Forget a request wherever it is."""
-        for sequence in (*self.running, *self.waiting):
-            if sequence.request == request:
-                sequence.over = True
+    def cancel(self, request: int) -> bool:
+        """Forget a request wherever it is; return whether there is anything to tell of it.
+
+        That is what was read and generated for it.
+        """
+        left = [s for s in (*self.running, *self.waiting) if s.request == request and not s.over]
+        begun = [(s, -1, "cancel") for s in left if s.started and not s.score]
+        if begun:
+            self._deliver(begun)
+        for sequence in left:
+            sequence.over = True
         self.waiting = deque(s for s in self.waiting if s.request != request)
         self._retire()
+        return bool(begun)
 
     def step(self) -> None:
         """Admit, decode one batch, sample."""

@@ -30,6 +30,7 @@ from .memory_plan import MemoryShortage
 from .output import Output
 from .prompting import Prompter
 from .protocol import (
+    Done,
     Event,
     Failed,
     LoadFailed,
@@ -176,12 +177,13 @@ class Runner:
             self._embedder.add(job)
 
     def cancel(self, request: int) -> None:
-        """Forget a request."""
-        if self._generator:
-            self._generator.cancel(request)
+        """Forget a request and tell what it has cost."""
+        is_told = self._generator is not None and self._generator.cancel(request)
         if self._embedder:
             self._embedder.cancel(request)
         self._output.cancel(request)
+        if not is_told:
+            self._output.event(Done(request, "cancel", 0, 0, 0, 0))
 
 
 def watch_parent(folder: str) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import math
 import time
-from collections import deque
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING
 from ..engine.handle import Runner
 from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
-from .queue import Queue
+from .fair_queue import FairQueue, Grant
+from .queue import Tell
+from .ticket import Ticket
 
 if TYPE_CHECKING:
     from ..library.model import Model
@@ -30,7 +31,7 @@ class RunnerGone(Exception):
 
 
 class LoadedModel:
-    """A runner with ``slots`` places, first come first served, and a timer that runs while idle."""
+    """A runner, the queue for its slots, and a timer that runs while it is idle."""
 
     def __init__(
         self,
@@ -49,9 +50,7 @@ class LoadedModel:
         self.users = 0
         self.used_at = time.monotonic()
         self.draining = False
-        self.queue = Queue()
-        self._free = runner.ready.slots
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self.queue = FairQueue(runner.ready.slots)
         self._on_idle = on_idle
         self._on_expiry = on_expiry
         self._timer: asyncio.TimerHandle | None = None
@@ -89,11 +88,6 @@ class LoadedModel:
         seconds = math.inf if self.pinned else self.keep_alive
         return start + timedelta(seconds=min(seconds, FOREVER.total_seconds()))
 
-    @property
-    def has_free_slot(self) -> bool:
-        """False if a request would have to wait for a slot."""
-        return self._free > 0
-
     async def grow(self, num_ctx: int) -> bool:
         """Make room for sequences of ``num_ctx`` tokens, the weights untouched.
 
@@ -108,43 +102,19 @@ class LoadedModel:
             self.leave()
         return self.holds(num_ctx)
 
-    async def take_slot(self) -> None:
+    async def take_slot(self, ticket: Ticket, tell: Tell | None = None) -> Grant:
         """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
         self.come()
         try:
-            if self.has_free_slot:
-                self._free -= 1
-            else:
-                await self._wait_for_slot()
+            return await self.queue.take(ticket, tell)
         except BaseException:
             self.leave()
             raise
 
-    async def _wait_for_slot(self) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._pass_on()
-            raise
-        finally:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-
-    def give_back_slot(self) -> None:
+    def give_back_slot(self, grant: Grant) -> None:
         """Give a slot back; the next in line gets it."""
-        self._pass_on()
+        self.queue.give_back(grant)
         self.leave()
-
-    def _pass_on(self) -> None:
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self._free += 1
 
     def come(self) -> None:
         """Keep the model from expiring until as many have left as have come."""
@@ -164,10 +134,7 @@ class LoadedModel:
     def _dismiss(self) -> None:
         """The runner has ended: those in line have to look for another."""
         self._stop_timer()
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_exception(RunnerGone())
+        self.queue.dismiss(RunnerGone())
 
     def restart_timer(self) -> None:
         """Begin to count the idle time anew."""

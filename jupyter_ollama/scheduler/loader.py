@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from ..engine.handle import Runner
 from ..engine.process import LoadRefused
 from ..engine.protocol import LoadSpec
 from ..errors import OllamaError
+from .events import Events
 from .eviction import enough, eviction_order
 from .load import STOPPING, Load
 from .loaded import LoadedModel
@@ -30,8 +32,9 @@ DEFAULT_MAX_LOADED = 3
 class Loader:
     """Knows what is loaded and what is to be, in the order in which it was asked for."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, events: Events) -> None:
         self._settings = settings
+        self._events = events
         self._loaded: dict[Key, LoadedModel] = {}
         self._loads: list[Load] = []
         self._queue = Queue()
@@ -106,13 +109,16 @@ class Loader:
             return loaded
         _check_files(wanted.model, spec)
         await self._unload_idle(partial(self._in_the_way, wanted))
+        start = time.perf_counter()
         runner = await self._start(spec)
+        seconds_taken = time.perf_counter() - start
         seconds = self._settings.keep_alive if wanted.keep_alive is None else wanted.keep_alive
         loaded = LoadedModel(
             wanted.model, runner, seconds, wanted.pinned, self._changed.set, self._unload
         )
         self._loaded[key_of(spec)] = loaded
         runner.exited.add_done_callback(lambda _: self._forget(loaded))
+        self._events.tell("load", model=wanted.model.name.display, seconds=seconds_taken)
         return loaded
 
     async def _start(self, spec: LoadSpec) -> Runner:
@@ -181,6 +187,7 @@ class Loader:
         if self._loaded.get(key) is loaded:
             del self._loaded[key]
             self._changed.set()
+            self._events.tell("unload", model=loaded.model.name.display)
 
 
 def _check_files(model: Model, spec: LoadSpec) -> None:

@@ -8,15 +8,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..engine.handle import Runner
-from ..errors import OllamaError
 from ..options import Options
+from .events import Events
+from .fair_queue import Grant
+from .limits import LimitReached
 from .loaded import LoadedModel, RunnerGone
 from .loader import Loader
 from .queue import Tell
-from .wanted import Settings, Wanted, key_of, wanted_of
+from .ticket import Account, Ticket, current_ticket
+from .wanted import DEFAULT_NUM_CTX, Settings, Wanted, key_of, wanted_of
 
 if TYPE_CHECKING:
     from ..library.model import Model
@@ -35,6 +38,7 @@ class Lease:
     """
 
     loaded: LoadedModel
+    grant: Grant
     options: Options
     load_duration: int
 
@@ -57,17 +61,19 @@ class Lease:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.loaded.give_back_slot()
+        self.loaded.give_back_slot(self.grant)
 
 
 class Scheduler:
     """Knows which models are loaded and gives out their slots."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, events: Events | None = None) -> None:
         self._settings = settings
+        self._events = events or Events()
+        self._nobody = Account("")
         if settings.kv_cache_type != "f16" and settings.flash_attention is False:
             log.warning("A quantized KV cache needs flash attention, which is off: f16 is used")
-        self._loader = Loader(settings)
+        self._loader = Loader(settings, self._events)
         self._pending = 0
 
     def loaded(self) -> list[LoadedModel]:
@@ -85,16 +91,19 @@ class Scheduler:
 
         ``keep_alive`` in seconds (None: leave as it is, math.inf: for ever) replaces the model's.
         ``tell`` learns of the place in a queue while the request waits in one.
-        Raises OllamaError: 400 for options that exclude each other, 503 if too many requests wait
-        already or the server stops, 404 if a file of the model is missing, 500 if it cannot be
-        loaded.
+        The slot counts for the user of `current_ticket`, whose limits hold; see `FairQueue`.
+        Raises OllamaError: 400 for options that exclude each other, 403 for a model that the user
+        may not run, 429 if too many requests of the user wait already, 503 if too many do of all or
+        the server stops, 404 if a file of the model is missing, 500 if it cannot be loaded.
         """
         start = time.perf_counter_ns()
+        ticket = current_ticket.get() or Ticket(self._nobody, bulk=False)
+        self._prepare(ticket, model, options)
         wanted = wanted_of(model, options, keep_alive, self._settings)
         while True:
-            async with self._at_hand(wanted, tell) as loaded:
+            async with self._at_hand(wanted, ticket, tell) as loaded:
                 try:
-                    await self._take_slot(loaded, tell)
+                    grant = await self._take_slot(loaded, ticket, tell)
                 except RunnerGone:
                     continue
             break
@@ -103,7 +112,16 @@ class Scheduler:
         if keep_alive is not None:
             loaded.keep_alive = keep_alive
         options.num_ctx = min(wanted.spec.num_ctx, loaded.num_ctx)
-        return Lease(loaded, options, time.perf_counter_ns() - start)
+        duration = time.perf_counter_ns() - start
+        ticket.waited += duration / 1e9
+        return Lease(loaded, grant, options, duration)
+
+    def _prepare(self, ticket: Ticket, model: Model, options: Options) -> None:
+        """Apply a user's limits to what is asked for, and decide how urgent it is."""
+        ticket.limits.check_model(model.name)
+        ticket.limits.cap(options, self._settings.context_length or DEFAULT_NUM_CTX)
+        ticket.model, ticket.digest = model.name.display, model.digest
+        ticket.bulk = ticket.is_bulk
 
     def expire(self, model: Model) -> None:
         """Unload a model as soon as it is idle, unless it is pinned or not loaded."""
@@ -118,7 +136,9 @@ class Scheduler:
         await self._loader.close()
 
     @asynccontextmanager
-    async def _at_hand(self, wanted: Wanted, tell: Tell | None) -> AsyncIterator[LoadedModel]:
+    async def _at_hand(
+        self, wanted: Wanted, ticket: Ticket, tell: Tell | None
+    ) -> AsyncIterator[LoadedModel]:
         """Yield the model as wanted, after a load if need be; it stays while the block runs."""
         loaded = self._loader.shared(wanted)
         if loaded and loaded.holds(wanted.spec.num_ctx):
@@ -126,24 +146,36 @@ class Scheduler:
             return
         load = self._loader.load_for(wanted)
         with load.waiter(tell):
-            with self._queue_place():
+            with self._queue_place(ticket, beside=ticket.limits.concurrent or 1):
                 loaded = await load.result()
             yield loaded
 
-    async def _take_slot(self, loaded: LoadedModel, tell: Tell | None) -> None:
-        if loaded.has_free_slot:
-            await loaded.take_slot()
-        else:
-            with self._queue_place(), loaded.queue.place(tell):
-                await loaded.take_slot()
+    async def _take_slot(self, loaded: LoadedModel, ticket: Ticket, tell: Tell | None) -> Grant:
+        if loaded.queue.may_start(ticket):
+            return await loaded.take_slot(ticket)
+        with self._queue_place(ticket):
+            return await loaded.take_slot(ticket, tell)
 
     @contextmanager
-    def _queue_place(self) -> Iterator[None]:
-        """A place among the requests that wait, for a load or for a slot."""
+    def _queue_place(self, ticket: Ticket, beside: int = 0) -> Iterator[None]:
+        """A place among the requests that wait, for a load or for a slot.
+
+        While a model loads, ``beside`` those that may wait there are those that will not have to.
+        """
+        account = ticket.account
+        limit = ticket.limits.queue
+        if limit is not None and account.waiting >= limit + beside:
+            self._refuse(ticket, f"{account.waiting} of your requests wait, the limit is {limit}")
         if self._pending >= self._settings.max_queue:
-            raise OllamaError(503, BUSY)
+            self._refuse(ticket, BUSY, status=503)
         self._pending += 1
+        account.waiting += 1
         try:
             yield
         finally:
             self._pending -= 1
+            account.waiting -= 1
+
+    def _refuse(self, ticket: Ticket, message: str, status: int = 429) -> NoReturn:
+        self._events.tell("refuse", user=ticket.account.name, status=status, reason=message)
+        raise LimitReached(message, ticket.account.usual_seconds, status)

@@ -1,0 +1,50 @@
+"""JupyterHub and the models on one machine: the Hub starts the endpoint as its service."""
+
+from __future__ import annotations
+
+c = get_config()  # noqa: F821 - JupyterHub puts it here
+
+HUB = "http://127.0.0.1:8000"  # the Hub's proxy, as the servers of its users reach it
+
+# Who may run models, and who may change them. Groups can as well come from the authenticator.
+c.JupyterHub.load_groups = {
+    "ollama-users": {"users": ["alice", "bob"]},
+    "ollama-managers": {"users": ["bob"]},
+}
+c.JupyterHub.load_roles = [
+    {
+        "name": "ollama-users",
+        "groups": ["ollama-users"],
+        "scopes": ["access:services!service=ollama"],
+    },
+]
+
+c.JupyterHub.services = [
+    {
+        "name": "ollama",
+        "url": "http://127.0.0.1:9999",
+        "command": [
+            "jupyter-ollama",
+            "hub",
+            "--OllamaAuthorizer.may_manage=ollama-managers",
+        ],
+        # With a Hub that is root, "user": "ollama" runs the endpoint as somebody else.
+        "environment": {"OLLAMA_MODELS": "/srv/ollama/models"},
+        "oauth_no_confirm": True,
+    },
+]
+
+# Without this the endpoint refuses the token that a notebook has. It gives nobody more than the
+# role above does: a server's token holds what its user holds, of these.
+c.Spawner.server_token_scopes = [
+    "users:activity!user",
+    "access:servers!server",
+    "access:services!service=ollama",
+]
+c.Spawner.environment = {
+    # For the magics, and for the extension in each user's server, which passes calls on.
+    "JUPYTER_OLLAMA_URL": f"{HUB}/services/ollama/ollama",
+    # For Ollama's own clients.
+    "OLLAMA_HOST": f"{HUB}/services/ollama/ollama",
+    "OLLAMA_API_KEY": lambda spawner: spawner.api_token,
+}

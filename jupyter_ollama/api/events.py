@@ -1,0 +1,74 @@
+"""What happens on the server as events of Jupyter: to be logged, or to be subscribed to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from .endpoint import Buffer, Call
+
+if TYPE_CHECKING:
+    from jupyter_events import EventLogger
+
+    from ..scheduler.events import Events
+
+SCHEMA_ID = "https://events.jupyter.org/jupyter_ollama/event/v1"
+KINDS = ("load", "unload", "change", "refuse", "cancel", "drain", "resume", "block", "unblock")
+SCHEMA = {
+    "$id": SCHEMA_ID,
+    "version": "1",
+    "title": "Models and their users",
+    "description": "A model was loaded or changed, or a request was refused. No text is in it.",
+    "personal-data": True,
+    "type": "object",
+    "required": ["kind"],
+    "properties": {
+        "kind": {
+            "type": "string",
+            "enum": [*KINDS],
+        },
+        "user": {"type": "string", "description": "Who has asked, or who is meant."},
+        "model": {"type": "string"},
+        "seconds": {"type": "number", "description": "How long a load took."},
+        "path": {"type": "string", "description": "The path of the API that changed models."},
+        "status": {"type": "integer", "description": "The HTTP status of the answer."},
+        "reason": {"type": "string", "description": "Why a request was refused."},
+    },
+}
+
+
+class _Named(msgspec.Struct):
+    """What requests call the model that they change."""
+
+    model: str = ""
+    name: str = ""
+    destination: str = ""
+
+
+def emit_events(events: Events, logger: EventLogger) -> None:
+    """Have events emitted by the logger of a Jupyter server."""
+    logger.register_event_schema(SCHEMA)
+
+    def emit(kind: str, data: dict[str, Any]) -> None:
+        if kind in KINDS:
+            logger.emit(schema_id=SCHEMA_ID, data={"kind": kind, **data})
+
+    events.listeners.append(emit)
+
+
+def tell_change(call: Call, path: str, status: int) -> None:
+    """Tell that somebody has pulled, made or deleted a model, or tried to."""
+    named = _Named()
+    if isinstance(call.body, Buffer):
+        try:
+            named = msgspec.json.decode(call.body.data, type=_Named)
+        except msgspec.DecodeError:
+            pass
+    call.server.events.tell(
+        "change",
+        user=call.requester.name,
+        model=named.model or named.name or named.destination,
+        path=path,
+        status=status,
+    )

@@ -1,0 +1,1 @@
+"""What was used by whom: rows without any text, and their sums."""

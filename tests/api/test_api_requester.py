@@ -1,0 +1,70 @@
+"""Who asks: the same person for the next request, whatever Jupyter's login makes up."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from api_client import Fetch
+from jupyter_server.auth import Authorizer
+from jupyter_server.auth.identity import IdentityProvider, User
+from traitlets.config import Config
+
+from jupyter_ollama.api import routes
+from jupyter_ollama.api.endpoint import Call, Endpoint, Reply, Route
+from jupyter_ollama.api.requester import OWNER, Requester
+
+
+@pytest.fixture
+def seen(monkeypatch: pytest.MonkeyPatch) -> list[Requester]:
+    """Who has asked for /api/who."""
+    found: list[Requester] = []
+
+    async def who(call: Call) -> Reply:
+        found.append(call.requester)
+        return Reply({})
+
+    route = Route("/api/who", {"GET": Endpoint(who, "read", "ollama")})
+    both = (route, *routes.ROUTES)
+    monkeypatch.setattr("jupyter_ollama.api.jupyter.ROUTES", both)
+    monkeypatch.setattr("jupyter_ollama.api.listener.ROUTES", both)
+    return found
+
+
+async def test_a_server_of_ones_own_has_one_user(seen: list[Requester], either: Fetch) -> None:
+    await either("GET", "/api/who")
+    await either("GET", "/api/who")
+    assert seen == [OWNER, OWNER]
+
+
+class HubLogin(IdentityProvider):
+    """Knows alice as JupyterHub does."""
+
+    async def get_user(self, handler: Any) -> User:
+        handler._token_authenticated = True
+        user = User(username="alice")
+        user.hub_user = {"groups": ["students"]}  # type: ignore[attr-defined]
+        return user
+
+
+class NoAdministrators(Authorizer):
+    """Answers when asked again, as a slow one does."""
+
+    async def is_authorized(self, handler: Any, user: User, action: str, resource: str) -> bool:
+        return resource != "ollama:admin"
+
+
+class TestHub:
+    @pytest.fixture
+    def jp_server_config(self, jp_server_config: Config) -> Config:
+        jp_server_config.ServerApp.identity_provider_class = HubLogin
+        jp_server_config.ServerApp.authorizer_class = NoAdministrators
+        return jp_server_config
+
+    async def test_a_hub_names_users_and_groups(
+        self, seen: list[Requester], jupyter: Fetch
+    ) -> None:
+        response = await jupyter("GET", "/api/who")
+        assert json.loads(response.body) == {}
+        assert seen == [Requester("alice", ("students",), may_manage=True, may_admin=False)]

@@ -1,0 +1,310 @@
+"""Who gets the next slot of a model: by what users have spent, whatever else happens."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jupyter_ollama.scheduler.fair_queue import FairQueue, Grant
+from jupyter_ollama.scheduler.limits import Limits
+from jupyter_ollama.scheduler.loaded import RunnerGone
+from jupyter_ollama.scheduler.ticket import Account, Ticket
+
+
+class Users:
+    """Users of one queue, whose requests cost what a test says."""
+
+    def __init__(self, slots: int, names: Iterable[str] = "ab") -> None:
+        self.queue = FairQueue(slots)
+        self.accounts = {name: Account(name) for name in names}
+        self.order: list[str] = []
+        self.running: list[tuple[Grant, str]] = []
+        self.spent: Counter[str] = Counter()
+
+    def ask(
+        self, name: str, *, bulk: bool = False, label: str = "", limits: Limits | None = None
+    ) -> asyncio.Task[None]:
+        """Ask for a slot; the request is in ``order`` and ``running`` once it has one."""
+        ticket = Ticket(self.accounts[name], limits or Limits(), bulk=bulk)
+
+        async def wait() -> None:
+            grant = await self.queue.take(ticket, None)
+            self.order.append(label or name)
+            self.running.append((grant, name))
+
+        return asyncio.create_task(wait())
+
+    def end(self, cost: int, index: int = 0) -> str:
+        """End a request that runs, having cost so much."""
+        grant, name = self.running.pop(index)
+        grant.ticket.begin()
+        grant.ticket.settle(cost // 2, 0, cost - cost // 2, 0)
+        self.spent[name] += cost
+        self.queue.give_back(grant)
+        return name
+
+
+async def turn() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_one_user_is_served_in_order() -> None:
+    users = Users(2)
+    for number in range(6):
+        users.ask("a", label=str(number))
+    await turn()
+    for cost in (500, 1, 90, 3, 7, 20):
+        users.end(cost)
+        await turn()
+    assert users.order == [*"012345"]
+
+
+async def test_interactive_requests_of_a_user_go_before_his_bulk() -> None:
+    users = Users(1)
+    users.ask("a", label="first")
+    await turn()
+    for label, bulk in (("row 1", True), ("row 2", True), ("chat 1", False), ("chat 2", False)):
+        users.ask("a", bulk=bulk, label=label)
+    await turn()
+    while users.running:
+        users.end(10)
+        await turn()
+    assert users.order == ["first", "chat 1", "chat 2", "row 1", "row 2"]
+
+
+async def test_users_take_turns_by_tokens_not_by_requests() -> None:
+    users = Users(4)
+    costs = {"a": 10, "b": 90}
+    tasks = [users.ask(name) for _ in range(400) for name in "ab"]
+    await turn()
+    for _ in range(300):
+        users.end(costs[users.running[0][1]])
+        await turn()
+    assert 0.9 < users.spent["a"] / users.spent["b"] < 1.1
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+async def test_who_comes_late_starts_level_and_saved_nothing(
+    was_there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = Users(1)
+    if was_there:
+        users.ask("b")
+        await turn()
+        users.end(100)
+        users.order.clear()
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 10)
+    tasks = [users.ask("a") for _ in range(60)]
+    await turn()
+    for _ in range(20):
+        users.end(100)
+        await turn()
+    begun = len(users.order)
+    tasks += [users.ask("b") for _ in range(40)]
+    await turn()
+    for _ in range(20):
+        users.end(100)
+        await turn()
+    shares = Counter(users.order[begun:])
+    assert users.order[begun] == "b"
+    assert abs(shares["a"] - shares["b"]) <= 2
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_asks_again_at_once_was_not_away() -> None:
+    """What others had in the meantime, because nobody else was there, they had before him."""
+    users = Users(1)
+    users.ask("b")
+    await turn()
+    users.end(100)
+    tasks = [users.ask("a") for _ in range(30)]
+    await turn()
+    for _ in range(10):
+        users.end(100)
+        await turn()
+    tasks += [users.ask("b") for _ in range(10)]
+    await turn()
+    for _ in range(10):
+        users.end(100)
+        await turn()
+    assert Counter(users.order[-9:])["b"] >= 8
+    for task in tasks:
+        task.cancel()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**9))
+def test_shares_of_busy_users_are_equal(seed: int) -> None:
+    """Whatever requests cost and in whatever order they end: all want more than they can get."""
+
+    async def course() -> None:
+        chance = random.Random(seed)
+        names = "abcdefghij"[: chance.randrange(2, 11)]
+        users = Users(chance.randrange(1, 17), names)
+        means = {name: chance.choice([5, 40, 150]) for name in names}
+        tasks = []
+
+        def keep_asking() -> None:
+            for name in names:
+                while users.accounts[name].waiting < 20:
+                    users.accounts[name].waiting += 1
+                    tasks.append(users.ask(name, bulk=chance.random() < 0.5))
+
+        for _ in range(1000):
+            keep_asking()
+            await turn()
+            index = chance.randrange(len(users.running))
+            _, name = users.running[index]
+            users.accounts[name].waiting -= 1
+            users.end(1 + int(chance.expovariate(1 / means[name])), index)
+        served = [users.spent[name] for name in names]
+        jain = sum(served) ** 2 / (len(served) * sum(one * one for one in served))
+        assert jain > 0.95, (served, means)
+        for task in tasks:
+            task.cancel()
+
+    asyncio.run(course())
+
+
+async def test_slots_are_kept_for_users_who_may_be_back_soon() -> None:
+    users = Users(16)
+    users.ask("b")
+    await turn()
+    users.end(10)
+    tasks = [users.ask("a") for _ in range(40)]
+    await turn()
+    assert len(users.running) == 15
+    users.ask("b", label="at once")
+    await turn()
+    assert users.order[-1] == "at once"
+    # Now that b is here nobody else is expected.
+    users.end(10)
+    await turn()
+    assert len(users.running) == 16
+    for task in tasks:
+        task.cancel()
+
+
+async def test_a_single_user_gets_all_slots() -> None:
+    users = Users(16)
+    for _ in range(20):
+        users.ask("a", bulk=True)
+    await turn()
+    assert len(users.running) == 16
+
+
+async def test_the_limit_of_a_user_counts_over_all_models() -> None:
+    limits = Limits(concurrent=1)
+    users = Users(4)
+    other = Users(4)
+    other.accounts = users.accounts
+    users.ask("a", limits=limits)
+    await turn()
+    waiting = other.ask("a", limits=limits)
+    other.ask("b")
+    await turn()
+    assert other.order == ["b"]
+    assert not waiting.done()
+    users.end(10)
+    await turn()
+    assert other.order == ["b", "a"]
+    assert users.accounts["a"].queues == set()
+
+
+async def test_places_in_the_queue() -> None:
+    users = Users(1)
+    told: dict[str, list[int]] = {"a1": [], "a2": [], "b1": []}
+    users.ask("a")
+    await turn()
+
+    def wait(label: str) -> asyncio.Task[Grant]:
+        ticket = Ticket(users.accounts[label[0]], bulk=False, request_id=label)
+        tickets[label] = ticket
+        return asyncio.create_task(users.queue.take(ticket, told[label].append))
+
+    tickets: dict[str, Ticket] = {}
+    tasks = []
+    for label in told:
+        tasks.append(wait(label))
+        await turn()
+    # The other user has had less.
+    assert told == {"a1": [1, 2], "a2": [2, 3], "b1": [1]}
+    assert users.queue.place(tickets["a2"]) == 3
+    users.end(10)
+    await turn()
+    assert told == {"a1": [1, 2, 1], "a2": [2, 3, 2], "b1": [1]}
+    assert users.queue.place(tickets["b1"]) == 0
+    for task in tasks:
+        task.cancel()
+
+
+async def test_who_leaves_at_the_last_moment_passes_the_slot_on() -> None:
+    users = Users(1)
+    users.ask("a")
+    await turn()
+    leaving = users.ask("b")
+    staying = users.ask("a", label="next")
+    await turn()
+    users.end(10)
+    leaving.cancel()
+    await asyncio.wait([staying], timeout=5)
+    assert users.order == ["a", "next"]
+    assert users.accounts["b"].running == 0
+
+
+async def test_who_was_just_cancelled_is_passed_over() -> None:
+    """Its task has not run since, so it still is in line."""
+    users = Users(1)
+    users.ask("a")
+    await turn()
+    leaving = users.ask("b")
+    users.ask("a", label="next")
+    await turn()
+    leaving.cancel()
+    users.end(10)
+    await turn()
+    assert users.order == ["a", "next"]
+
+
+async def test_all_who_wait_learn_that_the_runner_is_gone() -> None:
+    users = Users(1)
+    users.ask("a")
+    await turn()
+    tasks = [users.ask(name) for name in "abab"]
+    await turn()
+    users.queue.dismiss(RunnerGone())
+    for task in tasks:
+        with pytest.raises(RunnerGone):
+            await task
+    assert users.accounts["a"].queues == set()
+
+
+async def test_cancelled_requests_cost_what_was_computed() -> None:
+    """Their cost is known only after their slot is somebody else's."""
+    users = Users(1)
+    users.ask("a")
+    await turn()
+    tasks = [users.ask(name) for name in "ab" for _ in range(3)]
+    grant, _ = users.running.pop()
+    grant.ticket.begin()
+    users.queue.give_back(grant)
+    await turn()
+    grant.ticket.settle(500, 0, 500, 0)
+    for _ in range(4):
+        users.end(100)
+        await turn()
+    assert Counter(users.order[1:5]) == {"b": 3, "a": 1}
+    for task in tasks:
+        task.cancel()
