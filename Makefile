@@ -7,7 +7,7 @@ STAMP := $(VENV)/jupyter-ollama-installed
 SOURCES := .
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test conformance lint format bench starter-gemma3 clean
+.PHONY: help env demo docs test conformance lint format bench starter-gemma3 clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -35,9 +35,13 @@ demo: env ## install two small models and run examples/quickstart.ipynb, streami
 	@echo 'To run it yourself in JupyterLab:'
 	@echo '  $(BIN)/jupyter lab examples/quickstart.ipynb'
 
+docs: env ## build the documentation into docs/build
+	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/build
+	@echo 'Open docs/build/index.html'
+
 test: env ## run the tests (ARGS='-k store' picks some)
-	@command -v docker-registry >/dev/null || \
-	  { echo 'Error: the tests need docker-registry: sudo apt-get install docker-registry' >&2; exit 1; }
+	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
+	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
 	$(BIN)/python -m pytest $(ARGS)
 
 conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
@@ -59,5 +63,5 @@ starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big voca
 	$(BIN)/python examples/starter_models.py gemma3
 
 clean: ## remove build products and caches, not .venv and not the models
-	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache magics/dist
+	rm -rf build dist docs/build .pytest_cache .ruff_cache .mypy_cache magics/dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './.venv/*' -prune -exec rm -rf {} +
