@@ -11,6 +11,9 @@ from .sequence import Sequence
 SHORT_RUN = 32
 """Tokens without a choice (a constraint knows them) that are decoded like a single one."""
 
+UNSEEN_PART = 4
+"""One part in so many of what is read goes to answers that nobody sees grow, so that they come."""
+
 
 class Filling:
     """Fills the batch of a context."""
@@ -39,17 +42,26 @@ class Filling:
         ]
         others = [s for s in running if s not in streams]
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
-        seen = any(sequence.stream for sequence in streams)
-        chunk = min(self._pace.chunk(len(streams), seen=seen), self._batch.room)
-        for sequence in others:
+        chunk = min(self._pace.chunk(len(streams)), self._batch.room)
+        # Somebody waits for the first token of a stream; whole answers come when they come.
+        seen = [sequence for sequence in others if sequence.stream]
+        unseen = [sequence for sequence in others if not sequence.stream]
+        chunk -= self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0))
+        self._read(unseen, chunk)
+        return len(streams), drafted
+
+    def _read(self, sequences: list[Sequence], chunk: int) -> int:
+        """Put up to ``chunk`` tokens of prompts into the batch; return how many."""
+        left = chunk
+        for sequence in sequences:
             sequence.scheduled, sequence.row = 0, -1
-            if chunk <= 0 or self._cache.follow(sequence):
+            if left <= 0 or self._cache.follow(sequence):
                 continue
-            taken = min(chunk, self._until_image(sequence), self._until_meeting(sequence))
+            taken = min(left, self._until_image(sequence), self._until_meeting(sequence))
             if taken:
                 self._put(sequence, taken)
-                chunk -= taken
-        return len(streams), drafted
+                left -= taken
+        return chunk - left
 
     def _put_streams(self, streams: list[Sequence], spare_outputs: int) -> int:
         drafted = 0

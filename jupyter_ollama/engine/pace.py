@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 BESIDE_STREAMS = 0.15
-UNSEEN = 0.4
-"""Seconds a step may last with somebody reading a stream beside a prefill, and without (it is also
-how long a cancel can take to be seen)."""
+ALONE = 0.4
+"""Seconds a step may last with streams running beside a prefill, and without (it is also how long
+a cancel can take to be seen)."""
 
 WORTH_DRAFTING = 1.2
 """How much faster than a plain stream one with drafts must be expected to be: times are measured on
@@ -25,12 +25,9 @@ class Pace:
         self._decode: dict[int, float] = {}
         self._latest = 0.0
 
-    def chunk(self, streams: int, *, seen: bool) -> int:
-        """Return how many prompt tokens the next step may hold beside ``streams`` sequences.
-
-        ``seen`` is True if somebody sees their tokens come; large chunks cost less a token.
-        """
-        seconds = (BESIDE_STREAMS if seen else UNSEEN) - (self._latest if streams else 0.0)
+    def chunk(self, streams: int) -> int:
+        """Return how many prompt tokens the next step may hold beside ``streams`` sequences."""
+        seconds = BESIDE_STREAMS - self._latest if streams else ALONE
         return max(8, int(seconds / self._prefill))
 
     def price(self, streams: int) -> float:

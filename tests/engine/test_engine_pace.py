@@ -7,34 +7,30 @@ from jupyter_ollama.engine.pace import Pace
 
 def test_a_chunk_fills_the_time_that_a_step_may_take() -> None:
     pace = Pace(0.001)
-    assert pace.chunk(streams=1, seen=True) == 150
-    assert pace.chunk(streams=0, seen=False) == 400
+    assert pace.chunk(streams=1) == 150
+    assert pace.chunk(streams=0) == 400
 
 
 def test_streams_beside_take_their_part_of_a_step() -> None:
     pace = Pace(0.001)
     for _ in range(50):
         pace.record(0.05, streams=8, drafted=0, prefill=0)
-    assert pace.chunk(streams=8, seen=True) == 100
-
-
-def test_steps_are_longer_while_nobody_sees_the_tokens_come() -> None:
-    assert Pace(0.001).chunk(streams=1, seen=False) == 400
+    assert pace.chunk(streams=8) == 100
 
 
 def test_slower_is_believed_at_once_and_faster_by_and_by() -> None:
     pace = Pace(0.001)
     pace.record(0.4, streams=0, drafted=0, prefill=100)
-    assert pace.chunk(streams=0, seen=False) == 100
+    assert pace.chunk(streams=0) == 100
     pace.record(0.1, streams=0, drafted=0, prefill=100)
-    assert 100 < pace.chunk(streams=0, seen=False) < 200
+    assert 100 < pace.chunk(streams=0) < 200
     for _ in range(30):
         pace.record(0.1, streams=0, drafted=0, prefill=100)
-    assert 380 < pace.chunk(streams=0, seen=False) <= 400
+    assert 380 < pace.chunk(streams=0) <= 400
 
 
 def test_a_prompt_goes_on_however_slow_the_host_is() -> None:
-    assert Pace(10.0).chunk(streams=1, seen=True) > 0
+    assert Pace(10.0).chunk(streams=1) > 0
 
 
 def test_a_draft_costs_its_part_of_what_a_token_is_worth() -> None:
@@ -50,6 +46,6 @@ def test_a_draft_costs_its_part_of_what_a_token_is_worth() -> None:
 def test_steps_with_drafts_do_not_count_as_plain_ones() -> None:
     pace = Pace(0.001)
     pace.record(0.02, streams=1, drafted=0, prefill=0)
-    before = pace.chunk(streams=1, seen=True)
+    before = pace.chunk(streams=1)
     pace.record(0.1, streams=1, drafted=8, prefill=0)
-    assert pace.chunk(streams=1, seen=True) == before
+    assert pace.chunk(streams=1) == before

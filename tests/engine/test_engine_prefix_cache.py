@@ -170,7 +170,7 @@ def test_rows_of_a_long_job_leave_as_they_come(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, *, seen: 300)
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams: 300)
     monkeypatch.setattr(generator, "LONGEST_UNTRIMMED", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
@@ -182,6 +182,21 @@ def test_rows_of_a_long_job_leave_as_they_come(
             most = max(most, steps.cells())
     # What runs, and what has just ended, have some 40 cells each.
     assert 0 < most < 900
+    steps.context.close()
+
+
+def test_who_sees_a_stream_is_read_before_whole_answers(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams: 80)
+    steps = Steps(smollm2_f16, parallel=4)
+    rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
+    stream = steps.add("Bees like")
+    steps.generator.step()
+    assert stream.generated == 1
+    # They come all the same.
+    assert [row.generated for row in rows] == [0, 0, 0]
+    assert rows[0].cached >= 20
     steps.context.close()
 
 
