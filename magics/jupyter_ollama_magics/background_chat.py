@@ -75,8 +75,12 @@ class BackgroundAnswer:
             result.model = await asyncio.to_thread(self._connection.choose, "completion")
         self._chats.model = result.model
         options = {"options": result.options or None}
-        body = {"model": result.model, "messages": messages, **options, **self._question.fields}
+        told = {"progress": True, **options, **self._question.fields}
+        body = {"model": result.model, "messages": messages, **told}
         async with AsyncClient(client) as server:
             async for chunk in server.stream("/api/chat", body):
+                if chunk.get("status"):
+                    self._view.waiting(result, chunk)
+                    continue
                 result.add(chunk)
                 self._view.update(result)

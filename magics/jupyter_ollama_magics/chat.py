@@ -143,9 +143,13 @@ class Chats:
         view: NotebookView | TerminalView,
     ) -> None:
         options = result.options or None
+        fields = {**fields, "progress": True}
         answer = self.connection.client.chat(result.model, messages, options=options, **fields)
         with closing(answer):
             for chunk in answer:
+                if chunk.get("status"):
+                    view.waiting(result, chunk)
+                    continue
                 self.model = result.model
                 result.add(chunk)
                 view.update(result)

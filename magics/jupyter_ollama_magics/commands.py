@@ -46,6 +46,7 @@ class Commands:
             "rm": self._remove,
             "create": lambda name, base: self._create(name, base, args),
             "stop": self._stop,
+            "usage": self._usage,
             "history": self._history,
             "new": self._new,
             "version": self._version,
@@ -103,6 +104,11 @@ class Commands:
         body = {"model": name, "keep_alive": 0, "stream": False}
         self._connection.client.call("POST", "/api/generate", body)
         _say(f"{name} leaves the memory.")
+
+    def _usage(self) -> Any:
+        line, table = ollama_command.usage(self._connection)
+        _say(line)
+        return table
 
     def _history(self, action: str = "list", file: str = "") -> Any:
         if action == "list" and not file:

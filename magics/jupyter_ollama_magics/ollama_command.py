@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from .errors import OllamaResponseError
 from .failures import OllamaMagicsError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ HELP = """\
 %ollama rm NAME                      remove a model from the server
 %ollama create NAME FROM             make a model of another [--system TEXT] [-p KEY=VALUE]
 %ollama stop NAME                    let a model leave the memory
+%ollama usage                        what you have used of a shared server, as a DataFrame
 %ollama history                      the conversations, as a DataFrame
 %ollama history save FILE            write them to a file, and load FILE takes them back
 %ollama new [NAME]                   begin a conversation afresh
@@ -79,6 +81,31 @@ def list_loaded(connection: Connection) -> pd.DataFrame:
         for model in connection.client.ps()
     ]
     return _frame(rows, ["name", "size", "on_gpu", "context", "unloads"])
+
+
+def usage(connection: Connection) -> tuple[str, pd.DataFrame]:
+    """Return what the user has had of a shared server: a line, and tokens by period and model."""
+    try:
+        told = connection.client.call("GET", "/usage")
+    except OllamaResponseError as error:
+        if error.status != 404:
+            raise
+        raise OllamaMagicsError("This server keeps no account of usage.") from error
+    limits = told.get("limits") or {}
+    parts = [
+        f"{told['tokens_last_minute']} tokens in the last minute"
+        + (f" of {limits['tokens_per_minute']}" if "tokens_per_minute" in limits else ""),
+        f"{told['tokens_last_day']} in the last day"
+        + (f" of {limits['tokens_per_day']}" if "tokens_per_day" in limits else ""),
+        f"{told['running']} requests run and {told['waiting']} wait",
+    ]
+    rows = [
+        {"period": period, **row}
+        for period in ("day", "month")
+        for row in (told.get(period) or {}).get("models", [])
+    ]
+    columns = ["period", "model", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"]
+    return f"{told['user']}: {', '.join(parts)}.", _frame(rows, columns)
 
 
 def describe(connection: Connection, name: str) -> str:

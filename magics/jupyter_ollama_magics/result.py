@@ -135,6 +135,7 @@ class ChatResult:
         self.digest = ""
         self.schema: Any = None
         self.error = ""
+        self.waits = ""
         self.background: BackgroundAnswer | None = None
         self.forgets = conversation.forgotten
         self._stats = stats
@@ -144,6 +145,7 @@ class ChatResult:
     def add(self, chunk: dict[str, Any]) -> None:
         """Take in a chunk of the stream."""
         message = chunk.get("message") or {}
+        self.waits = ""
         now = self.rounds[-1]
         now.text += message.get("content") or ""
         now.thinking += message.get("thinking") or ""
@@ -220,9 +222,9 @@ class ChatResult:
 
     @property
     def footer(self) -> str:
-        """One line of notes and numbers, "" before the end."""
+        """One line of notes and numbers; before the end, what the answer waits for."""
         if not self.done_reason:
-            return ""
+            return self.waits and f"{self.waits}…"
         parts = [": ".join(filter(None, [NOTES.get(self.done_reason, ""), self.error]))]
         if lost := self.metrics.get(LOST):
             parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N makes room")

@@ -13,6 +13,21 @@ LONG_TEXT = 8000
 """Characters from where on updates become rarer: each one sends the whole text again."""
 
 
+PATIENCE = 0.5
+"""Seconds of waiting before it is told."""
+
+
+def waiting_for(chunk: dict[str, Any]) -> str:
+    """Return what a status line of the server says, for people."""
+    place = chunk.get("position")
+    if chunk["status"] == "queued" and place:
+        ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place // 10 % 10 != 1 else 0, "th")
+        return f"waiting, {place}{ending} in line"
+    if chunk["status"] == "prompt" and chunk.get("total"):
+        return f"reading the prompt, {100 * chunk.get('completed', 0) // chunk['total']} %"
+    return {"loading": "loading the model"}.get(chunk["status"], chunk["status"])
+
+
 def in_notebook(shell: Any) -> bool:
     """Tell whether ``shell`` belongs to a kernel, whose front end can update an output."""
     return getattr(shell, "kernel", None) is not None
@@ -28,6 +43,7 @@ class NotebookView:
         self._interval = 1 / refresh_hz
         self._next = 0.0
         self._begun = False
+        self._patience = 0.0
 
     def update(self, result: ChatResult) -> None:
         """Show the answer as it is now, unless it was shown just before."""
@@ -35,6 +51,14 @@ class NotebookView:
         if now >= self._next and (result.text or result.thinking or result.calls):
             self._draw(result)
             self._next = now + self._interval * max(1.0, len(result.text) / LONG_TEXT)
+
+    def waiting(self, result: ChatResult, chunk: dict[str, Any]) -> None:
+        """Tell what an answer waits for, once it has waited a moment."""
+        now = time.monotonic()
+        self._patience = self._patience or now + PATIENCE
+        if now >= self._patience and not (result.text or result.thinking):
+            result.waits = waiting_for(chunk)
+            self._draw(result)
 
     def flush(self, result: ChatResult) -> None:
         """Show all that has come: now a tool may ask or run for long."""
@@ -68,6 +92,9 @@ class TerminalView:
         sys.stdout.write(result.text[self._written :])
         sys.stdout.flush()
         self._written = len(result.text)
+
+    def waiting(self, result: ChatResult, chunk: dict[str, Any]) -> None:
+        """Write nothing: a terminal cannot take it back."""
 
     def flush(self, result: ChatResult) -> None:
         """End the line; what comes next is another round."""

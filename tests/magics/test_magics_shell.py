@@ -42,6 +42,7 @@ def test_prompt_and_options_reach_the_server(
             "stop": ["a", "b"],
             "mode": "x",
         },
+        "progress": True,
     }
     assert shell.user_ns["Ada"] is result
     assert str(result) == repr(result) == result.text == "Hello there."
