@@ -1,0 +1,108 @@
+"""The stop button while a request waits, while its prompt is read, and in the middle of a column.
+
+In the middle of an answer: see the tests of the spine.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.request import Request, urlopen
+
+from real_kernel import Kernel
+
+ENDLESS = {"temperature": 0, "logit_bias": {"2": -100, "0": -100}}
+
+
+def requests(url: str) -> list[dict[str, Any]]:
+    with urlopen(f"{url}/api/requests", timeout=10) as answer:
+        return list(json.load(answer)["requests"])
+
+
+def wait_until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@contextmanager
+def crowd(url: str, count: int) -> Iterator[None]:
+    """Let ``count`` streams of others run."""
+
+    def ask() -> None:
+        body = {"model": "smollm2", "prompt": "Once", "raw": True, "options": ENDLESS}
+        request = Request(f"{url}/api/generate", json.dumps(body).encode())
+        with suppress(OSError), urlopen(request) as answer:
+            answer.read()
+
+    threads = [threading.Thread(target=ask) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: sum(one["state"] == "running" for one in requests(url)) == count)
+    yield
+    for one in requests(url):
+        urlopen(Request(f"{url}/api/requests/{one['id']}", method="DELETE")).close()
+    for thread in threads:
+        thread.join()
+
+
+def interrupt_once(kernel: Kernel, begun: Callable[[], bool]) -> Callable[[], None]:
+    def during() -> None:
+        wait_until(begun)
+        kernel.manager.interrupt_kernel()
+
+    return during
+
+
+def assert_next_cell_works(kernel: Kernel) -> None:
+    reply, _ = kernel.run("%%chat smollm2 --new --temperature 0 --num-predict 2\nhi")
+    assert reply["status"] == "ok"
+
+
+def test_while_it_waits_for_others(chat_kernel: Kernel, chat_server: str) -> None:
+    def waits() -> bool:
+        return any(one["state"] == "queued" for one in requests(chat_server))
+
+    with crowd(chat_server, 16):
+        cell = "%%chat smollm2 --new -o answer\nhi"
+        chat_kernel.run(cell, interrupt_once(chat_kernel, waits))
+        wait_until(lambda: len(requests(chat_server)) == 16)
+    assert_next_cell_works(chat_kernel)
+
+
+def test_while_its_prompt_is_read(chat_kernel: Kernel, chat_server: str) -> None:
+    def reads() -> bool:
+        return any(one["state"] == "running" for one in requests(chat_server))
+
+    story = "The quick brown fox jumps over the lazy dog. " * 380
+    cell = f"%%chat smollm2 --new --raw --num-ctx 4096 -o answer\n{story}"
+    chat_kernel.run(cell, interrupt_once(chat_kernel, reads))
+    wait_until(lambda: not requests(chat_server))
+    _, messages = chat_kernel.run("print(repr(answer.text), answer.done_reason)")
+    assert messages[0][1]["text"] == "'' interrupted\n"
+    assert_next_cell_works(chat_kernel)
+
+
+def test_in_the_middle_of_a_column(chat_kernel: Kernel, chat_server: str) -> None:
+    chat_kernel.run("import pandas as pd\nrows = pd.Series([f'{n} ships' for n in range(200)])")
+    cell = "done = rows.ollama.chat('{text}', model='smollm2', options={'num_predict': 8})"
+
+    def works() -> bool:
+        return len(requests(chat_server)) > 10
+
+    def during() -> None:
+        wait_until(works)
+        time.sleep(2)
+        chat_kernel.manager.interrupt_kernel()
+
+    reply, _ = chat_kernel.run(cell, during)
+    assert reply["status"] == "error"
+    assert "of 200 rows are done and kept" in reply["evalue"]
+    assert int(reply["evalue"].split()[0]) > 0
+    wait_until(lambda: not requests(chat_server))
+    assert_next_cell_works(chat_kernel)
