@@ -6,9 +6,10 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .conversation import Conversation
 from .errors import OllamaClientError
 from .failures import OllamaMagicsError, reported
-from .result import ChatResult, Conversation, Round
+from .result import ChatResult, Round
 
 if TYPE_CHECKING:
     from .connection import Connection

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .conversation import Conversation
 from .failures import OllamaMagicsError
-from .result import Conversation
 
 if TYPE_CHECKING:
     import pandas as pd

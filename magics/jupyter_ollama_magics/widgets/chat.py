@@ -14,8 +14,9 @@ from traitlets import Bool, Dict, List, Unicode
 from .. import background
 from ..async_client import AsyncClient
 from ..chat import Question
+from ..conversation import Conversation
 from ..failures import OllamaMagicsError, reported
-from ..result import ChatResult, Conversation
+from ..result import ChatResult
 from .exchange import Exchange
 from .pace import Pace
 from .server import chosen_model, own_connection
