@@ -62,7 +62,8 @@ def list_models(connection: Connection) -> pd.DataFrame:
                 "parameters": details.get("parameter_size", ""),
                 "quantization": details.get("quantization_level", ""),
                 "size": Bytes(model.get("size", 0)),
-                "modified": modified and modified.replace(microsecond=0),
+                # The local time: an offset behind each one says nothing here.
+                "modified": modified and modified.astimezone().replace(microsecond=0, tzinfo=None),
             }
         )
     return _frame(rows, ["name", "parameters", "quantization", "size", "modified"])
