@@ -153,9 +153,9 @@ def test_a_drained_host_gets_nothing_new(cluster: Cluster) -> None:
     (host,) = cluster.holders(MODEL)
     with cluster.hub.client(cluster.hub.token("root")) as admin:
         address = f"http://{cluster.addresses[host]}{API}"
-        assert admin.post(f"{address}/admin/drain", json={}).status_code == 200
+        assert admin.put(f"{address}/admin/drain").status_code == 200
         while (answer := cluster.client.post(f"{API}/api/chat", json=WHOLE)).status_code == 503:
             time.sleep(0.1)  # until HAProxy has looked
         assert answer.json()["eval_count"] == 4
-        assert admin.post(f"{address}/admin/resume", json={}).status_code == 200
+        assert admin.put(f"{address}/admin/resume").status_code == 200
     assert len(cluster.holders(MODEL)) == 2
