@@ -25,6 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
+import jupyter_ollama_magics.accessor  # noqa: F401 - adds .ollama
 import ollama
 import pandas as pd
 from embeddings import WORDS
