@@ -25,6 +25,10 @@ WORTH_STORING = 128
 """Tokens that nobody else has before a sequence is copied to the host's memory, if they are not
 half of it anyhow. A copy is of the whole sequence and takes about a hundredth of reading it."""
 
+MOST_PARKED = 256
+"""Finished sequences that are kept: who comes is held against all that begin as it does, so that
+the rows of a long job would cost more and more."""
+
 
 @dataclass(slots=True, eq=False)
 class Parked:
@@ -153,6 +157,8 @@ class PrefixCache:
             self._tree.insert(tokens, parked)
             if self._is_covered(parked) and not self._context.is_recurrent:
                 self._drop(parked)
+            elif len(self._parked) > MOST_PARKED:
+                self._drop(min(self._parked, key=lambda one: (one.slot >= 0, one.used)))
         else:
             self._context.forget(sequence.slot)
             self._ids.append(sequence.slot)
@@ -210,12 +216,14 @@ class PrefixCache:
         return True
 
     def _idle_in_cells(self) -> int:
-        return sum(
-            len(node.tokens)
-            for node in self._tree.nodes()
+        idle = {
+            node: len(node.tokens)
+            for parked in self._parked
+            if parked.slot >= 0
+            for node in self._tree.path(parked)
             if all(isinstance(holder, Parked) for holder in node.holders)
-            and any(holder.slot >= 0 for holder in node.holders)
-        )
+        }
+        return sum(idle.values())
 
     def _stored(self) -> int:
         return sum(parked.state.nbytes for parked in self._parked if parked.state is not None)

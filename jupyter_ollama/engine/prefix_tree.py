@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Generic, TypeVar
 
 Holder = TypeVar("Holder")
@@ -88,20 +89,15 @@ class PrefixTree(Generic[Holder]):
 
     def alone(self, holder: Holder) -> int:
         """Return how many tokens, its last ones, a holder shares with nobody."""
-        node: Node[Holder] | None = self._ends[holder]
-        count = 0
-        while node is not None and node.parent is not None and len(node.holders) == 1:
-            count += len(node.tokens)
-            node = node.parent
-        return count
+        mine = takewhile(lambda node: len(node.holders) == 1, self.path(holder))
+        return sum(len(node.tokens) for node in mine)
 
-    def nodes(self) -> Iterator[Node[Holder]]:
-        """Walk over all runs of tokens."""
-        stack = list(self._root.children.values())
-        while stack:
-            node = stack.pop()
+    def path(self, holder: Holder) -> Iterator[Node[Holder]]:
+        """Walk over the runs of tokens of a holder, from its last one on."""
+        node = self._ends[holder]
+        while node.parent is not None:
             yield node
-            stack.extend(node.children.values())
+            node = node.parent
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._ends

@@ -11,7 +11,7 @@ import pytest
 from plain_loop import PlainLoop
 from runners import running
 
-from jupyter_ollama.engine import generator
+from jupyter_ollama.engine import generator, prefix_cache
 from jupyter_ollama.engine.generator import Generator
 from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.loading import LoadedModel
@@ -182,6 +182,20 @@ def test_rows_of_a_long_job_leave_as_they_come(
             most = max(most, steps.cells())
     # What runs, and what has just ended, have some 40 cells each.
     assert 0 < most < 900
+    steps.context.close()
+
+
+def test_only_so_many_finished_sequences_are_kept(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefix_cache, "MOST_PARKED", 3)
+    steps = Steps(smollm2_f16, parallel=2)
+    texts = [f"{number}: " + f"{number} ships. " * 20 for number in range(6)]
+    for text in texts:
+        steps.run(text)
+        steps.generator.rest()
+    # The youngest are known, the others are read again.
+    assert [steps.run(text).reused > 50 for text in reversed(texts)] == [True] * 3 + [False] * 3
     steps.context.close()
 
 

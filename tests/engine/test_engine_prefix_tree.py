@@ -37,7 +37,8 @@ def test_match_tells_what_each_holder_shares(
         others = [common(items, other) for h, other in held.items() if h != holder]
         assert tree.alone(holder) == len(items) - max(others, default=0)
     distinct = {tuple(items[: n + 1]) for items in held.values() for n in range(len(items))}
-    assert sum(len(node.tokens) for node in tree.nodes()) == len(distinct)
+    nodes = {node for holder in held for node in tree.path(holder)}
+    assert sum(len(node.tokens) for node in nodes) == len(distinct)
 
 
 def test_insert_moves_a_holder() -> None:
