@@ -8,7 +8,7 @@ from jupyterlab_page import Notebook, use_theme
 from playwright.sync_api import Locator, expect
 
 CHAT = "from jupyter_ollama_magics.widgets import Chat\n\nchat = Chat({})\nchat"
-ENDLESS = '"smollm2", options={"num_predict": 4000, "logit_bias": {"2": -100}}'
+ENDLESS = '"smollm2", options={"num_predict": -1, "logit_bias": {"2": -100}}'
 """Arguments for answers that do not end soon: without the token that ends them."""
 QUESTION = "Your question."
 

@@ -11,7 +11,7 @@ def test_text_grows_and_stops(notebook: Notebook) -> None:
     begin = "%load_ext jupyter_ollama\nbias = '{\"2\": -100}'"
     notebook.create(begin, "", "print(6 * 7, _.done_reason)")
     notebook.run(0)
-    options = "--num-predict 4000 -p logit_bias={bias}"
+    options = "--num-predict -1 -p logit_bias={bias}"
     notebook.type(1, f"%%chat smollm2 {options}\nTell me a very long story.")
     notebook.page.keyboard.press("Shift+Enter")
     shown = notebook.output(1).locator(".jp-RenderedMarkdown")

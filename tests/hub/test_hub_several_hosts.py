@@ -90,7 +90,10 @@ def unread(address: str) -> int:
 
 
 def post(cluster: Cluster, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    answer = cluster.client.post(API + path, json=body)
+    end = time.monotonic() + 60
+    while (answer := cluster.client.post(API + path, json=body)).status_code == 503:
+        assert time.monotonic() < end, answer.text
+        time.sleep(0.1)  # a host is back, and HAProxy has not looked yet
     assert answer.status_code == 200, answer.text
     found: dict[str, Any] = answer.json()
     return found
