@@ -220,7 +220,7 @@ class FairQueue:
         if not self._free or (limit and ticket.account.running >= limit):
             return False
         running = share.running if share else 0
-        return self._free > reserve or running < max(1, self._slots // len(self._shares or "1"))
+        return self._free > reserve or running < max(1, self._slots // max(1, len(self._shares)))
 
     def _reserve(self) -> int:
         """Return how many slots are kept for users who are not here but may be back soon."""

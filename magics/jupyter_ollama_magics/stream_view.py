@@ -6,12 +6,9 @@ import sys
 import time
 from typing import Any
 
+from .pace import Pace
 from .result import ChatResult
 from .tools import Call
-
-LONG_TEXT = 8000
-"""Characters from where on updates become rarer: each one sends the whole text again."""
-
 
 PATIENCE = 0.5
 """Seconds of waiting before it is told."""
@@ -40,17 +37,14 @@ class NotebookView:
         from IPython.display import DisplayHandle
 
         self._handle = DisplayHandle()
-        self._interval = 1 / refresh_hz
-        self._next = 0.0
+        self._pace = Pace(refresh_hz)
         self._begun = False
         self._patience = 0.0
 
     def update(self, result: ChatResult) -> None:
         """Show the answer as it is now, unless it was shown just before."""
-        now = time.monotonic()
-        if now >= self._next and (result.text or result.thinking or result.calls):
+        if (result.text or result.thinking or result.calls) and self._pace.due(len(result.text)):
             self._draw(result)
-            self._next = now + self._interval * max(1.0, len(result.text) / LONG_TEXT)
 
     def waiting(self, result: ChatResult, chunk: dict[str, Any]) -> None:
         """Tell what an answer waits for, once it has waited a moment."""

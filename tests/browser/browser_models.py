@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tiny_vision
 from scripted_model import MESSAGES, write_scripts
-from store_models import add_model
+from store_models import add_model, add_seeing_model
 
 from jupyter_ollama.library.model import Library
 
@@ -41,8 +40,4 @@ def fill(folder: Path, library: Library) -> None:
         template="{# <think> </think> #}" + MESSAGES,
     )
     add_model(library, "thinker", thinker)
-    model, projector = folder / "model.gguf", folder / "projector.gguf"
-    tiny_vision.write_language_model(model)
-    tiny_vision.write_projector(projector, "gemma3")
-    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
-    add_model(library, "seeing", model, projector, template=template)
+    add_seeing_model(library, "seeing", folder)

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import nbformat
 import pytest
-import tiny_vision
 from cli_process import serving
 from nbclient import NotebookClient
 from scripted_model import MESSAGES, write_scripts
-from store_models import add_model
+from store_models import add_model, add_seeing_model
 
 from jupyter_ollama.library.model import Library
 
@@ -38,11 +37,7 @@ def url(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     scripts = {"Cleo": CALL, "7": "There are 7 Cleo bikes left."}
     path = write_scripts(folder / "tools.gguf", scripts, special=MARKS, template=ABLE + MESSAGES)
     add_model(library, "qwen3:4b", path)
-    model, projector = folder / "model.gguf", folder / "projector.gguf"
-    tiny_vision.write_language_model(model)
-    tiny_vision.write_projector(projector, "gemma3")
-    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
-    add_model(library, "gemma3:4b", model, projector, template=template)
+    add_seeing_model(library, "gemma3:4b", folder)
     programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "HOME": str(folder), "PATH": programs}
     with serving(environment, models, folder) as served:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import tiny_vision
 from scripted_model import MESSAGES, write_scripts
-from store_models import add_model
+from store_models import add_model, add_seeing_model
 
 from jupyter_ollama.library.model import Library
 
@@ -39,8 +38,4 @@ def fill(folder: Path, library: Library) -> None:
         template=SEES + MESSAGES,
     )
     add_model(library, "caller", caller)
-    model, projector = folder / "model.gguf", folder / "projector.gguf"
-    tiny_vision.write_language_model(model)
-    tiny_vision.write_projector(projector, "gemma3")
-    template = "{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}"
-    add_model(library, "seeing", model, projector, template=template)
+    add_seeing_model(library, "seeing", folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import shutil
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import chat_models
 import pytest
+import row_server
 from cli_process import serving as serving_models
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
@@ -65,6 +67,16 @@ def server(serve: Callable[..., str]) -> ScriptedServer:
     script = ScriptedServer()
     script.url = serve(application(script))
     return script
+
+
+@pytest.fixture
+def pair(serve: Callable[..., str]) -> list[tuple[row_server.RowServer, str]]:
+    """Two servers with the same model, which no other test has, and their addresses."""
+    digest = secrets.token_hex(32)
+    servers = [row_server.RowServer(), row_server.RowServer()]
+    for server in servers:
+        server.models[0]["digest"] = digest
+    return [(server, serve(row_server.application(server))) for server in servers]
 
 
 @pytest.fixture(autouse=True)

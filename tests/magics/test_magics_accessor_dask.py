@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +26,7 @@ from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.partitions import OllamaRows
 from pandas.testing import assert_frame_equal, assert_series_equal
 from pydantic import BaseModel
-from row_server import RowServer, application
+from row_server import RowServer
 
 TOKEN = "not-for-graphs"
 
@@ -46,16 +45,6 @@ def cluster() -> Iterator[Cluster]:
         settings = {"n_workers": 2, "threads_per_worker": 2, "dashboard_address": None}
         workers = stack.enter_context(LocalCluster(**settings))
         yield stack.enter_context(Cluster(workers))
-
-
-@pytest.fixture
-def pair(serve: Callable[..., str]) -> list[tuple[RowServer, str]]:
-    """Two servers with the same model, which no other test has, and their addresses."""
-    digest = secrets.token_hex(32)
-    servers = [RowServer(), RowServer()]
-    for server in servers:
-        server.models[0]["digest"] = digest
-    return [(server, serve(application(server))) for server in servers]
 
 
 @pytest.fixture

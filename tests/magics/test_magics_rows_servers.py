@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -13,19 +12,9 @@ import pandas as pd
 import pytest
 from jupyter_ollama_magics import dispatch
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from row_server import RowServer, application
+from row_server import RowServer
 
 MANY = pd.Series([f"row {number}" for number in range(200)])
-
-
-@pytest.fixture
-def pair(serve: Callable[..., str]) -> list[tuple[RowServer, str]]:
-    """Two servers with the same model, which no other test has, and their addresses."""
-    digest = secrets.token_hex(32)
-    servers = [RowServer(), RowServer()]
-    for server in servers:
-        server.models[0]["digest"] = digest
-    return [(server, serve(application(server))) for server in servers]
 
 
 def at(pair: list[tuple[RowServer, str]]) -> list[str]:

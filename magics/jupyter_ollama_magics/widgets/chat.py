@@ -16,9 +16,9 @@ from ..async_client import AsyncClient
 from ..chat import Question
 from ..conversation import Conversation
 from ..failures import OllamaMagicsError, reported
+from ..pace import Pace
 from ..result import ChatResult
 from .exchange import Exchange
-from .pace import Pace
 from .server import chosen_model, own_connection
 from .snapshot import Snapshot
 

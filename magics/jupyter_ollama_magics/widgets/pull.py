@@ -13,8 +13,8 @@ from ..async_client import AsyncClient
 from ..connection import Connection
 from ..failures import OllamaMagicsError, reported
 from ..markdown import code_block
+from ..pace import Pace
 from ..pull import PullLines, amount, share
-from .pace import Pace
 from .server import own_connection
 from .snapshot import Snapshot
 
