@@ -28,6 +28,22 @@ RECENT = 60.0
 RESERVED = 8
 """One slot in so many is kept free for such users by those who have their share already."""
 
+LAST_FEW = 8
+"""So many requests make what is usual."""
+
+
+@dataclass
+class Usual:
+    """What requests usually cost in tokens: a mean in which the last few count most."""
+
+    cost: float = 0.0
+    seen: int = 0
+
+    def add(self, cost: int) -> None:
+        """Take the cost of one more request."""
+        self.seen = min(self.seen + 1, LAST_FEW)
+        self.cost += (cost - self.cost) / self.seen
+
 
 @dataclass(eq=False)
 class Share:
@@ -35,7 +51,7 @@ class Share:
 
     account: Account
     spent: float
-    usual: float
+    usual: Usual
     running: int = 0
     served: int = 0
     seen: float = 0.0
@@ -88,26 +104,31 @@ class FairQueue:
         self._free = slots
         self._shares: dict[Account, Share] = {}
         self._starts = 0
-        self._usual = 0.0
+        self._usual = Usual()
 
     def may_start(self, ticket: Ticket) -> bool:
         """True if a request would not have to wait."""
-        share = self._shares.get(ticket.account)
-        before = next(share.waiting, None) if share else None
+        if not self._free or ticket.is_held:
+            return False
+        share = self._share_of(ticket)
+        before = next(share.waiting, None)
         if before and (ticket.is_bulk or not before.ticket.is_bulk):
             return False
-        return self._is_free_for(ticket, share, self._reserve())
+        first = self._first()
+        if first and first.spent < share.spent:
+            return False
+        return self._has_room(share, self._reserve())
 
     async def take(self, ticket: Ticket, tell: Tell | None) -> Grant:
         """Wait for a slot and take it. ``tell`` learns of the place in the queue."""
         share = self._share_of(ticket)
-        if self.may_start(ticket):
-            return self._start(ticket, share)
         line = share.bulk if ticket.is_bulk else share.interactive
         waiter = Waiter(ticket, tell, line, asyncio.get_running_loop().create_future())
         line.append(waiter)
         ticket.account.queues.add(self)
-        self._tell_places()
+        self.give_out()
+        if not waiter.turn.done():
+            self._tell_places()
         try:
             return await waiter.turn
         except asyncio.CancelledError:
@@ -125,8 +146,8 @@ class FairQueue:
         share, account = grant.share, grant.ticket.account
         cost = grant.ticket.computed - grant.computed_before
         share.spent -= grant.advance
-        share.usual += (cost - share.usual) / RESERVED
-        self._usual += (cost - self._usual) / RESERVED
+        share.usual.add(cost)
+        self._usual.add(cost)
         share.running -= 1
         share.seen = time.monotonic()
         account.running -= 1
@@ -167,7 +188,7 @@ class FairQueue:
         share = self._shares.get(ticket.account)
         if share is None:
             self._forget_strangers()
-            share = Share(ticket.account, self._level(), self._usual)
+            share = Share(ticket.account, self._level(), Usual(self._usual.cost))
             self._shares[ticket.account] = share
         elif share.is_gone:
             share.spent = max(share.spent, self._level())
@@ -197,7 +218,7 @@ class FairQueue:
     def _start(self, ticket: Ticket, share: Share) -> Grant:
         self._starts += 1
         self._free -= 1
-        grant = Grant(ticket, share, share.usual, ticket.computed)
+        grant = Grant(ticket, share, share.usual.cost, ticket.computed)
         share.spent += grant.advance
         share.served = self._starts
         share.running += 1
@@ -207,20 +228,22 @@ class FairQueue:
 
     def _next(self, reserve: int) -> Share | None:
         """Return the share whose first request is to start now."""
+        first = self._first()
+        return first if first and self._has_room(first, reserve) else None
+
+    def _first(self) -> Share | None:
+        """Return the share that has had least, of those that want more and may have it."""
         ready = (
             share
             for share in self._shares.values()
-            if (waiter := next(share.waiting, None))
-            and self._is_free_for(waiter.ticket, share, reserve)
+            if (waiter := next(share.waiting, None)) and not waiter.ticket.is_held
         )
         return min(ready, key=lambda share: (share.spent, share.served), default=None)
 
-    def _is_free_for(self, ticket: Ticket, share: Share | None, reserve: int) -> bool:
-        limit = ticket.limits.concurrent
-        if not self._free or (limit and ticket.account.running >= limit):
-            return False
-        running = share.running if share else 0
-        return self._free > reserve or running < max(1, self._slots // max(1, len(self._shares)))
+    def _has_room(self, share: Share, reserve: int) -> bool:
+        if self._free > reserve:
+            return True
+        return self._free > 0 and share.running < max(1, self._slots // len(self._shares))
 
     def _reserve(self) -> int:
         """Return how many slots are kept for users who are not here but may be back soon."""

@@ -84,6 +84,12 @@ class Ticket:
             return self.bulk
         return not self.streams and self.account.waiting > 0
 
+    @property
+    def is_held(self) -> bool:
+        """True if its user has as many requests running as he may."""
+        most = self.limits.concurrent
+        return most is not None and self.account.running >= most
+
     def begin(self) -> None:
         """Expect one more cost."""
         self._unsettled += 1
