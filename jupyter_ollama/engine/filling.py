@@ -31,6 +31,7 @@ class Filling:
         self._cache = cache
         self._pace = pace
         self._drafter = drafter
+        self._was_short = False
 
     def fill(self, running: list[Sequence]) -> tuple[int, int]:
         """Put the next tokens of every running sequence into the empty batch.
@@ -41,14 +42,32 @@ class Filling:
             s for s in running if s.generated and s.pending <= SHORT_RUN and not s.next_media
         ]
         others = [s for s in running if s not in streams]
-        drafted = self._put_streams(streams, self._context.max_outputs - len(running))
-        chunk = min(self._pace.chunk(len(streams)), self._batch.room)
         # Somebody waits for the first token of a stream; whole answers come when they come.
         seen = [sequence for sequence in others if sequence.stream]
         unseen = [sequence for sequence in others if not sequence.stream]
+        if self._is_first_token_due(streams, seen):
+            for sequence in running:
+                sequence.scheduled, sequence.row, sequence.drafts = 0, -1, []
+            streams, unseen = [s for s in streams if s.stream], []
+        drafted = self._put_streams(streams, self._context.max_outputs - len(running))
+        chunk = self._chunk(streams)
         chunk -= self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0))
         self._read(unseen, chunk)
         return len(streams), drafted
+
+    def _is_first_token_due(self, streams: list[Sequence], seen: list[Sequence]) -> bool:
+        """True if the next step is to be a short one, in which whole answers do not go on.
+
+        That is, if all prompts of streams can be read in it. Every other step is for all.
+        """
+        pending = sum(sequence.pending for sequence in seen)
+        self._was_short = 0 < pending <= self._chunk(streams) and not self._was_short
+        return self._was_short
+
+    def _chunk(self, streams: list[Sequence]) -> int:
+        """Return how many tokens of prompts the batch may take beside ``streams``."""
+        seen = any(sequence.stream for sequence in streams)
+        return min(self._pace.chunk(len(streams), seen=seen), self._batch.room)
 
     def _read(self, sequences: list[Sequence], chunk: int) -> int:
         """Put up to ``chunk`` tokens of prompts into the batch; return how many."""

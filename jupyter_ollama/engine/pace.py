@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 BESIDE_STREAMS = 0.15
+BESIDE_UNSEEN = 0.25
 ALONE = 0.4
-"""Seconds a step may last with streams running beside a prefill, and without (it is also how long
-a cancel can take to be seen)."""
+"""Seconds a step may last with streams running beside a prefill, with answers that nobody sees grow
+(200 tokens take a tenth less than twice 100), and without either (it is also how long a cancel can
+take to be seen)."""
 
 WORTH_DRAFTING = 1.2
 """How much faster than a plain stream one with drafts must be expected to be: times are measured on
@@ -25,9 +27,12 @@ class Pace:
         self._decode: dict[int, float] = {}
         self._latest = 0.0
 
-    def chunk(self, streams: int) -> int:
-        """Return how many prompt tokens the next step may hold beside ``streams`` sequences."""
-        seconds = BESIDE_STREAMS - self._latest if streams else ALONE
+    def chunk(self, streams: int, *, seen: bool = True) -> int:
+        """Return how many prompt tokens the next step may hold beside ``streams`` sequences.
+
+        ``seen`` tells whether somebody sees one of them grow.
+        """
+        seconds = (BESIDE_STREAMS if seen else BESIDE_UNSEEN) - self._latest if streams else ALONE
         return max(8, int(seconds / self._prefill))
 
     def price(self, streams: int) -> float:
@@ -54,7 +59,8 @@ class Pace:
         Slower is believed at once, faster by and by.
         """
         if prefill >= 8:
-            cost = max(seconds - (self._latest if streams else 0.0), 1e-6) / prefill
+            beside = self._decode.get(streams, self._latest) if streams else 0.0
+            cost = max(seconds - beside, 1e-6) / prefill
             self._prefill = max(cost, self._prefill + (cost - self._prefill) * 0.3)
         elif not prefill and drafted:
             cost = max(seconds - self._decode.get(streams, seconds), 0.0) / drafted

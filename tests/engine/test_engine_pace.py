@@ -8,6 +8,7 @@ from jupyter_ollama.engine.pace import Pace
 def test_a_chunk_fills_the_time_that_a_step_may_take() -> None:
     pace = Pace(0.001)
     assert pace.chunk(streams=1) == 150
+    assert pace.chunk(streams=1, seen=False) == 250
     assert pace.chunk(streams=0) == 400
 
 

@@ -170,7 +170,7 @@ def test_rows_of_a_long_job_leave_as_they_come(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams: 300)
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seen: 300)
     monkeypatch.setattr(generator, "LONGEST_UNTRIMMED", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
@@ -202,15 +202,30 @@ def test_only_so_many_finished_sequences_are_kept(
 def test_who_sees_a_stream_is_read_before_whole_answers(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams: 80)
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seen: 80)
     steps = Steps(smollm2_f16, parallel=4)
     rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
     stream = steps.add("Bees like")
     steps.generator.step()
     assert stream.generated == 1
+    assert [row.cached for row in rows] == [0, 0, 0]
     # They come all the same.
-    assert [row.generated for row in rows] == [0, 0, 0]
+    steps.generator.step()
     assert rows[0].cached >= 20
+    steps.context.close()
+
+
+def test_whole_answers_pause_for_the_first_token_of_a_stream(smollm2_f16: Path) -> None:
+    steps = Steps(smollm2_f16, parallel=4)
+    rows = [steps.add(text, 99, stream=False) for text in ("Bees like", "Cats like")]
+    steps.generator.step()
+    first = steps.add("Dogs like", 99)
+    steps.generator.step()
+    assert [s.generated for s in (*rows, first)] == [1, 1, 1]
+    # Not twice in a row, however many come.
+    second = steps.add("Birds like", 99)
+    steps.generator.step()
+    assert [s.generated for s in (*rows, first, second)] == [2, 2, 2, 1]
     steps.context.close()
 
 
