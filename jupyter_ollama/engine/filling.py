@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from .drafter import Drafter, Wish
 from .llama_context import Batch, LlamaContext
 from .pace import Pace
@@ -13,6 +15,10 @@ SHORT_RUN = 32
 
 UNSEEN_PART = 4
 """One part in so many of what is read goes to answers that nobody sees grow, so that they come."""
+
+
+EXPECTED = 10.0
+"""Seconds after a stream for which another one is expected."""
 
 
 class Filling:
@@ -32,12 +38,15 @@ class Filling:
         self._pace = pace
         self._drafter = drafter
         self._was_short = False
+        self._stream_at = -EXPECTED
 
     def fill(self, running: list[Sequence]) -> tuple[int, int]:
         """Put the next tokens of every running sequence into the empty batch.
 
         Returns the number of streams (sequences that have begun to answer) and of their drafts.
         """
+        if any(sequence.stream for sequence in running):
+            self._stream_at = time.monotonic()
         streams = [
             s for s in running if s.generated and s.pending <= SHORT_RUN and not s.next_media
         ]
@@ -66,7 +75,7 @@ class Filling:
 
     def _chunk(self, streams: list[Sequence]) -> int:
         """Return how many tokens of prompts the batch may take beside ``streams``."""
-        seen = any(sequence.stream for sequence in streams)
+        seen = self._stream_at > time.monotonic() - EXPECTED
         return min(self._pace.chunk(len(streams), seen=seen), self._batch.room)
 
     def _read(self, sequences: list[Sequence], chunk: int) -> int:

@@ -30,7 +30,7 @@ class Pace:
     def chunk(self, streams: int, *, seen: bool = True) -> int:
         """Return how many prompt tokens the next step may hold beside ``streams`` sequences.
 
-        ``seen`` tells whether somebody sees one of them grow.
+        ``seen`` tells whether somebody sees one of them grow, or is expected to.
         """
         seconds = (BESIDE_STREAMS if seen else BESIDE_UNSEEN) - self._latest if streams else ALONE
         return max(8, int(seconds / self._prefill))
