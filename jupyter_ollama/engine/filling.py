@@ -6,7 +6,7 @@ import time
 
 from .drafter import Drafter, Wish
 from .llama_context import Batch, LlamaContext
-from .pace import Pace
+from .pace import ALONE, BESIDE_STREAMS, BESIDE_UNSEEN, EXPECTING_STREAMS, Pace
 from .prefix_cache import PrefixCache
 from .sequence import Sequence
 
@@ -59,9 +59,11 @@ class Filling:
                 sequence.scheduled, sequence.row, sequence.drafts = 0, -1, []
             streams, unseen = [s for s in streams if s.stream], []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
-        chunk = self._chunk(streams)
-        chunk -= self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0))
-        self._read(unseen, chunk)
+        chunk = self._chunk(streams, self._seconds(streams))
+        read = self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0))
+        if self._expects_streams:
+            chunk = min(chunk, read + self._chunk(streams, EXPECTING_STREAMS))
+        self._read(unseen, chunk - read)
         return len(streams), drafted
 
     def _is_first_token_due(self, streams: list[Sequence], seen: list[Sequence]) -> bool:
@@ -70,13 +72,24 @@ class Filling:
         That is, if all prompts of streams can be read in it. Every other step is for all.
         """
         pending = sum(sequence.pending for sequence in seen)
-        self._was_short = 0 < pending <= self._chunk(streams) and not self._was_short
+        most = self._chunk(streams, self._seconds(streams))
+        self._was_short = 0 < pending <= most and not self._was_short
         return self._was_short
 
-    def _chunk(self, streams: list[Sequence]) -> int:
+    @property
+    def _expects_streams(self) -> bool:
+        """True if somebody sees an answer grow, or did a moment ago."""
+        return self._stream_at > time.monotonic() - EXPECTED
+
+    def _seconds(self, streams: list[Sequence]) -> float:
+        """Return how long the next step may last."""
+        if not streams:
+            return ALONE
+        return BESIDE_STREAMS if self._expects_streams else BESIDE_UNSEEN
+
+    def _chunk(self, streams: list[Sequence], seconds: float) -> int:
         """Return how many tokens of prompts the batch may take beside ``streams``."""
-        seen = self._stream_at > time.monotonic() - EXPECTED
-        return min(self._pace.chunk(len(streams), seen=seen), self._batch.room)
+        return min(self._pace.chunk(len(streams), seconds), self._batch.room)
 
     def _read(self, sequences: list[Sequence], chunk: int) -> int:
         """Put up to ``chunk`` tokens of prompts into the batch; return how many."""

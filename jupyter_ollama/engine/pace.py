@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 BESIDE_STREAMS = 0.15
+EXPECTING_STREAMS = 0.08
 BESIDE_UNSEEN = 0.25
 ALONE = 0.4
-"""Seconds a step may last with streams running beside a prefill, with answers that nobody sees grow
-(200 tokens take a tenth less than twice 100), and without either (it is also how long a cancel can
-take to be seen)."""
+"""Seconds a step may last that reads the prompt of a stream beside others; one that reads those of
+whole answers while streams run or are expected; the same where nobody sees an answer grow (200
+tokens take a tenth less than twice 100); and one that does nothing else, which is also how long a
+cancel can take to be seen."""
 
 WORTH_DRAFTING = 1.2
 """How much faster than a plain stream one with drafts must be expected to be: times are measured on
@@ -27,13 +29,9 @@ class Pace:
         self._decode: dict[int, float] = {}
         self._latest = 0.0
 
-    def chunk(self, streams: int, *, seen: bool = True) -> int:
-        """Return how many prompt tokens the next step may hold beside ``streams`` sequences.
-
-        ``seen`` tells whether somebody sees one of them grow, or is expected to.
-        """
-        seconds = (BESIDE_STREAMS if seen else BESIDE_UNSEEN) - self._latest if streams else ALONE
-        return max(8, int(seconds / self._prefill))
+    def chunk(self, streams: int, seconds: float) -> int:
+        """Return how many prompt tokens fit beside ``streams`` into a step of so many seconds."""
+        return max(8, int((seconds - (self._latest if streams else 0.0)) / self._prefill))
 
     def price(self, streams: int) -> float:
         """Return the cost of one more token in a step, as a part of what a stream's token costs."""

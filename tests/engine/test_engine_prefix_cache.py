@@ -170,7 +170,7 @@ def test_rows_of_a_long_job_leave_as_they_come(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seen: 300)
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seconds: 300)
     monkeypatch.setattr(generator, "LONGEST_UNTRIMMED", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
@@ -202,7 +202,7 @@ def test_only_so_many_finished_sequences_are_kept(
 def test_who_sees_a_stream_is_read_before_whole_answers(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seen: 80)
+    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seconds: 80)
     steps = Steps(smollm2_f16, parallel=4)
     rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
     stream = steps.add("Bees like")
