@@ -56,7 +56,7 @@ def llama_server() -> Path:
         return Path(named)
     release = version("llama-cpp-python")
     wanted = Wanted("", release, os.environ.get("CMAKE_ARGS", "").strip())
-    kept = CACHE / "llama-server" / build_key(wanted) / "llama-server"
+    kept = CACHE / "llama-server" / build_key(wanted, defaults="") / "llama-server"
     with lock(CACHE / "build.lock"):
         if not kept.exists():
             check_compilers()

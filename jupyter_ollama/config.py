@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from .scheduler.scheduler import Scheduler
 
 log = logging.getLogger(__name__)
+
+
+WORKER = re.compile(r"[^:\s]+:\d{1,5}")
+"""The address of a worker: llama.cpp knows names and IPv4 here."""
 
 
 def _or_never(timeout: float) -> float:
@@ -64,6 +69,12 @@ class OllamaServer(Sharing):
         Unicode(),
         help="""Load these models too when the server starts, and never unload them, neither after
         a time nor to make room. max_loaded_models does not count them.""",
+    ).tag(config=True)
+    rpc_servers = List(
+        Unicode(),
+        help="""Put layers of a model that this host has no room for on these workers, too
+        (`jupyter ollama worker`, or llama.cpp's own rpc-server): "host:port". What is sent to them
+        is neither encrypted nor signed.""",
     ).tag(config=True)
     max_queue = Int(
         min=0,
@@ -223,6 +234,14 @@ class OllamaServer(Sharing):
             except InvalidName:
                 raise TraitError(f"{proposal['trait'].name}: {name!r} is no model's name") from None
         return names
+
+    @validates("rpc_servers")
+    def _addresses(self, proposal: dict[str, Any]) -> list[str]:
+        addresses: list[str] = proposal["value"]
+        for address in addresses:
+            if not WORKER.fullmatch(address):
+                raise TraitError(f'rpc_servers: {address!r} is not of the form "host:port"')
+        return addresses
 
     @validates("web_allowed_addresses")
     def _networks(self, proposal: dict[str, Any]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 
@@ -32,7 +32,12 @@ def run_quietly(command: list[str]) -> bool:
     return done.returncode == 0
 
 
-def run_logged(command: list[str], log: Path, progress: Callable[[str], None]) -> int:
+def run_logged(
+    command: list[str],
+    log: Path,
+    progress: Callable[[str], None],
+    environment: Mapping[str, str] | None = None,
+) -> int:
     """Run a command with its output in ``log``, pass each line to ``progress``; its exit status."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -44,6 +49,7 @@ def run_logged(command: list[str], log: Path, progress: Callable[[str], None]) -
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            env=environment,
         ) as process,
     ):
         assert process.stdout is not None

@@ -70,7 +70,9 @@ def install_llama_cpp(venv: Path, python: Path) -> None:
     installed = marker.read_text().strip() if marker.exists() else ""
     key = build_key(requirement)
     fits = run_quietly([str(python), "-c", SATISFIED, requirement.range])
-    if fits and (key == installed or not requirement.cmake_args):
+    # Any build will do for those who ask for none, but not the default of before.
+    is_left = not requirement.cmake_args and installed != build_key(requirement, defaults="")
+    if fits and (key == installed or is_left):
         return
     wheel = fetch_wheel(python, requirement)
     say(f"Installing {wheel.name}")

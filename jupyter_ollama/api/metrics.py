@@ -19,6 +19,10 @@ TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 """Bounds of the buckets in seconds."""
 
 
+def _gauge(name: str, text: str, label: str) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"{PREFIX}_{name}", text, labels=(label,))
+
+
 class ServerCollector(Collector):
     """The figures of one server. No label tells what was asked; users are named only if wanted."""
 
@@ -79,7 +83,26 @@ class ServerCollector(Collector):
             memory.add_metric((name, "host"), loaded.size - loaded.size_vram)
             memory.add_metric((name, "gpu"), loaded.size_vram)
         yield memory
+        yield from self._told_by_runners()
         yield from self._registry.collect()
+
+    def _told_by_runners(self) -> Iterator[Metric]:
+        """Yield what runners have told last; of devices what the model used last has told."""
+        used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
+        size = _gauge("kv_cache_size_tokens", "Tokens that the KV cache has room for.", "model")
+        free = _gauge("device_memory_free_bytes", "Memory of a device that is free.", "device")
+        total = _gauge("device_memory_total_bytes", "Memory of a device.", "device")
+        devices = {}
+        for loaded in sorted(self._server.scheduler.loaded(), key=lambda loaded: loaded.used_at):
+            memory = loaded.runner.memory
+            if memory.cells:
+                used.add_metric((loaded.model.name.display,), memory.used)
+                size.add_metric((loaded.model.name.display,), memory.cells)
+            devices.update({device.name: device for device in memory.devices})
+        for device in devices.values():
+            free.add_metric((device.name,), device.free)
+            total.add_metric((device.name,), device.total)
+        yield from (used, size, free, total)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)

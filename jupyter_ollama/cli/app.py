@@ -18,6 +18,7 @@ from .command import CommandError
 COMMANDS = {
     "serve": ("jupyter_ollama.cli.serve.ServeCommand", "start a server for this machine"),
     "hub": ("jupyter_ollama.cli.hub.HubCommand", "start one for all users of a JupyterHub"),
+    "worker": ("jupyter_ollama.cli.worker.WorkerCommand", "lend this host's memory to another's"),
     "run": ("jupyter_ollama.cli.run.RunCommand", "ask a model, once or in a conversation"),
     "list": ("jupyter_ollama.cli.models.ListCommand", "list the models of the store (also: ls)"),
     "ps": ("jupyter_ollama.cli.models.PsCommand", "list the models that are loaded"),

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import llama_cpp
-from llama_cpp._ggml import libggml
+import llama_cpp.llama_cpp as llama
 
 CPU, GPU, INTEGRATED_GPU = 0, 1, 2
 """ggml's types of devices that hold layers; BLAS and its like compute on the CPU's memory."""
@@ -18,57 +18,75 @@ PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 RUNNER = b"jupyter_ollama.engine.runner"
 
+RPC = "RPC"
+"""How ggml's names of other hosts' devices begin."""
+
 
 @dataclass(frozen=True)
 class Device:
-    """One device of ggml, with its memory in bytes."""
+    """One device of ggml, with its memory in bytes. A remote one is another host's."""
 
     name: str
     free: int
     total: int
     is_cpu: bool
+    is_remote: bool = False
+    pointer: int = 0
 
 
 def devices() -> list[Device]:
-    """List the devices that llama.cpp puts layers on, the GPUs in its order.
+    """List the devices that llama.cpp puts layers on, in its order: remote ones, GPUs, the CPU.
 
     ggml takes all memory of the host for free; see `available_memory`.
     """
     found = list(_all_devices())
+    remote = [device for _, device in found if device.is_remote]
+    return [*remote, *_of_host(found, available_memory())]
+
+
+def devices_now() -> list[Device]:
+    """List the devices of this host in less time: what the kernel calls available is free."""
+    return _of_host(_all_devices(remote=False), _left_to_take())
+
+
+def _of_host(found: Iterable[tuple[int, Device]], available: int | None) -> list[Device]:
+    found = [(kind, device) for kind, device in found if not device.is_remote]
     # llama.cpp uses integrated GPUs only where there are no others.
     gpus = [device for kind, device in found if kind == GPU]
     gpus = gpus or [device for kind, device in found if kind == INTEGRATED_GPU]
-    available = available_memory()
     hosts = [device for kind, device in found if kind == CPU]
     if available is not None:
         hosts = [replace(host, free=min(host.free, available)) for host in hosts]
     return [*gpus, *hosts]
 
 
-def _all_devices() -> Iterator[tuple[int, Device]]:
-    # The registry lives in libggml, the getters in libggml-base; both are loaded by now.
-    base = ctypes.CDLL(str(_library("libggml-base")))
-    registry = libggml
-    registry.ggml_backend_dev_count.restype = ctypes.c_size_t
-    registry.ggml_backend_dev_get.restype = ctypes.c_void_p
-    registry.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
-    base.ggml_backend_dev_name.restype = ctypes.c_char_p
-    base.ggml_backend_dev_name.argtypes = [ctypes.c_void_p]
-    base.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
+def _all_devices(*, remote: bool = True) -> Iterator[tuple[int, Device]]:
     size = ctypes.POINTER(ctypes.c_size_t)
-    base.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, size, size]
-    for index in range(registry.ggml_backend_dev_count()):
-        device = registry.ggml_backend_dev_get(index)
+    count = ggml("ggml_backend_dev_count", ctypes.c_size_t)
+    get = ggml("ggml_backend_dev_get", ctypes.c_void_p, ctypes.c_size_t)
+    name_of = ggml("ggml_backend_dev_name", ctypes.c_char_p, ctypes.c_void_p)
+    type_of = ggml("ggml_backend_dev_type", ctypes.c_int, ctypes.c_void_p)
+    read_memory = ggml("ggml_backend_dev_memory", None, ctypes.c_void_p, size, size)
+    for index in range(count()):
+        device = get(index)
+        name = name_of(device).decode()
+        is_remote = name.startswith(RPC)
+        if is_remote and not remote:
+            continue
         free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        base.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-        name = base.ggml_backend_dev_name(device).decode()
-        kind = base.ggml_backend_dev_type(device)
-        yield kind, Device(name, free.value, total.value, is_cpu=kind == CPU)
+        read_memory(device, ctypes.byref(free), ctypes.byref(total))
+        kind = type_of(device)
+        yield kind, Device(name, free.value, total.value, kind == CPU, is_remote, device)
 
 
-def _library(stem: str) -> Path:
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    return next(path for path in sorted(folder.iterdir()) if path.name.startswith(stem))
+def ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
+    """Return a function of the ggml that llama.cpp uses.
+
+    llama_cpp._ggml may be a second one in this process, with other devices.
+    """
+    function: Callable[..., Any] = llama._lib[name]
+    function.restype, function.argtypes = result, arguments  # type: ignore[attr-defined]
+    return function
 
 
 def available_memory() -> int | None:
@@ -77,12 +95,24 @@ def available_memory() -> int | None:
     It is what the kernel calls available, and no more than the control groups of this process
     allow. Weights that runners have mapped count as taken, though the kernel would give them up.
     """
+    left = _left_to_take()
+    return None if left is None else max(0, left - _mapped_by_runners())
+
+
+def own_memory() -> int:
+    """Return the bytes of memory that this process has for itself, 0 where nobody tells."""
+    try:
+        return _fields(PROC / "self/status").get("RssAnon", 0) * 1024
+    except OSError:
+        return 0
+
+
+def _left_to_take() -> int | None:
     try:
         fields = _fields(PROC / "meminfo")
     except OSError:
         return None
-    free = [fields["MemAvailable"] * 1024, *_left_in_groups()]
-    return max(0, min(free) - _mapped_by_runners())
+    return max(0, min([fields["MemAvailable"] * 1024, *_left_in_groups()]))
 
 
 def _fields(path: Path) -> dict[str, int]:

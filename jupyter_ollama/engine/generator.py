@@ -87,6 +87,11 @@ class Generator:
         """True while there is a sequence to work on."""
         return bool(self.running or self.waiting)
 
+    @property
+    def tokens_in_cells(self) -> int:
+        """Tokens that the KV cache holds now."""
+        return self._cache.tokens_in_cells()
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
         self.waiting.append(sequence)

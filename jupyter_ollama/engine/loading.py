@@ -23,6 +23,7 @@ from .llama_log import Buffer, LlamaLog
 from .llama_model import LlamaModel, LoadError, load_adapters
 from .memory_plan import MemoryShortage, Placement, place, plan
 from .protocol import LoadSpec
+from .rpc import add_workers
 
 if TYPE_CHECKING:
     from .vision import Vision
@@ -58,7 +59,7 @@ class LoadedModel:
         beside = [*spec.adapters, *spec.projectors[:1]]
         self.weights = Weights.of(self._header, sum(Path(path).stat().st_size for path in beside))
         with self._explaining():
-            self.placement, self._shape = self._plan(self._shapes(spec.num_ctx))
+            self.placement, self._shape = self._plan_anywhere(self._shapes(spec.num_ctx))
             draft = self._plan_draft(Path(spec.draft)) if spec.draft else None
             with self._weighing("weights", self.weights):
                 self.model = self._load(spec.model, self.placement)
@@ -281,6 +282,21 @@ class LoadedModel:
 
         with self._estimator(self.spec.model, self._header, free) as estimator:
             return plan(shapes, estimator, place_for, free)
+
+    def _plan_anywhere(self, shapes: Sequence[Shape]) -> tuple[Placement, Shape]:
+        """Plan for this host, and for the workers as well where it has no room for all layers.
+
+        A ``tensor_split`` with parts for more GPUs than there are here asks for them, too.
+        """
+        workers, split = self.spec.rpc_servers, self.spec.tensor_split
+        if workers and len(split) <= sum(not device.is_cpu for device in devices()):
+            with suppress(MemoryShortage):
+                placement, shape = self._plan(shapes)
+                if placement.is_full:
+                    return placement, shape
+        if workers:
+            add_workers(workers, self.weights.total)
+        return self._plan(shapes)
 
     @contextmanager
     def _estimator(self, path: str, header: Header, free: Sequence[Device]) -> Iterator[Estimator]:

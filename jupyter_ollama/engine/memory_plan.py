@@ -106,12 +106,17 @@ def place(
     """Put as many layers on the GPUs as fit, ``num_gpu`` of them unless it is negative.
 
     A model that fits one GPU goes to one, ``main_gpu`` rather than another, unless
-    ``tensor_split`` tells the parts of each. Raises MemoryShortage.
+    ``tensor_split`` tells the parts of each, remote ones last. With remote devices each takes as
+    much of it as it has of the free memory. Raises MemoryShortage.
     """
     units = _units(weights, demand)
     rooms = [room - demand.compute for room in _rooms(devices)]
     most = len(units) if rooms else 0
+    remote = sum(device.is_remote for device in devices)
     parts = [*tensor_split, *(0.0 for _ in rooms)][: len(rooms)]
+    parts = [*parts[len(rooms) - remote :], *parts[: len(rooms) - remote]]
+    if remote and not any(parts):
+        parts = [max(0, room) for room in rooms]
     first, last = (most, 0) if num_gpu < 0 else (min(num_gpu, most),) * 2
     for count in range(first, last - 1, -1):
         on_gpus = units[len(units) - count :]

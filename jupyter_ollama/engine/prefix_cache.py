@@ -225,6 +225,10 @@ class PrefixCache:
         }
         return sum(idle.values())
 
+    def tokens_in_cells(self) -> int:
+        """Count the tokens that the KV cache holds, those of running and of idle sequences."""
+        return self._tree.reached(lambda holder: holder.cached if holder.slot >= 0 else 0)
+
     def _stored(self) -> int:
         return sum(parked.state.nbytes for parked in self._parked if parked.state is not None)
 

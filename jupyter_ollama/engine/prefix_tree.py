@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import takewhile
 from typing import Generic, TypeVar
 
@@ -91,6 +91,23 @@ class PrefixTree(Generic[Holder]):
         """Return how many tokens, its last ones, a holder shares with nobody."""
         mine = takewhile(lambda node: len(node.holders) == 1, self.path(holder))
         return sum(len(node.tokens) for node in mine)
+
+    def reached(self, reach: Callable[[Holder], int]) -> int:
+        """Count the tokens that holders have, shared ones once; ``reach`` says how many each has.
+
+        What a holder has beyond its tokens in the tree is its own.
+        """
+        total = 0
+        for holder in self._ends:
+            total += max(0, reach(holder) - sum(len(node.tokens) for node in self.path(holder)))
+        nodes = [(self._root, 0)]
+        while nodes:
+            node, depth = nodes.pop()
+            end = depth + len(node.tokens)
+            most = max(map(reach, node.holders), default=0)
+            total += max(0, min(most, end) - depth)
+            nodes += ((child, end) for child in node.children.values())
+        return total
 
     def path(self, holder: Holder) -> Iterator[Node[Holder]]:
         """Walk over the runs of tokens of a holder, from its last one on."""

@@ -25,6 +25,7 @@ from .protocol import (
     Failed,
     LoadFailed,
     LoadSpec,
+    Memory,
     Progress,
     Ready,
     Resized,
@@ -70,6 +71,7 @@ class RunnerProcess:
     def __init__(self, spec: LoadSpec) -> None:
         self.spec = spec
         self.ready: Ready
+        self.memory = Memory()
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
         self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
@@ -206,7 +208,9 @@ class RunnerProcess:
     def _dispatch(self, event: Event, frames: list[bytes]) -> None:
         if isinstance(event, Resized):
             self._resized(event)
-        if isinstance(event, Ready):
+        if isinstance(event, Memory):
+            self.memory = event
+        elif isinstance(event, Ready):
             self._loaded.set_result(event)
         elif isinstance(event, LoadFailed):
             self._loaded.set_exception(LoadRefused(event))

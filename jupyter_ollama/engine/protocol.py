@@ -19,7 +19,8 @@ class LoadSpec(msgspec.Struct, frozen=True):
     """All that decides how a model is loaded: equal specs can share one runner.
 
     ``num_ctx`` is the longest sequence in tokens, ``num_parallel`` the sequences held at once.
-    Numbers that are 0 or negative, and ``None``, leave the choice to the runner.
+    Numbers that are 0 or negative, and ``None``, leave the choice to the runner. ``rpc_servers``
+    are the addresses of workers for what one host has no room for.
     """
 
     model: str
@@ -36,6 +37,7 @@ class LoadSpec(msgspec.Struct, frozen=True):
     num_thread: int = 0
     kv_cache_type: str = "f16"
     flash_attention: bool | None = None
+    rpc_servers: tuple[str, ...] = ()
 
 
 class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
@@ -190,6 +192,26 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
     size_vram: int
 
 
+class DeviceMemory(msgspec.Struct, array_like=True):
+    """The memory of a device in bytes, by the name that ggml has for it."""
+
+    name: str
+    free: int
+    total: int
+
+
+class Memory(msgspec.Struct, tag="memory", array_like=True):
+    """How full the KV cache is, in tokens, and the devices.
+
+    Told when a model is loaded, now and then while it runs, and once when it has come to rest.
+    Models that only embed have no cache that lasts: 0 of 0.
+    """
+
+    used: int = 0
+    cells: int = 0
+    devices: list[DeviceMemory] = []
+
+
 class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):
     """The model could not be loaded; the runner ends after this.
 
@@ -325,6 +347,7 @@ class Detokenized(msgspec.Struct, tag="detokenized", array_like=True):
 
 Event = (
     Ready
+    | Memory
     | LoadFailed
     | Resized
     | Truncated

@@ -13,6 +13,7 @@ import queue
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -20,7 +21,7 @@ import msgspec
 import zmq
 
 from ..errors import OllamaError
-from .devices import available_memory
+from .devices import available_memory, devices_now
 from .embedder import PACK_TOKENS, Embedder, EmbedJob
 from .generator import Generator
 from .intake import Intake
@@ -30,11 +31,13 @@ from .memory_plan import MemoryShortage
 from .output import Output
 from .prompting import Prompter
 from .protocol import (
+    DeviceMemory,
     Done,
     Event,
     Failed,
     LoadFailed,
     LoadSpec,
+    Memory,
     Ready,
     Resize,
     Resized,
@@ -54,6 +57,9 @@ STORED_BYTES = 8 * 2**30
 
 QUIET_SECONDS = 0.1
 """How long nobody asks before what nobody waits for is done."""
+
+MEMORY_SECONDS = 1.0
+"""How often a model that runs tells of its memory."""
 
 SWITCH_SECONDS = 2e-4
 """How long one Python thread may keep the others waiting."""
@@ -80,11 +86,20 @@ class Runner:
             slots = self._loaded.parallel
         self._output.start()
         self._output.event(Ready(self.num_ctx, slots, *self._sizes()))
+        self._tell_memory()
 
     def _sizes(self) -> tuple[int, int]:
         """Return the bytes that llama.cpp holds: all of them, and those not on the host."""
         log = self._loaded.log
         return int(log.host_bytes + log.device_bytes), int(log.device_bytes)
+
+    def _tell_memory(self) -> None:
+        self._memory_told = time.monotonic()
+        memory = Memory(devices=[DeviceMemory(d.name, d.free, d.total) for d in devices_now()])
+        if self._generator:
+            memory.used = self._generator.tokens_in_cells
+            memory.cells = self._generator.context.cells
+        self._output.event(memory)
 
     def _make_generator(self) -> Generator:
         context = self._loaded.generation_context()
@@ -119,6 +134,8 @@ class Runner:
                 self._generator.step()
             if embedding and self._embedder:
                 self._embedder.step()
+            if time.monotonic() - self._memory_told > MEMORY_SECONDS:
+                self._tell_memory()
 
     def _take_work(self, *, wait: bool) -> None:
         if wait:
@@ -133,6 +150,8 @@ class Runner:
                 work = self._inbox.get(timeout=QUIET_SECONDS if self._may_rest else None)
             except queue.Empty:
                 self._may_rest = bool(self._generator and self._generator.rest())
+                if not self._may_rest:
+                    self._tell_memory()
             else:
                 self._may_rest = True
                 work()

@@ -42,6 +42,7 @@ class Settings(Protocol):
     kv_cache_type: str
     flash_attention: bool | None
     pinned_models: list[str]
+    rpc_servers: list[str]
 
 
 class Wanted(NamedTuple):
@@ -87,6 +88,7 @@ def wanted_of(
         num_thread=options.num_thread,
         kv_cache_type=kv_cache_type,
         flash_attention=flash_attention,
+        rpc_servers=tuple(settings.rpc_servers),
     )
     default = Options()
     named = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,30 @@ async def test_figures(ann: Fetch, jupyter_url: str, jp_serverapp: Any) -> None:
         assert found[f"jupyter_ollama_{name}_count {model}"] == 1
         assert 0 < found[f"jupyter_ollama_{name}_sum {model}"] < 60
     assert not [name for name in found if "ann" in name or "nope" in name]
+
+
+async def test_memory(ann: Fetch, jupyter_url: str) -> None:
+    model = "smollm2:latest"
+
+    async def until_used(enough: Callable[[float], bool]) -> dict[str, float]:
+        while True:
+            found = await figures(jupyter_url)
+            if enough(found.get(f"jupyter_ollama_kv_cache_used_tokens {model}", -1)):
+                return found
+            await asyncio.sleep(0.05)
+
+    none = await figures(jupyter_url)
+    assert not [name for name in none if "kv_cache" in name or "device" in name]
+    await answer(ann, "/api/generate", {"model": "smollm2"})
+    empty = await until_used(lambda used: used == 0)
+    assert empty[f"jupyter_ollama_kv_cache_size_tokens {model}"] >= 4096
+    free = empty["jupyter_ollama_device_memory_free_bytes CPU"]
+    assert 0 < free < empty["jupyter_ollama_device_memory_total_bytes CPU"]
+    # What has been read stays for those who begin alike: all but the last token.
+    end = await answer(ann, "/api/generate", generate(prompt="The sea! " * 16, stream=False))
+    length = end["prompt_eval_count"] + end["eval_count"]
+    full = await until_used(lambda used: used == length - 1)
+    assert full.keys() >= empty.keys()
 
 
 async def test_events(ann: Fetch, jp_serverapp: Any) -> None:

@@ -25,6 +25,16 @@ try:
 except Failure as failure:
     sys.exit(f"Error: {failure}")
 """
+INSTALL = """
+import sys
+from pathlib import Path
+sys.path.insert(0, "tools")
+from install_environment import ROOT, install_llama_cpp
+from llama_cpp_wheel import build_key, read_requirement
+venv = Path(sys.argv[1])
+install_llama_cpp(venv, venv / "bin/python")
+print(build_key(read_requirement(ROOT / "pyproject.toml"), defaults=""))
+"""
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 VERSION = PROJECT.partition("llama-cpp-python>=")[2].partition(",")[0]
 NAME = f"llama_cpp_python-{VERSION}"
@@ -124,7 +134,7 @@ def test_it_is_compiled_once_and_says_how_far_it_is(variables: dict[str, str]) -
     second = fetch(variables)
     assert wheel_of(second) == wheel
     assert "Compiling" not in second.stdout
-    assert builds(variables) == [""]
+    assert builds(variables) == ["-DGGML_RPC=on"]
 
 
 def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> None:
@@ -132,7 +142,7 @@ def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> Non
     cpu = wheel_of(fetch(variables))
     assert cuda != cpu
     assert wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on")) == cuda
-    assert builds(variables) == ["-DGGML_CUDA=on", ""]
+    assert builds(variables) == ["-DGGML_RPC=on -DGGML_CUDA=on", "-DGGML_RPC=on"]
 
 
 def test_a_finished_wheel_is_taken(
@@ -142,10 +152,35 @@ def test_a_finished_wheel_is_taken(
     built.rename(sources / built.name)
     offered = fetch(variables)
     assert wheel_of(offered).is_relative_to(variables["XDG_CACHE_HOME"])
-    assert builds(variables) == [""]
+    assert builds(variables) == ["-DGGML_RPC=on"]
     # Whoever sets CMAKE_ARGS wants a build of their own.
     wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on"))
-    assert builds(variables) == ["", "-DGGML_CUDA=on"]
+    assert builds(variables) == ["-DGGML_RPC=on", "-DGGML_RPC=on -DGGML_CUDA=on"]
+
+
+def test_the_default_build_of_before_is_replaced_and_no_other(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    venv = tmp_path / "venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    command = [sys.executable, "-c", INSTALL, str(venv)]
+
+    def install(before: str) -> str:
+        """Install where ``before`` is the marker; return the marker."""
+        (venv / "llama-cpp-build").write_text(before + "\n")
+        done = subprocess.run(
+            command, cwd=ROOT, env=variables, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        old.append(done.stdout.splitlines()[-1])
+        return (venv / "llama-cpp-build").read_text().strip()
+
+    old: list[str] = []
+    new = install("")
+    assert new != old[0]
+    assert install(old[0]) == new
+    assert install("somebody's own") == "somebody's own"
+    assert builds(variables) == ["-DGGML_RPC=on"]
 
 
 def test_a_build_that_fails(variables: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -106,6 +106,20 @@ def test_num_gpu_is_obeyed_or_refused() -> None:
         shares(gpu(200 * MIB), cpu(), num_gpu=4)
     assert caught.value.required == (3 * 110 + 50 + 40) * MIB
     assert caught.value.available == 200 * MIB
+
+
+def test_remote_devices_take_what_they_have_of_the_free_memory() -> None:
+    def remote(room: int) -> Device:
+        return replace(gpu(room), is_remote=True)
+
+    big = 10 * ON_GPU
+    assert shares(remote(big), remote(big // 2), cpu()) == (8, 3)
+    # Not all goes to the one that has room for all.
+    assert shares(remote(big), gpu(big), cpu()) == (6, 5)
+    # Where the parts are told those of this host come first, though not in llama.cpp's order.
+    assert shares(remote(big), gpu(big), cpu(), tensor_split=[3, 1]) == (3, 8)
+    assert shares(remote(big), remote(big), cpu(), tensor_split=[3, 1]) == (9, 2)
+    assert shares(remote(260 * MIB), gpu(370 * MIB), cpu()) == (2, 3)
 
 
 def test_tensor_split_tells_the_part_of_each_gpu() -> None:

@@ -39,6 +39,12 @@ def test_match_tells_what_each_holder_shares(
     distinct = {tuple(items[: n + 1]) for items in held.values() for n in range(len(items))}
     nodes = {node for holder in held for node in tree.path(holder)}
     assert sum(len(node.tokens) for node in nodes) == len(distinct)
+    reach = {holder: data.draw(st.integers(0, len(items) + 2)) for holder, items in held.items()}
+    read = {
+        tuple(items[: n + 1]) for h, items in held.items() for n in range(len(items))[: reach[h]]
+    }
+    beyond = sum(max(0, reach[holder] - len(items)) for holder, items in held.items())
+    assert tree.reached(reach.__getitem__) == len(read) + beyond
 
 
 def test_insert_moves_a_holder() -> None:
