@@ -14,25 +14,25 @@ Expected before it was measured: the cell 300 ms at most, the server 1 s.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from statistics import median
-from urllib.request import Request, urlopen
 
 from jupyter_client.manager import start_new_kernel
 from library import serving
 
 from jupyter_ollama.library.model import Library
 
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
+
+import starter_models  # noqa: E402
+from crowd import ask, crowd, requests, wait_until  # noqa: E402
+
 MODEL = "smollm2"
-ENDLESS = {"temperature": 0, "logit_bias": {"2": -100, "0": -100}}
 CHAT = '%%chat smollm2 --new --temperature 0 -p logit_bias=\'{"2": -100, "0": -100}\'\n'
 CELLS = {
     "waiting its turn": CHAT + "Tell me a story.",
@@ -53,9 +53,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     rounds = parser.parse_args().rounds
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-    import starter_models
-
     with tempfile.TemporaryDirectory() as folder:
         library = Library.open(Path(folder, "models"))
         starter_models.register(MODEL, library)
@@ -68,70 +65,28 @@ def main() -> None:
 
 def measure(name: str, code: str, url: str, rounds: int) -> None:
     """Interrupt a cell some times and print its line."""
+    others = 16 if name.startswith("waiting") else 0
     manager, client = start_new_kernel(kernel_name="python3", env=dict(os.environ))
     try:
         client.execute_interactive("%load_ext jupyter_ollama_magics", timeout=60)
         ended, free = [], []
         for _ in range(rounds):
-            crowd = Crowd(url, 16 if name.startswith("waiting") else 0)
-            runs = client.execute(code)
-            time.sleep(BEFORE)
-            began = time.perf_counter()
-            manager.interrupt_kernel()
-            while client.get_shell_msg(timeout=30)["parent_header"].get("msg_id") != runs:
-                pass
-            ended.append((time.perf_counter() - began) * 1e3)
-            wait_until(lambda crowd=crowd: len(requests(url)) <= crowd.count)
-            if not crowd.count:
-                ask(url, {"temperature": 0, "num_predict": 1})
-            free.append((time.perf_counter() - began) * 1e3)
-            crowd.leave(url)
+            with crowd(url, others):
+                runs = client.execute(code)
+                time.sleep(BEFORE)
+                began = time.perf_counter()
+                manager.interrupt_kernel()
+                while client.get_shell_msg(timeout=30)["parent_header"].get("msg_id") != runs:
+                    pass
+                ended.append((time.perf_counter() - began) * 1e3)
+                wait_until(lambda: len(requests(url)) <= others)
+                if not others:
+                    ask(url, {"temperature": 0, "num_predict": 1})
+                free.append((time.perf_counter() - began) * 1e3)
         print(f"| {name} | {told(ended)} | {told(free)} |", flush=True)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
-
-
-class Crowd:
-    """Streams of others that take all the places, until they leave."""
-
-    def __init__(self, url: str, count: int) -> None:
-        self.count = count
-        for _ in range(count):
-            threading.Thread(target=ask, args=(url, ENDLESS), daemon=True).start()
-        wait_until(lambda: len(requests(url)) >= count)
-        time.sleep(0.5 if count else 0)
-
-    def leave(self, url: str) -> None:
-        """End all requests."""
-        for one in requests(url):
-            urlopen(Request(f"{url}/api/requests/{one['id']}", method="DELETE")).close()
-        wait_until(lambda: not requests(url))
-
-
-def ask(url: str, options: dict[str, object]) -> None:
-    """Continue a word, to the end or until somebody ends it."""
-    body = {"model": MODEL, "prompt": "Once", "raw": True, "options": options}
-    with (
-        suppress(OSError),
-        urlopen(Request(f"{url}/api/generate", json.dumps(body).encode())) as answer,
-    ):
-        answer.read()
-
-
-def requests(url: str) -> list[dict[str, str]]:
-    """Return the requests that the server has."""
-    with urlopen(f"{url}/api/requests", timeout=10) as answer:
-        return list(json.load(answer)["requests"])
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Wait for half a minute at most."""
-    end = time.monotonic() + 30
-    while not happened():
-        if time.monotonic() > end:
-            raise TimeoutError
-        time.sleep(0.005)
 
 
 def told(values: list[float]) -> str:

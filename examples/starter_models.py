@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from jupyter_ollama_magics.modelfile import Command, Modelfile
 
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
-from jupyter_ollama.library.modelfile import Command, Modelfile
 
 AUTO = "auto"
 GEMMA_TEMPLATE = """\

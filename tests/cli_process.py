@@ -8,6 +8,7 @@ import select
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 Ollama = Callable[..., subprocess.CompletedProcess[str]]
+PROGRAM = Path(sys.executable).with_name("jupyter-ollama")
+"""The command of this environment, whatever is on the path."""
 
 
 def free_port() -> int:
@@ -51,7 +54,7 @@ def serving(
     log = folder / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            ["jupyter-ollama", "serve", *arguments],
+            [PROGRAM, "serve", *arguments],
             env={**environment, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(models)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -9,7 +9,9 @@ from statistics import median
 from textwrap import fill
 from typing import Any
 
-from .formats import size, table
+from jupyter_ollama_magics.readable import size
+
+from .formats import table
 from .other_formats import BITS, bits, candidates
 from .speed import Served, Speed, Workload
 

@@ -9,13 +9,14 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from jupyter_ollama_magics.readable import size
+
 from ..config import OllamaServer
 from ..errors import OllamaError
 from ..library.check import Fault, Leftovers, Needs, faults, set_aside, size_of, tidy
 from ..library.name import InvalidName, ModelName
 from ..library.store import Store
 from .command import Command, CommandError, say
-from .formats import size
 from .progress import Progress
 from .transfer import LayerBars
 

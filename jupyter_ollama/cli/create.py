@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from jupyter_ollama_magics.modelfile import parse
+
 from .command import CommandError
 from .connection import ClientCommand
 from .progress import Progress
-from .upload import Uploader
+from .upload import SharingUploader
 
 
 class CreateCommand(ClientCommand):
@@ -44,16 +46,14 @@ class CreateCommand(ClientCommand):
     def run(self, arguments: argparse.Namespace) -> None:
         """Upload, then show what the server does."""
         from ..config import OllamaServer
-        from ..library.modelfile import parse  # pulls in the store's formats
 
         path = Path(arguments.file).expanduser()
         progress = Progress()
         models = Path(OllamaServer(parent=self).models_dir).expanduser()
-        uploader = Uploader(self.client, models, arguments.link, progress)
+        uploader = SharingUploader(self.client, models, arguments.link, progress.show)
         try:
-            body, files = parse(path.read_bytes()).to_request(path.resolve().parent)
-            for file in files:
-                body.setdefault(file.field, {})[file.name] = uploader.upload(file.path)
+            modelfile = parse(path.read_bytes())
+            body = uploader.request(modelfile, path.resolve().parent)
         except OSError as error:
             raise CommandError(f"{error.filename or path}: {error.strerror or error}") from error
         except ValueError as error:

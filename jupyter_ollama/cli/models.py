@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
 
 from jupyter_ollama_magics.client import Client
 from jupyter_ollama_magics.errors import OllamaResponseError
+from jupyter_ollama_magics.readable import age, expiry, moment, size
 
 from .command import CommandError, note, say
 from .connection import ClientCommand
-from .formats import moment, size, table
+from .formats import table
 
 
 class ListCommand(ClientCommand):
@@ -29,7 +29,12 @@ class ListCommand(ClientCommand):
         """Print a table."""
         prefix = arguments.prefix.lower()
         rows = [
-            (model["name"], model["digest"][:12], size(model["size"]), moment(model["modified_at"]))
+            (
+                model["name"],
+                model["digest"][:12],
+                size(model["size"]),
+                age(moment(model["modified_at"])),
+            )
             for model in self.client.list()
             if model["name"].lower().startswith(prefix)
         ]
@@ -52,7 +57,7 @@ class PsCommand(ClientCommand):
                 size(model["size"]),
                 processor(model["size"], model.get("size_vram", 0)),
                 str(model.get("context_length", "")),
-                until(model["expires_at"]),
+                expiry(moment(model["expires_at"])),
             )
             for model in self.client.ps()
         ]
@@ -67,12 +72,6 @@ def processor(total: int, on_gpu: int) -> str:
         return "100% GPU"
     share = round((total - on_gpu) / total * 100)
     return f"{share}%/{100 - share}% CPU/GPU"
-
-
-def until(expires_at: str) -> str:
-    """Say when a model is unloaded."""
-    when = datetime.fromisoformat(expires_at)
-    return "Stopping..." if when < datetime.now(when.tzinfo) else moment(expires_at)
 
 
 class CopyCommand(ClientCommand):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from jupyter_ollama_magics.readable import size
+
 from .command import note
-from .formats import size
 
 
 class Progress:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jupyter_ollama_magics.errors import OllamaResponseError
+from jupyter_ollama_magics.modelfile import InvalidModelfile, parse
 
-from ..library.modelfile import InvalidModelfile, parse
 from .command import CommandError, note, say
 from .conversation import Conversation
 from .show import PARTS, summary

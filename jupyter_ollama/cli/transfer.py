@@ -9,10 +9,10 @@ import time
 from typing import Any, ClassVar
 
 from jupyter_ollama_magics.client import Client
+from jupyter_ollama_magics.readable import size
 
 from .command import note
 from .connection import ClientCommand
-from .formats import size
 
 _BAR_WIDTHS = (10, 60)
 _BESIDE_BAR = 64

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from typing import Any
 
 import msgspec
+from jupyter_ollama_magics.parameters import LEGACY_PARAMETERS
 
 from ..errors import OllamaError
 from ..options import merge_options
@@ -13,7 +14,6 @@ from ..prompt.messages import Message
 from . import manifest, sources
 from .draft import Draft, Part, Status, quantization, quantize
 from .manifest import ImageConfig, Manifest, encode_json
-from .modelfile import LEGACY_PARAMETERS
 from .name import InvalidName, ModelName
 from .show import parameter_size
 from .store import Store

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ollama_magics.modelfile import Command, Modelfile
+
 from ..errors import OllamaError
 from .gguf import Header
-from .modelfile import Command, Modelfile
 
 if TYPE_CHECKING:
     from .model import Model

@@ -10,6 +10,7 @@ from . import background
 from .async_client import AsyncClient
 from .connection import Connection
 from .failures import OllamaMagicsError, reported
+from .stream_view import take
 
 if TYPE_CHECKING:
     from .chat import Chats, Question
@@ -79,8 +80,4 @@ class BackgroundAnswer:
         body = {"model": result.model, "messages": messages, **told}
         async with AsyncClient(client) as server:
             async for chunk in server.stream("/api/chat", body):
-                if chunk.get("status"):
-                    self._view.waiting(result, chunk)
-                    continue
-                result.add(chunk)
-                self._view.update(result)
+                take(chunk, result, self._view)

@@ -10,10 +10,10 @@ from .conversation import Conversation
 from .errors import OllamaClientError
 from .failures import OllamaMagicsError, reported
 from .result import ChatResult, Round
+from .stream_view import NotebookView, TerminalView, take
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .stream_view import NotebookView, TerminalView
     from .tools import Call, Tools
 
 Messages = list[dict[str, Any]]
@@ -148,12 +148,8 @@ class Chats:
         answer = self.connection.client.chat(result.model, messages, options=options, **fields)
         with closing(answer):
             for chunk in answer:
-                if chunk.get("status"):
-                    view.waiting(result, chunk)
-                    continue
                 self.model = result.model
-                result.add(chunk)
-                view.update(result)
+                take(chunk, result, view)
         result.done_reason = result.done_reason or "incomplete"
 
     def _digest(self, model: str) -> str:

@@ -122,14 +122,9 @@ class Client:
 
     def send_blob(self, path: Path) -> str:
         """Upload a file unless the server has it, and return its digest. Memory use is constant."""
-        import hashlib
+        from .upload import Uploader
 
-        with path.open("rb") as file:
-            digest = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
-            if not self.has_blob(digest):
-                file.seek(0)
-                self.call("POST", f"/api/blobs/{digest}", content=file)
-        return digest
+        return Uploader(self, lambda step: None).upload(path)
 
     # -- what all of them are made of
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from typing import TYPE_CHECKING, Any
 
-from . import arguments, history, ollama_command
+from . import history, ollama_command
 from .discovery import discover, parse_host
 from .failures import OllamaMagicsError, reported
-from .stream_view import in_notebook
 
 if TYPE_CHECKING:
     from .chat import Chats
     from .connection import Connection, ModelNames
     from .magics import OllamaMagics
+    from .progress import NotebookSteps, TerminalSteps
 
 
 class Commands:
@@ -31,6 +31,8 @@ class Commands:
 
     def run(self, args: argparse.Namespace) -> Any:
         """Run the subcommand of a parsed line and return what it shows, if that is a table."""
+        if args.cell is not None and args.command != "create":
+            raise OllamaMagicsError("Only create takes a cell: %%ollama create NAME.")
         with reported(self._connection, args.words[0] if args.words else None):
             return ollama_command.run(args.command, args.words, self._actions(args))
 
@@ -44,7 +46,7 @@ class Commands:
             "use": self._use,
             "cp": self._copy,
             "rm": self._remove,
-            "create": lambda name, base: self._create(name, base, args),
+            "create": lambda name, base="": self._create(name, base, args),
             "stop": self._stop,
             "usage": self._usage,
             "history": self._history,
@@ -55,14 +57,19 @@ class Commands:
         }
 
     def _pull(self, name: str, insecure: bool) -> None:
-        from . import pull
-
-        with closing(self._connection.client.pull(name, insecure=insecure or None)) as steps:
-            if in_notebook(self._magics.shell):
-                pull.show_in_notebook(steps, self._magics.refresh_hz)
-            else:
-                pull.show_in_terminal(steps)
+        with (
+            self._progress() as view,
+            closing(self._connection.client.pull(name, insecure=insecure or None)) as steps,
+        ):
+            for step in steps:
+                view.show(step)
+            view.close()
         self._names.forget()
+
+    def _progress(self) -> AbstractContextManager[NotebookSteps | TerminalSteps]:
+        from .progress import shown_steps
+
+        return shown_steps(self._magics.shell, self._magics.refresh_hz)
 
     def _use(self, name: str) -> None:
         connection = self._connection
@@ -89,16 +96,17 @@ class Commands:
         _say(f"Removed {name}.")
 
     def _create(self, name: str, base: str, args: argparse.Namespace) -> None:
-        fields = {
-            "from": base,
-            "system": args.system,
-            "parameters": arguments.parameters(args.parameter, "%ollama") or None,
-        }
-        with closing(self._connection.client.create(name, **fields)) as steps:
-            for _ in steps:
-                pass
+        from . import create
+        from .upload import Uploader
+
+        client = self._connection.client
+        with self._progress() as view:
+            body = create.request(Uploader(client, view.show), base, args)
+            with closing(client.create(name, **body)) as steps:
+                for step in steps:
+                    view.show(step)
+            view.close(f"Created {name}.")
         self._names.forget()
-        _say(f"Created {name}.")
 
     def _stop(self, name: str) -> None:
         body = {"model": name, "keep_alive": 0, "stream": False}

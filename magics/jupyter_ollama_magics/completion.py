@@ -21,7 +21,7 @@ _PLACES = (
         r"%%chat(?:\s+(?:--new|--raw|--fix|--no-think|--think(?:\s+(?:low|medium|high))?"
         rf"|--?[a-z][\w-]*(?:=\S+|\s+{_VALUE})))*\s+([^-\s]\S*)?$"
     ),
-    re.compile(r"%?ollama\s+(?:show|use|cp|rm|stop|create\s+\S+)\s+(\S*)$"),
+    re.compile(r"%{0,2}ollama\s+(?:show|use|cp|rm|stop|create\s+\S+)\s+(\S*)$"),
     re.compile(r"(?:^|=)\s*%?embed\s.*--model(?:\s+|=)(\S*)$"),
 )
 _SUBCOMMANDS = tuple(dict.fromkeys(re.findall(r"^%ollama (\w+)", HELP, re.M)))
@@ -29,8 +29,8 @@ _WORDS: tuple[tuple[re.Pattern[str], str, Iterable[str]], ...] = (
     (re.compile(rf"{_CHAT}\s+(?:--format|-f)(?:\s+|=)(\w*)$"), "format", tuple(INSTRUCTIONS)),
     (re.compile(rf"{_CHAT}\s+--think(?:\s+|=)(\w+|(?<==))$"), "level", LEVELS),
     (re.compile(rf"{_CHAT}\s+(-[\w-]*)$"), "option", OPTION_STRINGS),
-    (re.compile(r"%?ollama\s+(\w*)$"), "command", _SUBCOMMANDS),
-    (re.compile(r"%?ollama\s+history\s+(\w*)$"), "command", ("save", "load")),
+    (re.compile(r"%{0,2}ollama\s+(\w*)$"), "command", _SUBCOMMANDS),
+    (re.compile(r"%{0,2}ollama\s+history\s+(\w*)$"), "command", ("save", "load")),
 )
 _FUNCTION = re.compile(rf"{_CHAT}\s+--tools(?:\s+|=)(?:\w+,)*(\w*)$")
 _VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image)(?:\s+|=)(\w*)$")

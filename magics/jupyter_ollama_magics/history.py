@@ -19,7 +19,7 @@ ROLES = ("system", "user", "assistant", "tool")
 
 def table(chats: Chats) -> pd.DataFrame:
     """Return the conversations with their numbers of turns and how they began."""
-    import pandas as pd
+    from .table import Table
 
     rows = [
         {
@@ -30,7 +30,7 @@ def table(chats: Chats) -> pd.DataFrame:
         }
         for name, conversation in chats.conversations.items()
     ]
-    return pd.DataFrame(rows, columns=["conversation", "turns", "system", "begins"])
+    return Table(rows, columns=["conversation", "turns", "system", "begins"])
 
 
 def save(chats: Chats, file: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from IPython.core.magic import (
     Magics,
     cell_magic,
+    line_cell_magic,
     line_magic,
     magics_class,
     needs_local_scope,
@@ -223,8 +224,11 @@ class OllamaMagics(Magics):
         return None
 
     @magic_arguments()
+    @kwds(usage="ollama [COMMAND] [WORDS] [OPTIONS]")
     @argument("command", nargs="?", default="help", help="See %%ollama help.")
     @argument("words", nargs="*", help="A model, file or address, as the command wants.")
+    @argument("-f", dest="file", default="", metavar="MODELFILE", help="Modelfile for create.")
+    @argument("-q", "--quantize", metavar="TYPE", help="Weights that create makes: q4_0, q8_0…")
     @argument("--system", metavar="TEXT", help="System message for create.")
     @argument(
         "-p", dest="parameter", action="append", metavar="KEY=VALUE", help="Option for create."
@@ -232,10 +236,15 @@ class OllamaMagics(Magics):
     @argument("--token", default="", help="Token for connect.")
     @argument("--insecure", action="store_true", help="Let pull ask a registry by plain HTTP.")
     @no_var_expand
-    @line_magic
-    def ollama(self, line: str) -> Any:
-        """Look at the server, its models and the conversations, and choose among them."""
-        return self._commands.run(arguments.parse(self.ollama, line, self._namespace()))
+    @line_cell_magic
+    def ollama(self, line: str, cell: str | None = None) -> Any:
+        """Look at the server, its models and the conversations, and choose among them.
+
+        A cell is the Modelfile of %%ollama create NAME, and taken as it is.
+        """
+        args = arguments.parse(self.ollama, line, self._namespace())
+        args.cell = cell
+        return self._commands.run(args)
 
     def _embed(self, value: Any, model: str, dimensions: int | None) -> Any:
         from .embed import ProgressLine, embed

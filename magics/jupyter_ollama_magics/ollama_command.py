@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from .errors import OllamaResponseError
 from .failures import OllamaMagicsError
+from .readable import expiry, moment
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,10 @@ HELP = """\
 %ollama use NAME                     the model of the next %%chat (or %embed, if it embeds)
 %ollama cp NAME NEW                  give a model a second name
 %ollama rm NAME                      remove a model from the server
-%ollama create NAME FROM             make a model of another [--system TEXT] [-p KEY=VALUE]
+%ollama create NAME FROM             make a model of another or of a GGUF file
+                                     [--system TEXT] [-p KEY=VALUE] [-q TYPE]
+%ollama create NAME -f MODELFILE     make a model by a Modelfile
+%%ollama create NAME                 make a model by the Modelfile that is the cell
 %ollama stop NAME                    let a model leave the memory
 %ollama usage                        what you have used of a shared server, as a DataFrame
 %ollama history                      the conversations, as a DataFrame
@@ -36,20 +39,6 @@ HELP = """\
 %%chat? and %embed? explain the other two. %config OllamaMagics lists the settings."""
 
 
-class Bytes(int):
-    """A number of bytes that shows itself as 1.3 GB."""
-
-    def __repr__(self) -> str:
-        size = float(self)
-        for unit in ("B", "kB", "MB"):
-            if size < 999.5:
-                return f"{size:.0f} {unit}"
-            size /= 1000
-        return f"{size:.1f} GB"
-
-    __str__ = __repr__
-
-
 def list_models(connection: Connection) -> pd.DataFrame:
     """Return the models on the server, newest first; ``size`` is in bytes."""
     rows = []
@@ -61,8 +50,8 @@ def list_models(connection: Connection) -> pd.DataFrame:
                 "name": model["name"],
                 "parameters": details.get("parameter_size", ""),
                 "quantization": details.get("quantization_level", ""),
-                "size": Bytes(model.get("size", 0)),
-                # The local time: an offset behind each one says nothing here.
+                "size": model.get("size", 0),
+                # The local time, without its offset.
                 "modified": modified and modified.astimezone().replace(microsecond=0, tzinfo=None),
             }
         )
@@ -74,10 +63,10 @@ def list_loaded(connection: Connection) -> pd.DataFrame:
     rows = [
         {
             "name": model["name"],
-            "size": Bytes(model.get("size", 0)),
-            "on_gpu": Bytes(model.get("size_vram", 0)),
+            "size": model.get("size", 0),
+            "on_gpu": model.get("size_vram", 0),
             "context": model.get("context_length", 0),
-            "unloads": until(moment(model.get("expires_at"))),
+            "unloads": expiry(moment(model.get("expires_at"))),
         }
         for model in connection.client.ps()
     ]
@@ -106,7 +95,10 @@ def usage(connection: Connection) -> tuple[str, pd.DataFrame]:
         for row in (told.get(period) or {}).get("models", [])
     ]
     columns = ["period", "model", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"]
-    return f"{told['user']}: {', '.join(parts)}.", _frame(rows, columns)
+    line = f"{told['user']}: {', '.join(parts)}."
+    if not told.get("recorded", True):
+        line += " Usage by model is not recorded."
+    return line, _frame(rows, columns)
 
 
 def describe(connection: Connection, name: str) -> str:
@@ -150,37 +142,9 @@ def run(command: str, words: list[str], actions: dict[str, Callable[..., Any]]) 
 
 
 def _frame(rows: list[dict[str, Any]], columns: list[str]) -> pd.DataFrame:
-    import pandas as pd
+    from .table import Table
 
-    frame = pd.DataFrame(rows, columns=columns)
-    for name in ("size", "on_gpu"):
-        if name in frame:
-            # An integer column would lose the class that shows 1.3 GB.
-            frame[name] = pd.Series([row[name] for row in rows], dtype=object)
-    return frame
-
-
-def moment(text: str | None) -> datetime | None:
-    """Return the time that a server wrote."""
-    try:
-        return datetime.fromisoformat(text) if text else None
-    except ValueError:
-        return None
-
-
-def until(end: datetime | None) -> str:
-    """Return how long it is to a time, in words; "never" for one that is not meant to come."""
-    if end is None:
-        return ""
-    left = end - datetime.now(end.tzinfo)
-    if left > timedelta(days=3650):
-        return "never"
-    if left <= timedelta(0):
-        return "now"
-    minutes = round(left.total_seconds() / 60)
-    if minutes < 1:
-        return "in less than a minute"
-    return f"in {minutes} min" if minutes < 120 else f"in {minutes // 60} h"
+    return Table(rows, columns=columns)
 
 
 def _lines(text: str | None) -> list[str]:

@@ -71,6 +71,15 @@ class NotebookView:
         self._begun = True
 
 
+def take(chunk: dict[str, Any], result: ChatResult, view: NotebookView | TerminalView) -> None:
+    """Add a chunk of the stream to an answer and show it, or what the answer waits for."""
+    if chunk.get("status"):
+        view.waiting(result, chunk)
+    else:
+        result.add(chunk)
+        view.update(result)
+
+
 class TerminalView:
     """Text that is written once, as it comes."""
 

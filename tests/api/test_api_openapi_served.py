@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,8 +140,7 @@ def url(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     """
     folder = tmp_path_factory.mktemp("openapi")
     models = write_models(folder, ollama_store)
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path, "HOME": str(folder)}
+    environment = {**os.environ, "HOME": str(folder)}
     with docker_registry(folder / "registry") as registry:
         mirror = f"--OllamaServer.registry_mirrors={DEFAULT_HOST}=http://{registry}"
         with serving(environment, models, folder, mirror) as served:

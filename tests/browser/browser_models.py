@@ -26,13 +26,37 @@ HOSTILE = """\
 answer = 6 * 7  # <b>no tag</b>
 ```
 """
+LESSON = r"""
+The mean is $\bar{x} = \frac{a}{n}$ or \(O(n)\); it costs $5 to $6, `$HOME` aside.
+
+$$
+a
++ b = \begin{pmatrix} 1 & 2 \end{pmatrix}
+$$
+
+Unknown: $\nosuch{x}$ $\href{javascript:window.hacked=5}{x}$ $\includegraphics{http://127.0.0.1:9/p.png}$
+
+| symbol | meaning |
+|--------|---------|
+| \[ \alpha \] | a rate |
+
+```py
+def double(x):  # <b>no tag</b>
+    return "$a$"
+```
+
+```
+return 1
+```
+"""
 THOUGHT = "First I look at it."
 ANSWER = "It is done."
 
 
 def fill(folder: Path, library: Library) -> None:
-    """Add "coder" (writes markdown and HTML), "thinker" and "seeing" to a store."""
+    """Add "coder" (writes markdown and HTML), "teacher" (formulas), "thinker", "seeing"."""
     add_model(library, "coder", write_scripts(folder / "coder.gguf", {"SAY": HOSTILE}))
+    add_model(library, "teacher", write_scripts(folder / "teacher.gguf", {"SAY": LESSON}))
     thinker = write_scripts(
         folder / "thinker.gguf",
         {"SAY": f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import browser_models
 import pytest
 from jupyterlab_page import Notebook, use_theme
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import FloatRect, Locator, expect
 
 CHAT = "from jupyter_ollama_magics.widgets import Chat\n\nchat = Chat({})\nchat"
 ENDLESS = '"smollm2", options={"num_predict": -1, "logit_bias": {"2": -100}}'
@@ -77,11 +77,62 @@ def test_markdown_is_shown_and_nothing_of_it_runs(notebook: Notebook) -> None:
     assert copied == "answer = 6 * 7  # <b>no tag</b>\n"
 
 
+def test_formulas_are_drawn_and_code_has_colours(notebook: Notebook) -> None:
+    requests: list[str] = []
+    notebook.page.on("request", lambda request: requests.append(request.url))
+    chat = open_chat(notebook, '"teacher"')
+    ask(chat, "SAY")
+    answer = chat.get_by_label("Answer", exact=True)
+    expect(chat.get_by_role("button", name="Copy the answer")).to_be_visible()
+    expect(answer.locator("math")).to_have_count(4)
+    expect(answer.locator("p").first).to_contain_text("it costs $5 to $6, $HOME aside.")
+    expect(answer.locator("p math mfrac")).to_have_text("an")
+    apart = answer.locator("math[display=block]")
+    expect(apart.first).to_have_text("a+b=(12)")
+    assert apart.first.locator("mtd").count() == 2
+    assert box(apart.first.locator("mi").first)["x"] - box(answer)["x"] > 100, "not in the middle"
+    expect(answer.locator("td math")).to_have_text("\N{GREEK SMALL LETTER ALPHA}")
+    # What is no formula is shown as it was written, and asks nobody for anything.
+    expect(answer.locator("code.jo-tex")).to_have_text(
+        [
+            r"\nosuch{x}",
+            r"\href{javascript:window.hacked=5}{x}",
+            r"\includegraphics{http://127.0.0.1:9/p.png}",
+        ]
+    )
+    assert answer.locator("a, img, script, style").count() == 0
+    assert not [url for url in requests if not url.startswith((notebook.server.url, "blob:"))]
+    code = answer.locator("pre code")
+    expect(code).to_have_text(['def double(x):  # <b>no tag</b>\n    return "$a$"\n', "return 1\n"])
+    kinds = ["keyword", "title", "comment", "string"]
+    colours = {colour(code.first.locator(f".hljs-{kind}").first) for kind in kinds}
+    assert len(colours | {colour(code.first)}) == 5
+    assert code.last.locator("span").count() == 0
+    # Another chat of the page has what draws them already.
+    notebook.run(0)
+    ask(chat, "SAY")
+    expect(answer.locator("math")).to_have_count(4)
+
+
+def colour(node: Locator) -> str:
+    """Return the colour of a node's text."""
+    return str(node.evaluate("node => getComputedStyle(node).color"))
+
+
+def box(node: Locator) -> FloatRect:
+    """Return where a node is on the page, in pixels."""
+    found = node.bounding_box()
+    assert found
+    return found
+
+
 def test_keys_models_and_thinking(notebook: Notebook) -> None:
     chat = open_chat(notebook, '"smollm2"', "print('never run')")
     box = chat.get_by_label(QUESTION)
     picker = chat.get_by_label("Model", exact=True)
-    expect(picker.locator("option")).to_have_text(["coder", "seeing", "smollm2", "thinker"])
+    expect(picker.locator("option")).to_have_text(
+        ["coder", "seeing", "smollm2", "teacher", "thinker"]
+    )
     picker.select_option("thinker")
     box.fill("one")
     box.press("Shift+Enter")

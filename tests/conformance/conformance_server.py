@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,7 +39,6 @@ def conformance_server(folder: Path) -> Iterator[Served]:
         for name, value in os.environ.items()
         if not name.startswith(("OLLAMA_", "JUPYTER", "JPY_"))
     }
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment |= {"PATH": path, "HOME": str(folder)}
+    environment["HOME"] = str(folder)
     with serving(environment, make_store(folder / "models"), folder) as served:
         yield served

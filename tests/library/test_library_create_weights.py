@@ -10,6 +10,7 @@ import gguf
 import msgspec
 import numpy as np
 import pytest
+from jupyter_ollama_magics.modelfile import parse
 from plain_loop import PlainLoop
 from tiny_checkpoint import as_bf16, brain_floats, write_checkpoint, write_json, write_safetensors
 
@@ -19,7 +20,6 @@ from jupyter_ollama.library.convert.convert import convert
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.gguf import FILE_TYPES, read_header
 from jupyter_ollama.library.model import Library
-from jupyter_ollama.library.modelfile import parse
 from jupyter_ollama.library.store import Store
 
 NEED_MATRIX = {name for name in FILE_TYPES.values() if name.startswith(("IQ1", "IQ2", "IQ3_X"))}

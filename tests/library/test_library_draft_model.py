@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from jupyter_ollama_magics.modelfile import InvalidModelfile, parse
 from tiny_gguf import write_gguf
 
 from jupyter_ollama.config import OllamaServer
@@ -15,7 +16,6 @@ from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library, Model
-from jupyter_ollama.library.modelfile import InvalidModelfile, parse
 from jupyter_ollama.library.store import Store
 from jupyter_ollama.options import Options
 from jupyter_ollama.scheduler.wanted import key_of, wanted_of

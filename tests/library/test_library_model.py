@@ -13,12 +13,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from jupyter_ollama_magics.modelfile import parse
 from tiny_gguf import TOKENS, write_gguf
 
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.model import Library
-from jupyter_ollama.library.modelfile import parse
 from jupyter_ollama.library.name import InvalidName, ModelName
 from jupyter_ollama.library.show import parameter_size, rfc3339
 from jupyter_ollama.library.store import Store

@@ -6,7 +6,6 @@ import asyncio
 import os
 import secrets
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -137,11 +136,8 @@ def chat_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     models = folder / "models"
     shutil.copytree(ollama_store, models, copy_function=os.link)
     chat_models.fill(folder, Library.open(models))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PATH", path)
-        with serving_models({**os.environ, "HOME": str(folder)}, models, folder) as served:
-            yield f"http://{served.host}"
+    with serving_models({**os.environ, "HOME": str(folder)}, models, folder) as served:
+        yield f"http://{served.host}"
 
 
 @pytest.fixture

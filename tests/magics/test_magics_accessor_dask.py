@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -125,15 +124,12 @@ def test_the_function_alone(pair: list[tuple[RowServer, str]], frame: pd.DataFra
 @pytest.fixture
 def served(ollama_store: Path, tmp_path: Path) -> Iterator[list[Served]]:
     """Two server processes with the starter models."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with ExitStack() as stack:
         servers = []
         for name in "ab":
             folder = tmp_path / name
             folder.mkdir()
-            servers.append(
-                stack.enter_context(serving({**os.environ, "PATH": path}, ollama_store, folder))
-            )
+            servers.append(stack.enter_context(serving(dict(os.environ), ollama_store, folder)))
         yield servers
 
 

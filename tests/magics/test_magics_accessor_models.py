@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import asyncio
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -32,9 +31,7 @@ REVIEWS = pd.Series(
 @pytest.fixture(scope="module")
 def address(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server process with the starter models."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "PATH": path}
-    with serving(environment, ollama_store, tmp_path_factory.mktemp("served")) as served:
+    with serving(dict(os.environ), ollama_store, tmp_path_factory.mktemp("served")) as served:
         yield f"http://{served.host}"
 
 

@@ -145,7 +145,7 @@ def test_files_that_are_no_history(
         ("history drop x", r"^Usage: %ollama history"),
         ("history save /nowhere/h.json", r"^/nowhere/h\.json: No such file or directory\.$"),
         ("cp a", "^Usage: %ollama cp NAME NEW$"),
-        ("create a", "^Usage: %ollama create NAME FROM$"),
+        ("create", "^Usage: %ollama create NAME FROM$"),
         ("rm nope", "model 'nope' not found"),
         ("stop nope", "model 'nope' not found"),
         ("cp nope other", "not found"),

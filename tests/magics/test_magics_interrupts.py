@@ -5,50 +5,11 @@ In the middle of an answer: see the tests of the spine.
 
 from __future__ import annotations
 
-import json
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
-from urllib.request import Request, urlopen
+from collections.abc import Callable
 
+from crowd import crowd, requests, wait_until
 from real_kernel import Kernel
-
-ENDLESS = {"temperature": 0, "logit_bias": {"2": -100, "0": -100}}
-
-
-def requests(url: str) -> list[dict[str, Any]]:
-    with urlopen(f"{url}/api/requests", timeout=10) as answer:
-        return list(json.load(answer)["requests"])
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not happened():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
-@contextmanager
-def crowd(url: str, count: int) -> Iterator[None]:
-    """Let ``count`` streams of others run."""
-
-    def ask() -> None:
-        body = {"model": "smollm2", "prompt": "Once", "raw": True, "options": ENDLESS}
-        request = Request(f"{url}/api/generate", json.dumps(body).encode())
-        with suppress(OSError), urlopen(request) as answer:
-            answer.read()
-
-    threads = [threading.Thread(target=ask) for _ in range(count)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: sum(one["state"] == "running" for one in requests(url)) == count)
-    yield
-    for one in requests(url):
-        urlopen(Request(f"{url}/api/requests/{one['id']}", method="DELETE")).close()
-    for thread in threads:
-        thread.join()
 
 
 def interrupt_once(kernel: Kernel, begun: Callable[[], bool]) -> Callable[[], None]:

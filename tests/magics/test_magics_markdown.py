@@ -57,6 +57,10 @@ def test_html_becomes_text(text: str, expected: str) -> None:
         (r"\\(a<b\\)", "$a< b$"),
         ("\\[\na \\\\[4pt]\nb\n\\]", "$$a \\\\[4pt]\nb$$"),
         ("$5 to $10", "<span>&#36;</span>5 to <span>&#36;</span>10"),
+        (
+            "$5 to $6, `$HOME` aside",
+            "<span>&#36;</span>5 to <span>&#36;</span>6, `$HOME` aside",
+        ),
         (r"**\$5**, so $x$", "**<span>&#36;</span>5**, so $x$"),
     ],
 )

@@ -184,7 +184,7 @@ def test_ollama_tables(shell: InteractiveShell) -> None:
     assert models["size"].sum() == 191_000_000
     assert "145 MB" in repr(models)
     loaded = shell.run_line_magic("ollama", "ps")
-    assert loaded["unloads"].tolist() == ["never"]
+    assert loaded["unloads"].tolist() == ["Forever"]
 
 
 def test_ollama_texts(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

@@ -160,8 +160,9 @@ def test_the_built_page_is_that_of_its_sources() -> None:
     folder = WIDGETS / "frontend"
     sources = sorted(path for path in folder.glob("*.js*") if path.name != "package.json")
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    built = (WIDGETS / "chat.js").read_text()
-    assert built.startswith(f"// made of frontend/ {digest};"), "npm ci && npm run build is due"
+    for name in ("chat.js", "math.js"):
+        built = (WIDGETS / name).read_text()
+        assert built.startswith(f"// made of frontend/ {digest};"), "npm ci && npm run build is due"
 
 
 def test_importing_widgets_imports_nothing_heavy() -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +70,7 @@ def loaded(server: Server, prefix: str) -> list[str]:
 
 def test_the_stand_alone_server_does_so(ollama_store: Path, tmp_path: Path) -> None:
     arguments = ("--OllamaServer.pinned_models=all-minilm", "--OllamaServer.preload_models=nobody")
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    environment = {"PATH": path, "HOME": str(tmp_path)}
-    with serving(environment, ollama_store, tmp_path, *arguments) as served:
+    with serving({"HOME": str(tmp_path)}, ollama_store, tmp_path, *arguments) as served:
         served.wait_for("nobody is not loaded: model 'nobody' not found")
         assert loaded(Server(f"http://{served.host}", ""), "") == ["all-minilm:latest"]
 

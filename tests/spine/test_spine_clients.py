@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,7 +27,6 @@ def address(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OLLAMA_MODELS", str(models))
         patch.setenv("JUPYTER_CONFIG_DIR", str(home / "config"))
-        patch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
         if request.param == "a Jupyter server":
             with jupyter_server(home) as server:
                 patch.setenv("OLLAMA_HOST", f"{server.url}/ollama")

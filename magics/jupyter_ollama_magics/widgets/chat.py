@@ -22,6 +22,9 @@ from .exchange import Exchange
 from .server import chosen_model, own_connection
 from .snapshot import Snapshot
 
+_MATH = Path(__file__).with_name("math.js")
+"""Draws formulas. The page asks for it when there is one."""
+
 
 class Chat(anywidget.AnyWidget):
     """A chat with a model: it streams, can be stopped, and goes on while cells run.
@@ -113,6 +116,7 @@ class Chat(anywidget.AnyWidget):
             "regenerate": self._regenerate,
             "clear": self._clear,
             "model": lambda: self.set_trait("model", content["name"]),
+            "math": lambda: self.send({"math": _MATH.read_text("utf-8")}),
             "models": lambda: background.start(self._list_models()),
         }
         actions[content["do"]]()

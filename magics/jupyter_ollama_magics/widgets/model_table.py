@@ -7,7 +7,7 @@ from typing import Any
 
 from ..client import Client
 from ..connection import Connection
-from ..ollama_command import Bytes, moment, until
+from ..readable import age, moment, size
 
 COLUMNS = ("Model", "Parameters", "Quantization", "Size", "In memory")
 
@@ -52,7 +52,7 @@ def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) 
         name.removesuffix(":latest"),
         str(details.get("parameter_size") or ""),
         str(details.get("quantization_level") or ""),
-        str(Bytes(model.get("size", 0))),
+        size(model.get("size", 0)),
         ends.get(name, ""),
     )
     embeds = "embedding" in abilities and "completion" not in abilities
@@ -61,6 +61,6 @@ def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) 
 
 def _ends(model: dict[str, Any]) -> str:
     end = moment(model.get("expires_at"))
-    if end is None or until(end) == "never":
+    if end is None or age(end) == "Forever":
         return "always"
     return f"until {end.astimezone():%H:%M}"

@@ -14,7 +14,7 @@ from ..connection import Connection
 from ..failures import OllamaMagicsError, reported
 from ..markdown import code_block
 from ..pace import Pace
-from ..pull import PullLines, amount, share
+from ..progress import StepLines, amount, share
 from .server import own_connection
 from .snapshot import Snapshot
 
@@ -42,7 +42,7 @@ class PullProgress(ipw.VBox):
         self._insecure = insecure
         self._connection = connection or own_connection()
         self._ended = ended
-        self._lines = PullLines()
+        self._lines = StepLines()
         self._bars: dict[str, tuple[ipw.FloatProgress, ipw.Label]] = {}
         self._snapshot = Snapshot()
         self._title = ipw.Label(f"Pulling {model}…")

@@ -1,4 +1,4 @@
-// Makes ../chat.js of the files here: npm ci && npm run build. The result is kept in the repository,
+// Makes ../chat.js and ../math.js of the files here: npm ci && npm run build. The result is kept in the repository,
 // so that installing needs no Node.js; its first line tells which sources it was made of.
 
 import { createHash } from "node:crypto";
@@ -12,19 +12,24 @@ const sources = readdirSync(".")
 const hash = createHash("sha256");
 for (const name of sources) hash.update(readFileSync(name));
 
-await build({
-  entryPoints: ["chat.js"],
-  outfile: "../chat.js",
-  bundle: true,
-  minify: true,
-  format: "esm",
-  target: "es2022",
-  charset: "utf8",
-  legalComments: "none",
-  banner: { js: `// made of frontend/ ${hash.digest("hex")}; licences: chat.js.licenses.txt` },
-});
+const digest = hash.digest("hex");
 
-const bundled = ["marked", "dompurify"].map((name) => {
+for (const name of ["chat", "math"]) {
+  await build({
+    entryPoints: [`${name}.js`],
+    outfile: `../${name}.js`,
+    bundle: true,
+    minify: true,
+    format: "esm",
+    target: "es2022",
+    charset: "utf8",
+    legalComments: "none",
+    loader: { ".css": "text" },
+    banner: { js: `// made of frontend/ ${digest}; licences: chat.js.licenses.txt` },
+  });
+}
+
+const bundled = ["marked", "dompurify", "highlight.js", "temml"].map((name) => {
   const { version } = JSON.parse(readFileSync(`node_modules/${name}/package.json`));
   const text = readFileSync(`node_modules/${name}/LICENSE`);
   return `${name} ${version}\n\n${String(text).trim()}\n`;

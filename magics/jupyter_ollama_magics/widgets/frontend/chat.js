@@ -3,6 +3,7 @@
 
 import { createComposer } from "./composer.js";
 import { button, element } from "./dom.js";
+import { connectFormulas } from "./formulas.js";
 import { createLog } from "./log.js";
 
 const GONE_AFTER = 2000; // milliseconds; a cell that is moved goes and comes back
@@ -54,6 +55,7 @@ function render({ model, el }) {
     "change:problem": problem,
   };
   for (const [name, react] of Object.entries(changes)) model.on(name, react);
+  const disconnect = connectFormulas(model);
   picker.update();
   problem();
   el.append(node);
@@ -63,6 +65,7 @@ function render({ model, el }) {
   const key = model.get("style_text");
   views.set(key, (views.get(key) ?? 0) + 1);
   return () => {
+    disconnect();
     for (const [name, react] of Object.entries(changes)) model.off(name, react);
     views.set(key, views.get(key) - 1);
     setTimeout(() => {

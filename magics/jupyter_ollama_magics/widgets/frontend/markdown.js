@@ -4,7 +4,9 @@
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
 
+import { colour } from "./code.js";
 import { element, copyButton } from "./dom.js";
+import { formulas, showFormula } from "./formulas.js";
 
 const TAGS = (
   "a blockquote br code del em h1 h2 h3 h4 h5 h6 hr input li ol p pre strong " +
@@ -21,6 +23,7 @@ const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escaped = (text) => text.replace(/[&<>"]/g, (character) => escapes[character]);
 
 const marked = new Marked({
+  extensions: formulas(escaped),
   renderer: {
     html: ({ text }) => escaped(text),
     // Loading an image would tell its host what the conversation is about.
@@ -49,7 +52,9 @@ function finish(block) {
     link.rel = "noopener noreferrer nofollow";
   }
   for (const box of block.querySelectorAll("input")) box.disabled = true;
+  for (const tex of block.querySelectorAll("code.jo-tex")) showFormula(tex);
   for (const code of block.querySelectorAll("pre")) {
+    colour(code.firstElementChild);
     const frame = element("div", { className: "jo-code" });
     code.replaceWith(frame);
     frame.append(code, copyButton("Copy code", () => code.textContent));

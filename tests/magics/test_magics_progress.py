@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.pull import PullLines, bar
+from jupyter_ollama_magics.progress import StepLines, bar
 from real_kernel import Kernel
 from scripted_server import ScriptedServer
 
@@ -27,7 +27,7 @@ def test_bars() -> None:
 
 
 def test_a_line_for_each_layer() -> None:
-    lines = PullLines()
+    lines = StepLines()
     assert [lines.add(step) for step in STEPS] == [True, True, False, False, True]
     shown = str(lines).splitlines()
     assert [shown[0], shown[-1]] == ["pulling manifest", "success"]
@@ -43,8 +43,8 @@ def test_notebook_updates_one_output(server: ScriptedServer, kernel: Kernel) -> 
     assert set(kinds[1:]) == {"update_display_data"}
     texts = [content["data"]["text/plain"] for _, content in messages]
     assert texts[0] == "pulling manifest"
-    assert any("25 %  1.0 GB of 4.0 GB" in text for text in texts)
-    assert texts[-1].endswith("100 %  4.0 GB\nsuccess")
+    assert any("25 %  1 GB of 4 GB" in text for text in texts)
+    assert texts[-1].endswith("100 %  4 GB\nsuccess")
     assert server.bodies("/api/pull") == [{"model": "llama3", "insecure": True}]
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..options import TYPES
+from .parameters import LEGACY_PARAMETERS, TYPES
 
 _COMMANDS = (
     "from",
@@ -33,18 +33,6 @@ _FILES = {
 """Commands that name files: the field of the request that takes them, and what they are."""
 
 _ROLES = ("system", "user", "assistant")
-LEGACY_PARAMETERS = frozenset(
-    {
-        "penalize_newline",
-        "low_vram",
-        "f16_kv",
-        "logits_all",
-        "vocab_only",
-        "use_mlock",
-    }
-)
-"""Parameters of old Modelfiles that do nothing any more."""
-
 _WEIGHTS = (
     "model*.safetensors",
     "adapter*.safetensors",
@@ -237,7 +225,7 @@ _ELEMENTS = {"an array of strings": "string", "an array of numbers": "float32"}
 def _apply_parameter(body: dict[str, Any], name: str, text: str) -> None:
     if name in LEGACY_PARAMETERS:
         return
-    if name not in TYPES or TYPES[name].startswith("a map"):
+    if name not in TYPES:
         raise InvalidModelfile(f"unknown parameter '{name}'")
     parameters = body.setdefault("parameters", {})
     if element := _ELEMENTS.get(TYPES[name]):

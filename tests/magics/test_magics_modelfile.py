@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from jupyter_ollama.library.modelfile import Command, InvalidModelfile, LocalFile, Modelfile, parse
+from jupyter_ollama_magics.modelfile import Command, InvalidModelfile, LocalFile, Modelfile, parse
 
 COMMANDS = (
     'command must be one of "from", "license", "template", "system", "adapter", "draft", '
