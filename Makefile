@@ -5,9 +5,11 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/jupyter-ollama-installed
 SOURCES := .
+LAB := jupyter_ollama/labextension/package.json
+IN_LAB := cd labextension && PATH="$(abspath $(BIN)):$$PATH" jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo docs test conformance lint format bench starter-gemma3 clean
+.PHONY: help env labextension demo docs test conformance lint format bench starter-gemma3 clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -28,6 +30,12 @@ export CMAKE_ARGS
 .PHONY: $(STAMP)
 endif
 
+labextension: $(LAB) ## build the extension of JupyterLab; needs Node.js
+
+$(LAB): $(STAMP) $(wildcard $(addprefix labextension/,*.json yarn.lock schema/* style/* src/* src/*/*))
+	$(IN_LAB) install --immutable
+	$(IN_LAB) build:prod
+
 demo: env ## install two small models and run examples/quickstart.ipynb, streaming to the terminal
 	$(BIN)/python examples/starter_models.py smollm2 all-minilm
 	$(BIN)/python examples/run_notebook.py examples/quickstart.ipynb
@@ -39,22 +47,26 @@ docs: env ## build the documentation into docs/build
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/build
 	@echo 'Open docs/build/index.html'
 
-test: env ## run the tests (ARGS='-k store' picks some)
+test: env $(LAB) ## run the tests (ARGS='-k store' picks some)
 	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
+	$(IN_LAB) test
 	$(BIN)/python -m pytest $(ARGS)
 
 conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
 	$(BIN)/python tests/conformance/run.py $(ARGS)
 
-lint: env ## check style and types
+lint: env $(LAB) ## check style and types
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(IN_LAB) typecheck
+	$(IN_LAB) lint
 
 format: env ## put imports and lines in order
 	$(BIN)/ruff check --fix --select I $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
+	$(IN_LAB) format
 
 bench: env ## compare with llama-server, llama-cpp-python and a bare loop (half an hour)
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -63,5 +75,6 @@ starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big voca
 	$(BIN)/python examples/starter_models.py gemma3
 
 clean: ## remove build products and caches, not .venv and not the models
+	rm -rf labextension/lib jupyter_ollama/labextension
 	rm -rf build dist docs/build .pytest_cache .ruff_cache .mypy_cache magics/dist
 	find . -name __pycache__ -not -path './$(VENV)/*' -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -19,6 +19,11 @@ def _jupyter_server_extension_points() -> list[dict[str, Any]]:
     return [{"module": "jupyter_ollama", "app": OllamaExtension}]
 
 
+def _jupyter_labextension_paths() -> list[dict[str, str]]:
+    """Tell `jupyter-builder develop` where the built extension of JupyterLab is."""
+    return [{"src": "labextension", "dest": "jupyter-ollama"}]
+
+
 def load_ipython_extension(ipython: InteractiveShell) -> None:
     """Load the magics: ``%load_ext jupyter_ollama``."""
     from jupyter_ollama_magics import load_ipython_extension as load

@@ -13,14 +13,22 @@ import tempfile
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import Browser, Locator, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent
 for folder in ("examples", "tests", "tests/browser"):
     sys.path.insert(0, str(ROOT / folder))
 
 import starter_models  # noqa: E402
-from jupyterlab_page import Notebook, chromium, lab_server, use_theme  # noqa: E402
+from jupyterlab_page import (  # noqa: E402
+    Notebook,
+    add_lab_extension,
+    chromium,
+    lab_server,
+    open_lab,
+    use_theme,
+    write_notebook,
+)
 from run_notebook import Server  # noqa: E402
 
 from jupyter_ollama.library.model import Library  # noqa: E402
@@ -36,6 +44,7 @@ chat = Chat("smollm2", options={"temperature": 0})
 chat"""
 MANAGER = "from jupyter_ollama_magics.widgets import ModelManager\n\nModelManager()"
 MAGIC = "%%chat smollm2 --temperature 0\nExplain in two sentences what a DataFrame is."
+CELLS = ("import pandas as pd", 'frame = pd.DataFrame({"city": ["Paris", "Rome"]})\nframe')
 QUESTIONS = ("What is the capital of France?", "How do I print its name in Python?")
 
 
@@ -47,6 +56,7 @@ def main() -> None:
         library = Library.open(models)
         for name in ("smollm2", "all-minilm"):
             starter_models.register(name, library)
+        add_lab_extension(Path(folder))
         with lab_server(Path(folder), models) as server, chromium() as browser:
             for theme in ("Light", "Dark"):
                 use_theme(server, theme)
@@ -54,6 +64,8 @@ def main() -> None:
                 chat_magic(browser, server, f"chat-magic{ending}")
                 chat_widget(browser, server, f"chat-widget{ending}")
                 model_manager(browser, server, f"model-manager{ending}")
+                lab_models(browser, server, f"lab-models{ending}")
+                lab_chat(browser, server, f"lab-chat{ending}")
 
 
 def chat_magic(browser: Browser, server: Server, name: str) -> None:
@@ -88,6 +100,50 @@ def model_manager(browser: Browser, server: Server, name: str) -> None:
     close(notebook)
 
 
+def lab_models(browser: Browser, server: Server, name: str) -> None:
+    """The panel of models, with the details of one that is loaded."""
+    write_notebook(server, "frame.ipynb", *CELLS)
+    page = lab_page(browser, server, "frame.ipynb")
+    page.locator('[data-id="jupyter-ollama-models"]').click()
+    panel = page.locator("#jupyter-ollama-models")
+    panel.get_by_role("button", name="Details of smollm2:latest").click()
+    panel.get_by_role("button", name="Load smollm2:latest", exact=True).click()
+    page.locator(".jpo-status-button", has_text="smollm2").wait_for()
+    keep(page, name)
+    page.context.close()
+    unload(server)
+
+
+def lab_chat(browser: Browser, server: Server, name: str) -> None:
+    """The chat beside a notebook."""
+    write_notebook(server, "frame.ipynb", *CELLS)
+    page = lab_page(browser, server, "frame.ipynb")
+    # The other side shows the files of the tool.
+    page.locator('[data-id="jupyter-ollama-models"]').click()
+    page.locator('[data-id="jupyter-ollama-chat"]').click()
+    chat = page.locator("#jupyter-ollama-chat")
+    chat.get_by_role("combobox", name="Model").select_option("smollm2:latest")
+    chat.get_by_role("textbox", name="Your question").fill(QUESTIONS[0])
+    chat.get_by_role("textbox", name="Your question").press("Enter")
+    chat.get_by_role("button", name="Regenerate").wait_for()
+    keep(page, name)
+    page.context.close()
+    unload(server)
+
+
+def unload(server: Server) -> None:
+    """Take the model from memory."""
+    server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
+
+
+def lab_page(browser: Browser, server: Server, path: str = "") -> Page:
+    """Return JupyterLab on a page of its own."""
+    view = {"width": 1100, "height": 640}
+    page = browser.new_context(viewport=view, device_scale_factor=SCALE).new_page()
+    open_lab(page, server, path)
+    return page
+
+
 def opened(browser: Browser, server: Server, name: str, *cells: str) -> Notebook:
     """Return a new notebook on a page of its own."""
     view = {"width": WIDTH, "height": 900}
@@ -103,8 +159,8 @@ def close(notebook: Notebook) -> None:
     notebook.page.context.close()
 
 
-def keep(node: Locator, name: str) -> None:
-    """Write a picture of a part of the page, in few colours: the file stays small."""
+def keep(node: Locator | Page, name: str) -> None:
+    """Write a picture of a page or a part of it, in few colours: the file stays small."""
     picture = Image.open(io.BytesIO(node.screenshot())).convert("RGB")
     small = picture.quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(IMAGES / f"{name}.png", optimize=True)

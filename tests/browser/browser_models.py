@@ -49,14 +49,17 @@ def double(x):  # <b>no tag</b>
 return 1
 ```
 """
+FILLED = "Frame({'a': [1]})"
 THOUGHT = "First I look at it."
 ANSWER = "It is done."
 
 
 def fill(folder: Path, library: Library) -> None:
-    """Add "coder" (writes markdown and HTML), "teacher" (formulas), "thinker", "seeing"."""
+    """Add "coder" (markdown and HTML), "teacher" (formulas), "filler", "thinker" and "seeing"."""
     add_model(library, "coder", write_scripts(folder / "coder.gguf", {"SAY": HOSTILE}))
     add_model(library, "teacher", write_scripts(folder / "teacher.gguf", {"SAY": LESSON}))
+    filler = write_scripts(folder / "filler.gguf", {"SAY": FILLED}, infill=True)
+    add_model(library, "filler", filler)
     thinker = write_scripts(
         folder / "thinker.gguf",
         {"SAY": f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}"},

@@ -10,7 +10,14 @@ from pathlib import Path
 
 import browser_models
 import pytest
-from jupyterlab_page import Notebook, chromium, lab_server, use_theme
+from jupyterlab_page import (
+    Notebook,
+    add_lab_extension,
+    chromium,
+    lab_server,
+    open_lab,
+    use_theme,
+)
 from playwright.sync_api import Browser, Page
 from run_notebook import Server
 
@@ -34,6 +41,7 @@ def lab(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     models = home / "models"
     shutil.copytree(ollama_store, models, copy_function=os.link)
     browser_models.fill(home, Library.open(models))
+    add_lab_extension(home)
     with lab_server(home, models) as server:
         yield server
 
@@ -46,13 +54,38 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def page(browser: Browser, lab: Server) -> Iterator[Page]:
-    """An empty page of a browser that has seen nothing, in light colours."""
+def page(browser: Browser, lab: Server, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """An empty page of a browser that has seen nothing, in light colours.
+
+    How it looks at the end of a test is kept in .pytest_cache/d/pictures.
+    """
     use_theme(lab, "Light")
     context = browser.new_context(viewport={"width": 1100, "height": 900})
     context.grant_permissions(["clipboard-read", "clipboard-write"], origin=lab.url)
-    yield context.new_page()
+    page = context.new_page()
+    yield page
+    name = request.node.name.removeprefix("test_")
+    page.screenshot(path=request.config.cache.mkdir("pictures") / f"{name}.png")
     context.close()
+
+
+@pytest.fixture
+def quiet(page: Page) -> Iterator[None]:
+    """Fail a test whose page writes errors to the browser's console."""
+    said: list[str] = []
+    page.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    yield
+    assert said == []
+
+
+@pytest.fixture
+def jupyterlab(page: Page, lab: Server) -> Iterator[Page]:
+    """JupyterLab with nothing open but its launcher."""
+    open_lab(page, lab)
+    yield page
+    for model in lab.call("GET", "/ollama/api/ps")["models"]:
+        lab.call("POST", "/ollama/api/generate", {"model": model["name"], "keep_alive": 0})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from nbformat import NotebookNode
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from run_notebook import Server, jupyter_server
 
@@ -29,9 +30,20 @@ SETTINGS = {
     "apputils-extension:notification": {"checkForUpdates": False, "fetchNews": "false"},
     "completer-extension:manager": {"autoCompletion": False},
 }
+CONFIG = {name: {"expose_app_in_browser": True} for name in ("LabApp", "JupyterNotebookApp")}
+"""A test asks the page what it has."""
 FOLDERS = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
 PATIENCE = 60_000
 """Milliseconds to wait for what is expected."""
+
+
+def add_lab_extension(home: Path) -> None:
+    """Let a server with its files in a folder have the extension that is built in this checkout."""
+    built = Path(__file__).parents[2] / "jupyter_ollama" / "labextension"
+    assert (built / "package.json").exists(), "build it first: make labextension"
+    place = home / "data_dir" / "labextensions"
+    place.mkdir(parents=True)
+    (place / "jupyter-ollama").symlink_to(built)
 
 
 @contextmanager
@@ -43,7 +55,12 @@ def lab_server(home: Path, models: Path) -> Iterator[Server]:
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
         "OLLAMA_MODELS": str(models),
+        # An installation copies the extension, and the copy would come first.
+        "JUPYTER_PREFER_ENV_PATH": "0",
     }
+    config = home / "config_dir" / "jupyter_server_config.json"
+    config.parent.mkdir(exist_ok=True)
+    config.write_text(json.dumps(CONFIG))
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -70,6 +87,34 @@ def use_theme(server: Server, theme: str) -> None:
     set_up(server, "apputils-extension:themes", {"theme": f"JupyterLab {theme}"})
 
 
+def open_lab(page: Page, server: Server, path: str = "") -> None:
+    """Open JupyterLab with its panels, and a file if one is named."""
+    page.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    file = f"/tree/{path}" if path else ""
+    page.goto(f"{server.url}/lab{file}?token={server.token}&reset")
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+
+def open_notebook(page: Page, server: Server, name: str, *cells: str | NotebookNode) -> Locator:
+    """Open a notebook with cells, or sources of code cells, in JupyterLab; return them."""
+    nodes = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content = nbformat.v4.new_notebook(cells=nodes, metadata={"kernelspec": kernel})
+    server.call("PUT", f"/api/contents/{name}", {"type": "notebook", "content": content})
+    open_lab(page, server, name)
+    page.get_by_text(re.compile(r"Python .*\| Idle")).wait_for()
+    return page.locator(".jp-Notebook .jp-Cell")
+
+
+def write_notebook(server: Server, name: str, *sources: str) -> None:
+    """Write a notebook's file with code cells."""
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    content = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
+    server.call("PUT", f"/api/contents/{name}", {"type": "notebook", "content": content})
+
+
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """Start Debian's Chromium."""
@@ -91,11 +136,7 @@ class Notebook:
 
     def create(self, *sources: str) -> None:
         """Write the notebook's file with code cells and open it."""
-        cells = [nbformat.v4.new_code_cell(source) for source in sources]
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        content = nbformat.v4.new_notebook(cells=cells, metadata={"kernelspec": kernel})
-        body = {"type": "notebook", "content": content}
-        self.server.call("PUT", f"/api/contents/{self.name}", body)
+        write_notebook(self.server, self.name, *sources)
         self.open()
         self.wait_until_idle()
 

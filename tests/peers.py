@@ -271,9 +271,9 @@ def serving(handlers: list[Any]) -> Iterator[str]:
         server.stop()
         await server.close_all_connections()
 
-    server = loop.run_until_complete(start())
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
         yield f"127.0.0.1:{sockets[0].getsockname()[1]}"
     finally:

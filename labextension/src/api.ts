@@ -1,0 +1,168 @@
+import { errorOf, OllamaError, readLines } from './ndjson';
+import type { components } from './specification';
+
+type Schemas = components['schemas'];
+
+export type ChatMessage = Schemas['ChatMessage'];
+export type ChatRequest = Schemas['ChatRequest'];
+export type CreateRequest = Schemas['CreateRequest'];
+export type GenerateRequest = Schemas['GenerateRequest'];
+export type LoadedModel = Schemas['Ps'];
+export type ModelDetails = Schemas['ShowResponse'];
+export type ModelSummary = Schemas['ModelSummary'];
+export type RequestUnderWay = Schemas['RequestUnderWay'];
+export type StatusEvent = Schemas['StatusEvent'];
+export type ToolCall = Schemas['ToolCall'];
+
+/** A part of an answer, or what happens before its first text. */
+export type ChatEvent = Partial<Schemas['ChatStreamEvent']> & Partial<Schemas['ProgressEvent']>;
+export type GenerateEvent = Partial<Schemas['GenerateStreamEvent']>;
+
+/** Send a request to a path below the server's base URL. */
+export type Send = (path: string, init: RequestInit) => Promise<Response>;
+
+/** Send a file to a path below the server's base URL, and tell how many bytes have gone. */
+export type SendFile = (
+  path: string,
+  file: Blob,
+  signal: AbortSignal,
+  onSent: (bytes: number) => void
+) => Promise<Response>;
+
+/** Ollama's API at the server of this page. */
+export class OllamaApi {
+  constructor(
+    private readonly send: Send,
+    private readonly sendFile: SendFile
+  ) {}
+
+  /** List the models of the store, the newest first. */
+  async tags(): Promise<ModelSummary[]> {
+    return (await this.get<{ models: ModelSummary[] }>('api/tags')).models;
+  }
+
+  /** List the loaded models. */
+  async loaded(): Promise<LoadedModel[]> {
+    return (await this.get<{ models: LoadedModel[] }>('api/ps')).models;
+  }
+
+  /** List the user's requests under way. */
+  async requests(): Promise<RequestUnderWay[]> {
+    return (await this.get<{ requests: RequestUnderWay[] }>('api/requests')).requests;
+  }
+
+  /** Tell all about a model. */
+  async show(model: string): Promise<ModelDetails> {
+    return (await this.call('POST', 'api/show', { model })).json();
+  }
+
+  /** Load a model, for a time such as "5m", or -1 for ever. */
+  async load(model: string, keepAlive?: string | number): Promise<void> {
+    await this.call('POST', 'api/generate', { model, keep_alive: keepAlive, stream: false });
+  }
+
+  /** Take a model from memory. */
+  async unload(model: string): Promise<void> {
+    await this.load(model, 0);
+  }
+
+  /** Give a model another name. */
+  async copy(source: string, destination: string): Promise<void> {
+    await this.call('POST', 'api/copy', { source, destination });
+  }
+
+  /** Delete a model from the store. */
+  async delete(model: string): Promise<void> {
+    await this.call('DELETE', 'api/delete', { model });
+  }
+
+  /** Tell the steps of a pull. */
+  pull(model: string, signal: AbortSignal): AsyncGenerator<StatusEvent> {
+    // Whoever writes http:// wants no encryption.
+    const insecure = /^http:/i.test(model);
+    return this.stream('api/pull', insecure ? { model, insecure } : { model }, signal);
+  }
+
+  /** Tell the steps of the making of a model. */
+  create(request: CreateRequest, signal: AbortSignal): AsyncGenerator<StatusEvent> {
+    return this.stream('api/create', request, signal);
+  }
+
+  /** Tell whether the store has a blob. */
+  async hasBlob(digest: string): Promise<boolean> {
+    const response = await this.send(`ollama/api/blobs/${digest}`, { method: 'HEAD' });
+    if (!response.ok && response.status !== 404) {
+      throw await errorOf(response);
+    }
+    return response.ok;
+  }
+
+  /** Upload a blob. A file is read from the disk as it is sent. */
+  async upload(
+    digest: string,
+    file: Blob,
+    signal: AbortSignal,
+    onSent: (bytes: number) => void
+  ): Promise<void> {
+    const response = await this.sendFile(`ollama/api/blobs/${digest}`, file, signal, onSent);
+    if (!response.ok) {
+      throw await errorOf(response);
+    }
+  }
+
+  /** Stream the answer to a prompt. */
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent> {
+    return this.stream('api/generate', request, signal);
+  }
+
+  /** Stream the answer of a conversation. */
+  chat(request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+    return this.stream('api/chat', { progress: true, ...request }, signal);
+  }
+
+  /** Tell whether the user may do something; servers that do not know are asked later. */
+  async may(action: string, resource: string): Promise<boolean> {
+    const asked = encodeURIComponent(JSON.stringify({ [resource]: [action] }));
+    const response = await this.send(`api/me?permissions=${asked}&no_track_activity=1`, {});
+    if (!response.ok) {
+      return true;
+    }
+    const granted = (await response.json()).permissions?.[resource];
+    return !granted || granted.includes(action);
+  }
+
+  private async get<T>(path: string): Promise<T> {
+    // Looking is no work: it must not keep a server from being culled.
+    const response = await this.send(`ollama/${path}?no_track_activity=1`, {});
+    if (!response.ok) {
+      throw await errorOf(response);
+    }
+    return response.json();
+  }
+
+  private async call(
+    method: string,
+    path: string,
+    body: unknown,
+    signal?: AbortSignal
+  ): Promise<Response> {
+    const init: RequestInit = { method, body: JSON.stringify(body) };
+    if (signal) {
+      signal.throwIfAborted();
+      init.signal = signal;
+    }
+    const response = await this.send(`ollama/${path}`, init);
+    if (!response.ok) {
+      throw await errorOf(response);
+    }
+    return response;
+  }
+
+  private async *stream<T>(path: string, body: object, signal: AbortSignal): AsyncGenerator<T> {
+    const response = await this.call('POST', path, { ...body, stream: true }, signal);
+    if (!response.body) {
+      throw new OllamaError(response.status, 'the answer has no body');
+    }
+    yield* readLines<T>(response.body);
+  }
+}

@@ -1,0 +1,31 @@
+import { HTMLSelect } from '@jupyterlab/ui-components';
+
+import { Action } from '../models/rows';
+import type { ChatPanel, IChatProps } from './panel';
+
+/** The choice of the model, and what can be done with the whole conversation. */
+export function Header(props: IChatProps & { panel: ChatPanel }): React.ReactElement {
+  const { client, conversation, trans, chatActions, panel } = props;
+  const names = client.watch.state.models
+    .filter(one => one.capabilities?.includes('completion') ?? true)
+    .map(one => one.name);
+  const { model } = panel;
+  const options = names.includes(model) || !model ? names : [model, ...names];
+  return (
+    <div className="jpo-header">
+      <div className="jpo-picker">
+        <HTMLSelect
+          aria-label={trans.__('Model')}
+          title={trans.__('Model')}
+          value={model}
+          options={options}
+          onChange={event => panel.choose(event.target.value)}
+        />
+      </div>
+      {conversation.turns.length > 0 &&
+        chatActions.map(({ icon, label, run }) => (
+          <Action key={label} icon={icon} label={label} onClick={run} />
+        ))}
+    </div>
+  );
+}

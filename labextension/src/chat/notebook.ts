@@ -1,0 +1,125 @@
+import { Clipboard } from '@jupyterlab/apputils';
+import { IDocumentManager } from '@jupyterlab/docmanager';
+import { FileDialog } from '@jupyterlab/filebrowser';
+import { type INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import type { IKernelspecMetadata } from '@jupyterlab/nbformat';
+import type { ServiceManager } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { addBelowIcon, copyIcon, editIcon } from '@jupyterlab/ui-components';
+
+import { cellError, cellOutputs, cellSource, fileAttachment } from './attachments';
+import type { IAttachment } from './conversation';
+import type { ICodeAction } from './markdown';
+import type { IAttachAction } from './panel';
+
+/** Return what a notebook tells of its kernel: as the current one does, or the server's first. */
+export function kernelIn(
+  notebooks: INotebookTracker | null,
+  manager: ServiceManager.IManager
+): IKernelspecMetadata | undefined {
+  const current = notebooks?.currentWidget?.model?.getMetadata('kernelspec');
+  const specs = manager.kernelspecs.specs;
+  const first = specs?.kernelspecs[specs.default];
+  return (
+    current ??
+    (first && { name: first.name, display_name: first.display_name, language: first.language })
+  );
+}
+
+/** Return the language of the current notebook. */
+export function languageIn(notebooks: INotebookTracker): string {
+  const info = notebooks.currentWidget?.model?.getMetadata('language_info');
+  return info?.name ?? 'python';
+}
+
+/** Return what can be done with the code of an answer. */
+export function codeActions(
+  notebooks: INotebookTracker | null,
+  trans: TranslationBundle,
+  tell: (message: string) => void
+): ICodeAction[] {
+  const copy: ICodeAction = {
+    icon: copyIcon,
+    label: trans.__('Copy'),
+    run: code => {
+      Clipboard.copyToSystem(code);
+      tell(trans.__('Copied.'));
+    }
+  };
+  if (!notebooks) {
+    return [copy];
+  }
+  const put = (code: string, below: boolean) => {
+    const content = notebooks.currentWidget?.content;
+    if (!content) {
+      tell(trans.__('No notebook is open.'));
+      return;
+    }
+    if (below) {
+      NotebookActions.insertBelow(content);
+    }
+    content.activeCell?.model.sharedModel.setSource(code);
+    void content.scrollToItem(content.activeCellIndex, 'smart');
+    tell(below ? trans.__('Inserted below.') : trans.__('Replaced.'));
+  };
+  return [
+    { icon: addBelowIcon, label: trans.__('Insert below'), run: code => put(code, true) },
+    { icon: editIcon, label: trans.__('Replace cell'), run: code => put(code, false) },
+    copy
+  ];
+}
+
+/** Return what can be attached to a question. */
+export function attachActions(
+  notebooks: INotebookTracker | null,
+  documents: IDocumentManager | null,
+  trans: TranslationBundle
+): IAttachAction[] {
+  const actions: IAttachAction[] = [];
+  if (notebooks) {
+    const cell = () => notebooks.currentWidget?.content.activeCell;
+    actions.push(
+      {
+        label: trans.__('Cell'),
+        attach: async () => {
+          const active = cell();
+          return active
+            ? [cellSource(active, trans.__('Cell'), languageIn(notebooks))]
+            : trans.__('No notebook is open.');
+        }
+      },
+      {
+        label: trans.__('Output'),
+        attach: async () => {
+          const found = cellOutputs(cell(), trans.__('Output'));
+          return found.length ? found : trans.__('The cell has no output.');
+        }
+      },
+      {
+        label: trans.__('Error'),
+        attach: async () => {
+          const found = cellError(cell(), trans.__('Error'));
+          return found ? [found] : trans.__('The cell has no error.');
+        }
+      }
+    );
+  }
+  if (documents) {
+    actions.push({
+      label: trans.__('File…'),
+      attach: async () => {
+        const chosen = await FileDialog.getOpenFiles({ manager: documents });
+        const found: IAttachment[] = [];
+        for (const { path } of chosen.value ?? []) {
+          const one = fileAttachment(await documents.services.contents.get(path));
+          if (!one) {
+            return trans.__('%1 is neither text nor an image.', path);
+          }
+          found.push(one);
+        }
+        return found;
+      }
+    });
+  }
+  return actions;
+}

@@ -1,0 +1,147 @@
+import { Clipboard } from '@jupyterlab/apputils';
+import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { copyIcon, editIcon, refreshIcon } from '@jupyterlab/ui-components';
+import { useEffect, useRef, useState } from 'react';
+
+import { Action } from '../models/rows';
+import type { IAttachment, ITurn } from './conversation';
+import { type ICodeAction, Markdown } from './markdown';
+
+export interface ITurnProps {
+  turn: ITurn;
+  rendermime: IRenderMimeRegistry;
+  actions: readonly ICodeAction[];
+  trans: TranslationBundle;
+  onEdit: (content: string) => void;
+  /** Undefined where the answer cannot be asked for again. */
+  onRegenerate?: () => void;
+}
+
+/** A question, which can be asked in other words, or an answer. */
+export function Turn(props: ITurnProps): React.ReactElement {
+  const { turn, trans } = props;
+  const [isEdited, setEdited] = useState(false);
+  const speaker = turn.role === 'user' ? trans.__('You') : (turn.model ?? trans.__('Model'));
+  return (
+    <article className={`jpo-turn jpo-turn-${turn.role}`} aria-label={speaker}>
+      <header className="jpo-turn-header">
+        <span className="jpo-detail">{speaker}</span>
+        {turn.role === 'user' && !isEdited && (
+          <Action icon={editIcon} label={trans.__('Edit')} onClick={() => setEdited(true)} />
+        )}
+        {turn.role === 'assistant' && turn.content && (
+          <Action
+            icon={copyIcon}
+            label={trans.__('Copy the answer')}
+            onClick={() => Clipboard.copyToSystem(turn.content)}
+          />
+        )}
+        {props.onRegenerate && (
+          <Action
+            icon={refreshIcon}
+            label={trans.__('Regenerate')}
+            onClick={() => props.onRegenerate?.()}
+          />
+        )}
+      </header>
+      {turn.role === 'assistant' && <Answer {...props} />}
+      {turn.role === 'user' && !isEdited && <p className="jpo-question">{turn.content}</p>}
+      {isEdited && <EditForm {...props} onEnd={() => setEdited(false)} />}
+      {turn.attachments?.map((one, index) => (
+        <Attached key={index} attachment={one} />
+      ))}
+    </article>
+  );
+}
+
+function EditForm(props: ITurnProps & { onEnd: () => void }): React.ReactElement {
+  const { turn, trans, onEdit, onEnd } = props;
+  const [draft, setDraft] = useState(turn.content);
+  const form = useRef<HTMLFormElement>(null);
+  useEffect(() => {
+    form.current?.scrollIntoView({ block: 'nearest' });
+  }, []);
+  const submit = () => {
+    if (draft.trim()) {
+      onEnd();
+      onEdit(draft.trim());
+    }
+  };
+  return (
+    <form
+      className="jpo-edit"
+      ref={form}
+      onSubmit={event => {
+        event.preventDefault();
+        submit();
+      }}
+    >
+      <textarea
+        className="jpo-text"
+        aria-label={trans.__('Edit the question')}
+        rows={3}
+        autoFocus
+        value={draft}
+        onChange={event => setDraft(event.target.value)}
+        onKeyDown={event => {
+          if (event.key === 'Escape') {
+            onEnd();
+          } else if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
+            event.preventDefault();
+            submit();
+          }
+        }}
+      />
+      <div className="jpo-edit-buttons">
+        <button type="button" className="jp-mod-styled jp-mod-reject" onClick={onEnd}>
+          {trans.__('Cancel')}
+        </button>
+        <button className="jp-mod-styled jp-mod-accept" disabled={!draft.trim()}>
+          {trans.__('Ask')}
+        </button>
+      </div>
+    </form>
+  );
+}
+
+function Attached({ attachment }: { attachment: IAttachment }): React.ReactElement {
+  const { kind, name, content } = attachment;
+  return (
+    <details className="jpo-aside">
+      <summary>{name}</summary>
+      {kind === 'text' ? (
+        <pre>{content}</pre>
+      ) : (
+        // The kind of an image is found by its first bytes, whatever the address says.
+        <img src={`data:image/png;base64,${content}`} alt={name} />
+      )}
+    </details>
+  );
+}
+
+function Answer({ turn, trans, rendermime, actions }: ITurnProps): React.ReactElement {
+  return (
+    <>
+      {turn.thinking && (
+        <details className="jpo-aside">
+          <summary>{trans.__('Thinking')}</summary>
+          <p>{turn.thinking}</p>
+        </details>
+      )}
+      <Markdown rendermime={rendermime} text={turn.content} actions={actions} />
+      {turn.toolCalls?.map((call, index) => (
+        <details className="jpo-aside" key={index}>
+          <summary>{trans.__('Calls %1', call.function.name)}</summary>
+          <pre>{JSON.stringify(call.function.arguments ?? {}, null, 2)}</pre>
+        </details>
+      ))}
+      {turn.stopped && <p className="jpo-detail">{trans.__('Stopped.')}</p>}
+      {turn.error && (
+        <p className="jpo-error" role="alert">
+          {turn.error}
+        </p>
+      )}
+    </>
+  );
+}

@@ -1,0 +1,107 @@
+import {
+  type JupyterFrontEnd,
+  JupyterLab,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { Notification } from '@jupyterlab/apputils';
+import { URLExt } from '@jupyterlab/coreutils';
+import { ServerConnection } from '@jupyterlab/services';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { Token } from '@lumino/coreutils';
+
+import { OllamaApi } from './api';
+import { fileSender } from './sendFile';
+import { type IServerState, ServerWatch } from './watch';
+
+export const CLIENT_ID = 'jupyter-ollama:client';
+/** Where the translations of this extension are. */
+export const DOMAIN = 'jupyter_ollama';
+
+/** Ollama's API of the Jupyter server, and its state. */
+export interface IOllamaClient {
+  readonly api: OllamaApi;
+  readonly watch: ServerWatch;
+  /** The model to use where none is chosen: the setting, or else one that is at hand. */
+  defaultModel(): string | undefined;
+  /** Whether the user may pull, make, copy and delete models. */
+  readonly mayManage: Promise<boolean>;
+  /** Whether the user may have models work. */
+  readonly mayRun: Promise<boolean>;
+}
+
+export const IOllamaClient = new Token<IOllamaClient>(
+  'jupyter-ollama:IOllamaClient',
+  "Ollama's API of the Jupyter server."
+);
+
+/** Return a model that can chat: one that is loaded, or else the newest of the store. */
+export function modelAtHand(state: IServerState): string | undefined {
+  const embeds = new Set(
+    state.models.filter(one => !one.capabilities?.includes('completion')).map(one => one.name)
+  );
+  return [...state.loaded, ...state.models].map(one => one.name).find(name => !embeds.has(name));
+}
+
+export const client: JupyterFrontEndPlugin<IOllamaClient> = {
+  id: CLIENT_ID,
+  description: "Ollama's API of the Jupyter server, for the other plugins.",
+  autoStart: true,
+  provides: IOllamaClient,
+  optional: [ISettingRegistry, ITranslator, JupyterLab.IInfo],
+  activate: (
+    app: JupyterFrontEnd,
+    settingRegistry: ISettingRegistry | null,
+    translator: ITranslator | null,
+    info: JupyterLab.IInfo | null
+  ): IOllamaClient => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    const settings = app.serviceManager.serverSettings;
+    const api = new OllamaApi(
+      (path, init) =>
+        ServerConnection.makeRequest(URLExt.join(settings.baseUrl, path), init, settings),
+      fileSender(settings)
+    );
+    const watch = new ServerWatch({
+      api,
+      interval: 3000,
+      isAway: () => document.hidden || info?.isConnected === false
+    });
+    document.addEventListener('visibilitychange', () => {
+      if (!document.hidden && watch.state.server === 'there') {
+        void watch.refresh();
+      }
+    });
+    let told = false;
+    watch.changed.connect((_, state) => {
+      if (!told && (state.server === 'missing' || state.server === 'down')) {
+        told = true;
+        Notification.warning(
+          state.server === 'missing'
+            ? trans.__('This server does not have jupyter-ollama. Its models cannot be used here.')
+            : trans.__('The models of this server cannot be reached.'),
+          { autoClose: 10_000 }
+        );
+      }
+    });
+    let chosen = '';
+    void settingRegistry
+      ?.load(CLIENT_ID)
+      .then(loaded => {
+        const configure = () => {
+          chosen = loaded.get('defaultModel').composite as string;
+          watch.interval = 1000 * (loaded.get('refreshSeconds').composite as number);
+        };
+        configure();
+        loaded.changed.connect(configure);
+      })
+      .catch(() => undefined);
+    return {
+      api,
+      watch,
+      mayManage: api.may('write', 'ollama:models').catch(() => true),
+      mayRun: api.may('execute', 'ollama:run').catch(() => true),
+      defaultModel: () => chosen || modelAtHand(watch.state)
+    };
+  }
+};

@@ -1,0 +1,11 @@
+/** The commands that one plugin has and others call. */
+export const CommandIDs = {
+  openModels: 'jupyter-ollama:open-models',
+  openChat: 'jupyter-ollama:open-chat',
+  askChat: 'jupyter-ollama:ask-chat',
+
+  explainError: 'jupyter-ollama:explain-error',
+  fixCell: 'jupyter-ollama:fix-cell',
+  explainSelection: 'jupyter-ollama:explain-selection',
+  documentSelection: 'jupyter-ollama:document-selection'
+} as const;

@@ -1,0 +1,66 @@
+/** Text around the cursor: of its cell, and of the cells near it. */
+export interface ISurroundings {
+  before: readonly string[];
+  prefix: string;
+  suffix: string;
+  after: readonly string[];
+}
+
+/** What a model is asked to fill in. */
+export interface IGap {
+  prompt: string;
+  suffix: string;
+}
+
+/** The languages whose comments begin otherwise than with "#". */
+const COMMENTS: Readonly<Record<string, string>> = {
+  '//': 'c c++ csharp dart go java javascript kotlin rust scala swift typescript',
+  '--': 'haskell lua sql',
+  '%': 'erlang matlab octave stex',
+  ';': 'clojure common-lisp scheme'
+};
+
+/** Return what stands between two cells; a model that writes it has begun another cell. */
+export function cellMark(language: string): string {
+  const found = Object.entries(COMMENTS).find(([, names]) => names.split(' ').includes(language));
+  return `${found?.[0] ?? '#'} %%`;
+}
+
+/** Put cells around the cursor's one until as many characters are reached. */
+export function gapOf(
+  around: ISurroundings,
+  before: number,
+  after: number,
+  mark = cellMark('')
+): IGap {
+  let prompt = around.prefix.slice(-before);
+  if (prompt.length === around.prefix.length) {
+    for (const cell of [...around.before].reverse()) {
+      const longer = `${cell}\n\n${mark}\n${prompt}`;
+      if (longer.length > before) {
+        break;
+      }
+      prompt = longer;
+    }
+  }
+  let suffix = around.suffix.slice(0, after);
+  if (suffix.length === around.suffix.length) {
+    for (const cell of around.after) {
+      const longer = `${suffix}\n\n${mark}\n${cell}`;
+      if (longer.length > after) {
+        break;
+      }
+      suffix = longer;
+    }
+  }
+  return { prompt, suffix };
+}
+
+/** Cut what a model has written too much: another cell, a fence, or what stands there already. */
+export function trimmed(text: string, suffix: string): string {
+  const [code] = text.split(/^(?:\S+ %%|```)/m);
+  const next = suffix.split('\n', 1)[0].trim();
+  const repeated = next.length > 3 ? code.lastIndexOf(next) : -1;
+  const kept = repeated >= 0 && repeated + next.length === code.trimEnd().length;
+  return kept ? code.slice(0, repeated) : code;
+}

@@ -1,0 +1,115 @@
+import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
+import {
+  type CompletionHandler,
+  type ICompletionContext,
+  ICompletionProviderManager,
+  type IInlineCompletionContext
+} from '@jupyterlab/completer';
+import { NotebookPanel } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { DOMAIN, IOllamaClient } from '../client';
+import { modelIcon } from '../icon';
+import type { ISurroundings } from './context';
+import { type ICompleterSettings, OllamaCompleter } from './provider';
+
+const COMPLETER_ID = 'jupyter-ollama:completer';
+
+export const completer: JupyterFrontEndPlugin<void> = {
+  id: COMPLETER_ID,
+  description: 'Completions in editors that a model writes.',
+  autoStart: true,
+  requires: [IOllamaClient, ICompletionProviderManager],
+  optional: [ISettingRegistry, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    client: IOllamaClient,
+    manager: ICompletionProviderManager,
+    settingRegistry: ISettingRegistry | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    const provider = new OllamaCompleter({
+      api: client.api,
+      defaultModel: () => client.defaultModel(),
+      surroundings,
+      name: trans.__('Ollama'),
+      icon: modelIcon
+    });
+    // Lab gives settings to those providers only that are there from the start.
+    manager.registerInlineProvider?.(provider);
+    let looked = false;
+    void settingRegistry
+      ?.load(COMPLETER_ID)
+      .then(loaded => {
+        const configure = () => {
+          const { enabled, ...settings } = loaded.composite as unknown as ICompleterSettings & {
+            enabled: boolean;
+          };
+          provider.settings = settings;
+          provider.enabled = enabled;
+          if (enabled && !looked) {
+            looked = true;
+            // The model at hand has to be known before the first key.
+            void app.restored.then(() => client.watch.refresh());
+          }
+        };
+        configure();
+        loaded.changed.connect(configure);
+      })
+      .catch(() => undefined);
+  }
+};
+
+function surroundings(
+  request: CompletionHandler.IRequest,
+  context: IInlineCompletionContext,
+  onLeave: () => void
+): ISurroundings {
+  const { text, offset } = request;
+  const around = {
+    before: [],
+    prefix: text.slice(0, offset),
+    suffix: text.slice(offset),
+    after: []
+  };
+  // Lab gives it to all providers, and tells of it those of other completions only.
+  const { editor } = context as ICompletionContext;
+  if (editor) {
+    leaveOnce(editor, request, onLeave);
+  }
+  const panel = context.widget;
+  if (!(panel instanceof NotebookPanel)) {
+    return around;
+  }
+  const { activeCell, activeCellIndex, widgets } = panel.content;
+  const like = (from: number, to?: number) =>
+    widgets
+      .slice(from, to)
+      .filter(cell => cell.model.type === activeCell?.model.type)
+      .map(cell => cell.model.sharedModel.getSource());
+  return { ...around, before: like(0, activeCellIndex), after: like(activeCellIndex + 1) };
+}
+
+type Editor = NonNullable<ICompletionContext['editor']>;
+
+/** Tell when a text is changed, or the cursor is moved in it. */
+function leaveOnce(
+  editor: Editor,
+  { text, offset }: CompletionHandler.IRequest,
+  onLeave: () => void
+): void {
+  const { model } = editor;
+  const left = () => {
+    const at = editor.isDisposed ? -1 : editor.getOffsetAt(editor.getCursorPosition());
+    // The key that led to a request moves the cursor after it has changed the text.
+    if (at !== offset || model.sharedModel.getSource() !== text) {
+      model.sharedModel.changed.disconnect(left);
+      model.selections.changed.disconnect(left);
+      onLeave();
+    }
+  };
+  model.sharedModel.changed.connect(left);
+  model.selections.changed.connect(left);
+}

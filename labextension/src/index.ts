@@ -1,0 +1,10 @@
+import { chat } from './chat/plugin';
+import { client } from './client';
+import { commands } from './commands/plugin';
+import { completer } from './completer/plugin';
+import { models } from './models/plugin';
+import { running } from './running';
+import { status } from './status';
+
+export { IOllamaClient } from './client';
+export default [client, status, running, models, completer, chat, commands];

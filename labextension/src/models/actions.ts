@@ -1,0 +1,95 @@
+import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
+import { URLExt } from '@jupyterlab/coreutils';
+import { type INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import type { ServerConnection } from '@jupyterlab/services';
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import type { IOllamaClient } from '../client';
+
+/** What can be done to models, with the questions and errors that go with it. */
+export class ModelActions {
+  constructor(
+    readonly client: IOllamaClient,
+    private readonly _settings: ServerConnection.ISettings,
+    private readonly _notebooks: INotebookTracker | null,
+    private readonly _trans: TranslationBundle
+  ) {}
+
+  /** Whether there is a place for cells. */
+  get hasNotebook(): boolean {
+    return !!this._notebooks?.currentWidget;
+  }
+
+  load(model: string): Promise<void> {
+    return this.doing(this.client.api.load(model));
+  }
+
+  /** Load a model and keep it however long it is idle. */
+  pin(model: string): Promise<void> {
+    return this.doing(this.client.api.load(model, -1));
+  }
+
+  unload(model: string): Promise<void> {
+    return this.doing(this.client.api.unload(model));
+  }
+
+  /** Ask for a name and copy the model to it. */
+  async copy(model: string): Promise<void> {
+    const answer = await InputDialog.getText({
+      title: this._trans.__('Copy %1', model),
+      label: this._trans.__('New name'),
+      okLabel: this._trans.__('Copy')
+    });
+    if (answer.button.accept && answer.value) {
+      await this.doing(this.client.api.copy(model, answer.value));
+    }
+  }
+
+  /** Ask, then delete. */
+  async delete(model: string): Promise<void> {
+    const answer = await showDialog({
+      title: this._trans.__('Delete %1?', model),
+      body: this._trans.__('Its files are removed from the server where no other model uses them.'),
+      buttons: [
+        Dialog.cancelButton({ label: this._trans.__('Cancel') }),
+        Dialog.warnButton({ label: this._trans.__('Delete') })
+      ]
+    });
+    if (answer.button.accept) {
+      await this.doing(this.client.api.delete(model));
+    }
+  }
+
+  /** Put a cell that asks the model below the active cell. */
+  insertCell(model: string): void {
+    const panel = this._notebooks?.currentWidget;
+    if (panel) {
+      NotebookActions.insertBelow(panel.content);
+      panel.content.activeCell?.model.sharedModel.setSource(`%%chat ${model}\n`);
+      void NotebookActions.focusActiveCell(panel.content);
+    }
+  }
+
+  /** Copy the lines by which other clients find this server. */
+  copyConnection(): void {
+    const { baseUrl, token } = this._settings;
+    const host = new URL(URLExt.join(baseUrl, 'ollama'), window.location.href).href;
+    const lines = [`OLLAMA_HOST=${host}`, ...(token ? [`OLLAMA_API_KEY=${token}`] : [])];
+    Clipboard.copyToSystem(lines.join('\n') + '\n');
+    Notification.info(
+      token
+        ? this._trans.__('Copied. The line with the token lets others in: keep it to yourself.')
+        : this._trans.__('Copied.'),
+      { autoClose: 4000 }
+    );
+  }
+
+  private async doing(work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      Notification.error((error as Error).message);
+    }
+    await this.client.watch.refresh();
+  }
+}

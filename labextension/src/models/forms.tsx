@@ -1,0 +1,130 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { downloadIcon } from '@jupyterlab/ui-components';
+import { useState } from 'react';
+
+import type { OllamaApi } from '../api';
+import { LIBRARY } from './library';
+import type { Transfers } from './pulls';
+import { Action } from './rows';
+import { makeModel } from './upload';
+
+interface IFormProps {
+  api: OllamaApi;
+  transfers: Transfers;
+  trans: TranslationBundle;
+}
+
+/** Models to pull: by name, or from a short list. */
+export function Library(props: IFormProps & { installed: Set<string> }): React.ReactElement {
+  const { api, transfers, trans } = props;
+  const [name, setName] = useState('');
+  const pull = (model: string) => transfers.start(model, signal => api.pull(model, signal));
+  const uses = {
+    chat: trans.__('chat'),
+    code: trans.__('code'),
+    embed: trans.__('embeddings'),
+    vision: trans.__('images')
+  };
+  return (
+    <>
+      <form
+        className="jpo-form"
+        onSubmit={event => {
+          event.preventDefault();
+          if (name.trim()) {
+            pull(name.trim());
+            setName('');
+          }
+        }}
+      >
+        <input
+          className="jp-mod-styled"
+          value={name}
+          aria-label={trans.__('Name of a model to pull')}
+          placeholder={trans.__('gemma3:1b, hf.co/user/model…')}
+          onChange={event => setName(event.target.value)}
+        />
+        <button className="jp-mod-styled jp-mod-accept">{trans.__('Pull')}</button>
+      </form>
+      {LIBRARY.map(model => (
+        <div className="jpo-row" key={model.name}>
+          <div className="jpo-row-text">
+            <span className="jpo-name">{model.name}</span>
+            <span className="jpo-detail">
+              {uses[model.use]} · {model.size}
+            </span>
+          </div>
+          {props.installed.has(model.name) || props.installed.has(`${model.name}:latest`) ? (
+            <span className="jpo-detail">{trans.__('installed')}</span>
+          ) : (
+            <Action
+              icon={downloadIcon}
+              label={trans.__('Pull %1', model.name)}
+              onClick={() => pull(model.name)}
+            />
+          )}
+        </div>
+      ))}
+    </>
+  );
+}
+
+/** A new model from files of this computer, a Modelfile, or both. */
+export function Create({ api, transfers, trans }: IFormProps): React.ReactElement {
+  const [name, setName] = useState('');
+  const [modelfile, setModelfile] = useState('');
+  const [files, setFiles] = useState<File[]>([]);
+  const ready = name.trim() && (files.length || modelfile.trim());
+  const choose = async (chosen: File[]) => {
+    const scripts = chosen.filter(file => /modelfile/i.test(file.name));
+    if (scripts.length) {
+      setModelfile(await scripts[0].text());
+    }
+    setFiles(chosen.filter(file => !scripts.includes(file)));
+  };
+  return (
+    <details className="jpo-create">
+      <summary>{trans.__('Create a model')}</summary>
+      <form
+        className="jpo-form jpo-form-tall"
+        onSubmit={event => {
+          event.preventDefault();
+          if (ready) {
+            const creation = { name: name.trim(), modelfile, files };
+            transfers.start(creation.name, signal => makeModel(api, creation, signal), false);
+          }
+        }}
+      >
+        <label>
+          {trans.__('Name')}
+          <input
+            className="jp-mod-styled"
+            value={name}
+            onChange={event => setName(event.target.value)}
+          />
+        </label>
+        <label>
+          {trans.__('Files: GGUF, Modelfile')}
+          <input
+            type="file"
+            multiple
+            onChange={event => void choose([...(event.target.files ?? [])])}
+          />
+        </label>
+        <label>
+          {trans.__('Modelfile')}
+          <textarea
+            className="jp-mod-styled"
+            rows={5}
+            value={modelfile}
+            placeholder={'FROM gemma3:1b\nSYSTEM …'}
+            onChange={event => setModelfile(event.target.value)}
+          />
+        </label>
+        <button className="jp-mod-styled jp-mod-accept" disabled={!ready}>
+          {trans.__('Create')}
+        </button>
+      </form>
+    </details>
+  );
+}

@@ -1,0 +1,189 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import { linkIcon, ReactWidget, refreshIcon, UseSignal } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
+import type { Message } from '@lumino/messaging';
+import { useEffect, useState } from 'react';
+
+import { modelIcon } from '../icon';
+import type { IServerState } from '../watch';
+import type { ModelActions } from './actions';
+import { Details } from './details';
+import { Create, Library } from './forms';
+import type { Transfers } from './pulls';
+import { Action, InstalledRow, LoadedRow, TransferRow } from './rows';
+
+interface IModelsProps {
+  actions: ModelActions;
+  transfers: Transfers;
+  trans: TranslationBundle;
+}
+
+type Tab = 'installed' | 'loaded' | 'library';
+
+/** The models of the server: those installed, those loaded, and those to pull. */
+export class ModelsPanel extends ReactWidget {
+  constructor(private readonly _props: IModelsProps) {
+    super();
+    this.id = 'jupyter-ollama-models';
+    this.addClass('jpo-panel');
+    this.title.icon = modelIcon;
+    this.title.caption = this._props.trans.__('Models');
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', this._props.trans.__('Models'));
+  }
+
+  override dispose(): void {
+    this._watching?.dispose();
+    super.dispose();
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._watching ??= this._props.actions.client.watch.watch(true);
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this._watching?.dispose();
+    this._watching = null;
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this._watching ??= this._props.actions.client.watch.watch(true);
+    }
+  }
+
+  protected override render(): React.ReactElement {
+    const { actions, transfers } = this._props;
+    const { watch } = actions.client;
+    return (
+      <UseSignal signal={watch.changed} initialArgs={watch.state}>
+        {() => (
+          <UseSignal signal={transfers.changed}>
+            {() => <Models {...this._props} state={watch.state} />}
+          </UseSignal>
+        )}
+      </UseSignal>
+    );
+  }
+
+  private _watching: IDisposable | null = null;
+}
+
+function Models(props: IModelsProps & { state: IServerState }): React.ReactElement {
+  const { actions, transfers, trans, state } = props;
+  const { client } = actions;
+  const [tab, setTab] = useState<Tab>('installed');
+  const [rights, setRights] = useState({ mayManage: false, mayRun: false });
+  useEffect(() => {
+    void Promise.all([client.mayManage, client.mayRun]).then(([mayManage, mayRun]) =>
+      setRights({ mayManage, mayRun })
+    );
+  }, [client]);
+  const tabs: [Tab, string][] = [
+    ['installed', trans.__('Installed')],
+    ['loaded', trans.__('Loaded')],
+    ...(rights.mayManage ? [['library', trans.__('Library')] as [Tab, string]] : [])
+  ];
+  const form = { api: client.api, transfers, trans };
+  const row = { actions, trans, ...rights };
+  return (
+    <>
+      <div className="jpo-header">
+        <div role="tablist" className="jpo-tabs" aria-label={trans.__('Models')}>
+          {tabs.map(([id, label]) => (
+            <button
+              key={id}
+              role="tab"
+              id={`jpo-tab-${id}`}
+              aria-selected={tab === id}
+              aria-controls="jpo-tab-panel"
+              onClick={() => setTab(id)}
+            >
+              {label}
+            </button>
+          ))}
+        </div>
+        <Action
+          icon={linkIcon}
+          label={trans.__('Copy OLLAMA_HOST and the token')}
+          onClick={() => actions.copyConnection()}
+        />
+        <Action
+          icon={refreshIcon}
+          label={trans.__('Refresh')}
+          onClick={() => client.watch.refresh()}
+        />
+      </div>
+      {transfers.all.map(transfer => (
+        <TransferRow key={transfer.name} {...{ transfer, transfers, trans }} />
+      ))}
+      <div
+        className="jpo-list"
+        role="tabpanel"
+        id="jpo-tab-panel"
+        aria-labelledby={`jpo-tab-${tab}`}
+      >
+        <Reachability state={state} trans={trans} />
+        {tab === 'installed' && <Installed {...row} state={state} />}
+        {tab === 'loaded' &&
+          state.loaded.map(one => <LoadedRow key={one.name} {...row} model={one} />)}
+        {tab === 'loaded' && state.server === 'there' && !state.loaded.length && (
+          <p className="jpo-detail">{trans.__('No model is loaded.')}</p>
+        )}
+        {tab === 'library' && (
+          <>
+            <Library {...form} installed={new Set(state.models.map(one => one.name))} />
+            <Create {...form} />
+          </>
+        )}
+      </div>
+    </>
+  );
+}
+
+function Reachability(props: {
+  state: IServerState;
+  trans: TranslationBundle;
+}): React.ReactElement | null {
+  const { state, trans } = props;
+  if (state.server === 'missing') {
+    return <p className="jpo-error">{trans.__('This server does not have jupyter-ollama.')}</p>;
+  }
+  if (state.server === 'down') {
+    return <p className="jpo-error">{trans.__('The server cannot be reached.')}</p>;
+  }
+  return state.server ? null : <p className="jpo-detail">{trans.__('Loading…')}</p>;
+}
+
+type InstalledProps = Omit<
+  Parameters<typeof InstalledRow>[0],
+  'model' | 'loaded' | 'open' | 'onToggle'
+>;
+
+function Installed(props: InstalledProps & { state: IServerState }): React.ReactElement {
+  const { actions, state, trans } = props;
+  const [open, setOpen] = useState('');
+  const loaded = new Set(state.loaded.map(one => one.name));
+  return (
+    <>
+      {state.models.map(model => (
+        <div key={model.name}>
+          <InstalledRow
+            {...props}
+            model={model}
+            loaded={loaded.has(model.name)}
+            open={open === model.name}
+            onToggle={() => setOpen(open === model.name ? '' : model.name)}
+          />
+          {open === model.name && <Details api={actions.client.api} model={model} trans={trans} />}
+        </div>
+      ))}
+      {state.server === 'there' && !state.models.length && (
+        <p className="jpo-detail">{trans.__('No model is installed. The library has some.')}</p>
+      )}
+    </>
+  );
+}

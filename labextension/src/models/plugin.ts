@@ -1,0 +1,51 @@
+import {
+  ILayoutRestorer,
+  type JupyterFrontEnd,
+  type JupyterFrontEndPlugin
+} from '@jupyterlab/application';
+import { ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { INotebookTracker } from '@jupyterlab/notebook';
+import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+
+import { DOMAIN, IOllamaClient } from '../client';
+import { CommandIDs } from '../commandIds';
+import { modelIcon } from '../icon';
+import { ModelActions } from './actions';
+import { ModelsPanel } from './panel';
+import { Transfers } from './pulls';
+
+export const models: JupyterFrontEndPlugin<void> = {
+  id: 'jupyter-ollama:models',
+  description: 'A panel for the models of the server.',
+  autoStart: true,
+  requires: [IOllamaClient],
+  optional: [ILayoutRestorer, ICommandPalette, INotebookTracker, ITranslator],
+  activate: (
+    app: JupyterFrontEnd,
+    client: IOllamaClient,
+    restorer: ILayoutRestorer | null,
+    palette: ICommandPalette | null,
+    notebooks: INotebookTracker | null,
+    translator: ITranslator | null
+  ) => {
+    const trans = (translator ?? nullTranslator).load(DOMAIN);
+    const settings = app.serviceManager.serverSettings;
+    const actions = new ModelActions(client, settings, notebooks, trans);
+    const transfers = new Transfers(name => {
+      Notification.success(trans.__('%1 is installed.', name), { autoClose: 4000 });
+      void client.watch.refresh();
+    });
+    const panel = new ModelsPanel({ actions, transfers, trans });
+    app.shell.add(panel, 'left', { rank: 710, type: 'Models' });
+    restorer?.add(panel, panel.id);
+    // Cells can be inserted only while a notebook is open.
+    notebooks?.currentChanged.connect(() => panel.update());
+    app.commands.addCommand(CommandIDs.openModels, {
+      label: trans.__('Open Models'),
+      icon: modelIcon,
+      describedBy: { args: { type: 'object', properties: {} } },
+      execute: () => app.shell.activateById(panel.id)
+    });
+    palette?.addItem({ command: CommandIDs.openModels, category: trans.__('Ollama') });
+  }
+};

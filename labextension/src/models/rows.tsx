@@ -1,0 +1,212 @@
+import type { TranslationBundle } from '@jupyterlab/translation';
+import {
+  closeIcon,
+  codeIcon,
+  copyIcon,
+  deleteIcon,
+  infoIcon,
+  type LabIcon,
+  lockIcon,
+  pauseIcon,
+  runIcon,
+  stopIcon
+} from '@jupyterlab/ui-components';
+
+import type { LoadedModel, ModelSummary } from '../api';
+import { bytes } from '../sizes';
+import type { ModelActions } from './actions';
+import type { ITransfer, Transfers } from './pulls';
+
+interface IActionProps {
+  icon: LabIcon;
+  label: string;
+  onClick: () => unknown;
+  pressed?: boolean;
+}
+
+/** A button that is only an icon; its name is what a screen reader says. */
+export function Action({ icon, label, onClick, pressed }: IActionProps): React.ReactElement {
+  return (
+    <button
+      className="jpo-action"
+      title={label}
+      aria-label={label}
+      aria-pressed={pressed}
+      onClick={() => void onClick()}
+    >
+      <icon.react tag="span" height="14px" width="14px" />
+    </button>
+  );
+}
+
+/** What the rows of a list have in common. */
+export interface IRowProps {
+  actions: ModelActions;
+  mayManage: boolean;
+  mayRun: boolean;
+  trans: TranslationBundle;
+}
+
+interface IInstalledProps extends IRowProps {
+  model: ModelSummary;
+  loaded: boolean;
+  open: boolean;
+  onToggle: () => void;
+}
+
+/** A model of the store. */
+export function InstalledRow(props: IInstalledProps): React.ReactElement {
+  const { actions, model, trans, loaded } = props;
+  const { name } = model;
+  const details = [
+    model.details.parameter_size,
+    model.details.quantization_level?.replace('unknown', ''),
+    bytes(model.size)
+  ];
+  return (
+    <div className="jpo-row">
+      <div className="jpo-row-text">
+        <span className="jpo-name">{name}</span>
+        <span className="jpo-detail">
+          {[...details, loaded && trans.__('loaded')].filter(part => part).join(' · ')}
+        </span>
+      </div>
+      <div className="jpo-actions">
+        {props.mayRun && !loaded && (
+          <Action
+            icon={runIcon}
+            label={trans.__('Load %1', name)}
+            onClick={() => actions.load(name)}
+          />
+        )}
+        {props.mayRun && loaded && (
+          <Action
+            icon={stopIcon}
+            label={trans.__('Unload %1', name)}
+            onClick={() => actions.unload(name)}
+          />
+        )}
+        {props.mayRun && actions.hasNotebook && (
+          <Action
+            icon={codeIcon}
+            label={trans.__('Insert a cell for %1', name)}
+            onClick={() => actions.insertCell(name)}
+          />
+        )}
+        {props.mayManage && (
+          <Action
+            icon={copyIcon}
+            label={trans.__('Copy %1', name)}
+            onClick={() => actions.copy(name)}
+          />
+        )}
+        {props.mayManage && (
+          <Action
+            icon={deleteIcon}
+            label={trans.__('Delete %1', name)}
+            onClick={() => actions.delete(name)}
+          />
+        )}
+        <Action
+          icon={infoIcon}
+          label={trans.__('Details of %1', name)}
+          pressed={props.open}
+          onClick={props.onToggle}
+        />
+      </div>
+    </div>
+  );
+}
+
+/** A model in memory. */
+export function LoadedRow(props: IRowProps & { model: LoadedModel }): React.ReactElement {
+  const { actions, model, trans } = props;
+  const { name } = model;
+  const pinned = new Date(model.expires_at).getFullYear() > new Date().getFullYear() + 10;
+  const until = pinned
+    ? trans.__('stays')
+    : trans.__('until %1', new Date(model.expires_at).toLocaleTimeString());
+  const gpu = model.size_vram ? trans.__('%1 on GPU', bytes(model.size_vram)) : '';
+  const context = trans.__('%1 tokens', model.context_length);
+  return (
+    <div className="jpo-row">
+      <div className="jpo-row-text">
+        <span className="jpo-name">{name}</span>
+        <span className="jpo-detail">
+          {[bytes(model.size), gpu, context, until].filter(part => part).join(' · ')}
+        </span>
+      </div>
+      {props.mayRun && (
+        <div className="jpo-actions">
+          <Action
+            icon={lockIcon}
+            label={pinned ? trans.__('Unpin %1', name) : trans.__('Pin %1', name)}
+            pressed={pinned}
+            onClick={() => (pinned ? actions.load(name) : actions.pin(name))}
+          />
+          <Action
+            icon={stopIcon}
+            label={trans.__('Unload %1', name)}
+            onClick={() => actions.unload(name)}
+          />
+        </div>
+      )}
+    </div>
+  );
+}
+
+interface ITransferProps {
+  transfer: ITransfer;
+  transfers: Transfers;
+  trans: TranslationBundle;
+}
+
+/** A pull or a creation under way, layer by layer. */
+export function TransferRow({ transfer, transfers, trans }: ITransferProps): React.ReactElement {
+  const { name, state } = transfer;
+  const said = state === 'paused' ? trans.__('paused') : transfer.status;
+  return (
+    <div className="jpo-transfer" role="group" aria-label={name}>
+      <div className="jpo-row">
+        <div className="jpo-row-text">
+          <span className="jpo-name">{name}</span>
+          <span className="jpo-detail" role="status">
+            {state === 'failed' ? trans.__('Failed: %1', said) : said}
+          </span>
+        </div>
+        <div className="jpo-actions">
+          {state === 'running' && transfer.canResume && (
+            <Action
+              icon={pauseIcon}
+              label={trans.__('Pause %1', name)}
+              onClick={() => transfers.pause(name)}
+            />
+          )}
+          {state !== 'running' && (
+            <Action
+              icon={runIcon}
+              label={trans.__('Resume %1', name)}
+              onClick={() => transfers.resume(name)}
+            />
+          )}
+          <Action
+            icon={closeIcon}
+            label={trans.__('Cancel %1', name)}
+            onClick={() => transfers.cancel(name)}
+          />
+        </div>
+      </div>
+      {transfer.layers.map(layer => (
+        <label className="jpo-layer" key={layer.digest}>
+          <span className="jpo-layer-name" title={layer.digest}>
+            {layer.digest.replace(/^sha256:(.{12}).*/, '$1')}
+          </span>
+          <progress max={layer.total} value={layer.completed} />
+          <span>
+            {bytes(layer.completed)} / {bytes(layer.total)}
+          </span>
+        </label>
+      ))}
+    </div>
+  );
+}

@@ -1,0 +1,167 @@
+import { describe, expect, it } from 'vitest';
+
+import type { ChatEvent, ChatRequest } from '../src/api';
+import { Conversation, fenced, type ITurn, messageOf } from '../src/chat/conversation';
+import { asMarkdown, asNotebook, partsOf, withoutPictures } from '../src/chat/documents';
+
+const text = (content: string): ChatEvent => ({ message: { role: 'assistant', content } });
+
+function speaking(answer: (signal: AbortSignal) => AsyncGenerator<ChatEvent>) {
+  const asked: ChatRequest[] = [];
+  const chat = (request: ChatRequest, signal: AbortSignal) => {
+    asked.push(request);
+    return answer(signal);
+  };
+  return { asked, conversation: new Conversation({ chat }) };
+}
+
+async function* hello(): AsyncGenerator<ChatEvent> {
+  yield { status: 'queued', position: 2 };
+  yield { message: { role: 'assistant', content: '', thinking: 'Hm.' } };
+  yield text('Hel');
+  yield text('lo');
+}
+
+describe('Conversation', () => {
+  it('writes an answer down and keeps thoughts out of what it sends', async () => {
+    const { asked, conversation } = speaking(hello);
+    await conversation.ask('m', 'Hi');
+    await conversation.ask('m', 'Again');
+    expect(conversation.turns[1]).toEqual({
+      role: 'assistant',
+      content: 'Hello',
+      thinking: 'Hm.',
+      model: 'm'
+    });
+    expect(asked[1].messages).toEqual([
+      { role: 'user', content: 'Hi' },
+      { role: 'assistant', content: 'Hello' },
+      { role: 'user', content: 'Again' }
+    ]);
+    expect(conversation.progress).toBeNull();
+  });
+
+  it('answers the last question once more', async () => {
+    const { asked, conversation } = speaking(hello);
+    await conversation.ask('m', 'Hi');
+    await conversation.regenerate('other');
+    expect(conversation.turns).toHaveLength(2);
+    expect(conversation.turns[1].model).toBe('other');
+    expect(asked[1].messages).toEqual([{ role: 'user', content: 'Hi' }]);
+  });
+
+  it('forgets what came after a question that is edited', async () => {
+    const { conversation } = speaking(hello);
+    const attachments = [{ kind: 'text', name: 'Cell', content: 'x' }] as const;
+    await conversation.ask('m', 'One', attachments);
+    await conversation.ask('m', 'Two');
+    await conversation.edit('m', 0, 'Uno');
+    expect(conversation.turns.map(turn => turn.content)).toEqual(['Uno', 'Hello']);
+    expect(conversation.turns[0].attachments).toEqual(attachments);
+  });
+
+  it('keeps what has come when it is stopped', async () => {
+    const { conversation } = speaking(async function* (signal) {
+      yield text('Hel');
+      await new Promise((_, reject) =>
+        signal.addEventListener('abort', () => reject(signal.reason))
+      );
+    });
+    const asking = conversation.ask('m', 'Hi');
+    await new Promise(resolve => setTimeout(resolve, 5));
+    expect(conversation.isRunning).toBe(true);
+    conversation.stop();
+    await asking;
+    expect(conversation.isRunning).toBe(false);
+    expect(conversation.turns[1]).toMatchObject({ content: 'Hel', stopped: true });
+  });
+
+  it('brings the last conversation back', async () => {
+    const { conversation } = speaking(hello);
+    await conversation.ask('m', 'Hi');
+    expect(conversation.hasLast).toBe(false);
+    conversation.reset();
+    expect([conversation.turns.length, conversation.hasLast]).toEqual([0, true]);
+    conversation.bringBack();
+    expect(conversation.turns.map(turn => turn.content)).toEqual(['Hi', 'Hello']);
+  });
+
+  it('tells an error in the answer', async () => {
+    const { conversation } = speaking(async function* () {
+      yield text('Hel');
+      throw new Error('model is gone');
+    });
+    await conversation.ask('m', 'Hi');
+    expect(conversation.turns[1]).toMatchObject({ content: 'Hel', error: 'model is gone' });
+  });
+});
+
+describe('messageOf', () => {
+  it('puts texts before the question and images beside it', () => {
+    const turn: ITurn = {
+      role: 'user',
+      content: 'Why?',
+      attachments: [
+        { kind: 'text', name: 'Cell', content: 'x', language: 'python' },
+        { kind: 'image', name: 'Plot', content: 'aGk=' }
+      ]
+    };
+    expect(messageOf(turn)).toEqual({
+      role: 'user',
+      content: 'Cell:\n```python\nx\n```\n\nWhy?',
+      images: ['aGk=']
+    });
+  });
+
+  it('makes a fence longer than those inside', () => {
+    expect(fenced('a\n````\nb')).toBe('`````\na\n````\nb\n`````');
+  });
+});
+
+describe('documents', () => {
+  const turns: ITurn[] = [
+    { role: 'user', content: 'Show me' },
+    {
+      role: 'assistant',
+      model: 'm',
+      content: 'So:\n```python\nx = 1\n\ny = 2\n```\nOr in a shell:\n```sh\nls\n```\n'
+    }
+  ];
+
+  it('makes cells of the code of answers', () => {
+    expect(partsOf(turns[1].content, 'python')).toEqual([
+      { code: false, text: 'So:' },
+      { code: true, text: 'x = 1\n\ny = 2' },
+      { code: false, text: 'Or in a shell:\n```sh\nls\n```' }
+    ]);
+    const { cells } = asNotebook(turns);
+    expect(cells.map(cell => cell.cell_type)).toEqual([
+      'markdown',
+      'markdown',
+      'markdown',
+      'code',
+      'markdown'
+    ]);
+    expect(new Set(cells.map(cell => cell.id)).size).toBe(5);
+  });
+
+  it('takes the kernel that it is told', () => {
+    expect(partsOf('```py\nx\n```', 'python')).toEqual([{ code: true, text: 'x' }]);
+    const r = { name: 'ir', display_name: 'R', language: 'R' };
+    const { cells, metadata } = asNotebook([{ role: 'assistant', content: '```r\nx\n```' }], r);
+    expect(cells.map(cell => cell.cell_type)).toEqual(['markdown', 'code']);
+    expect(metadata).toEqual({ kernelspec: r });
+  });
+
+  it('makes links of pictures, but not in code', () => {
+    const code = '```rust\nvec![1]; // <img src=x>\n```\nand `vec![2]`';
+    expect(withoutPictures(`![a](http://x/) <img src="y"> <b>\n${code}`)).toBe(
+      `[a](http://x/) &lt;img src="y"> <b>\n${code}`
+    );
+    expect(asMarkdown([{ role: 'assistant', content: '![a](b)' }])).toContain('\n[a](b)');
+  });
+
+  it('tells who speaks', () => {
+    expect(asMarkdown(turns)).toMatch(/^## You\n\nShow me\n\n## m\n\nSo:/);
+  });
+});

@@ -1,0 +1,220 @@
+"""The chat beside the notebook, and the commands that use models, in JupyterLab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from browser_models import ANSWER, THOUGHT
+from jupyterlab_page import open_notebook
+from playwright.sync_api import Locator, Page, Response, expect
+from run_notebook import Server
+
+pytestmark = pytest.mark.usefixtures("quiet")
+CODE = "answer = 6 * 7  # <b>no tag</b>"
+"""What the model "coder" writes between its fences."""
+
+
+def open_chat(page: Page, model: str) -> Locator:
+    """Show the chat with a model."""
+    chat = page.locator("#jupyter-ollama-chat")
+    if not chat.is_visible():
+        page.locator('[data-id="jupyter-ollama-chat"]').click()
+    chat.get_by_role("combobox", name="Model").select_option(f"{model}:latest")
+    return chat
+
+
+def ask(chat: Locator, text: str) -> None:
+    """Type a question and send it."""
+    chat.get_by_role("textbox", name="Your question").fill(text)
+    chat.get_by_role("textbox", name="Your question").press("Enter")
+
+
+def answered(chat: Locator) -> None:
+    """Return when the last answer is whole."""
+    expect(chat.get_by_role("button", name="Regenerate")).to_be_visible()
+
+
+def source(cell: Locator) -> Locator:
+    """Return what is written in a cell."""
+    return cell.locator(".cm-content")
+
+
+def use_model(server: Server, model: str) -> None:
+    """Choose the model of whoever does not choose one."""
+    setting = {"raw": f'{{"defaultModel": "{model}"}}'}
+    server.call("PUT", "/lab/api/settings/jupyter-ollama:client", setting)
+
+
+def saves_chat(response: Response) -> bool:
+    """Tell whether the page has written the conversation down."""
+    request = response.request
+    saved = request.post_data or ""
+    return request.method == "PUT" and "/lab/api/workspaces" in request.url and ANSWER in saved
+
+
+def test_cells_are_asked_about_and_code_comes_back(page: Page, lab: Server) -> None:
+    cells = open_notebook(page, lab, "lab-chat.ipynb", "print('seven')", "1")
+    fetched: list[str] = []
+    page.on("request", lambda request: fetched.append(request.url))
+    source(cells.first).click()
+    page.keyboard.press("Control+Enter")
+    expect(cells.first.locator(".jp-OutputArea")).to_contain_text("seven")
+    chat = open_chat(page, "coder")
+    chat.get_by_role("button", name="Error", exact=True).click()
+    expect(chat.get_by_role("status")).to_have_text("The cell has no error.")
+    chat.get_by_role("button", name="Cell", exact=True).click()
+    chat.get_by_role("button", name="Output", exact=True).click()
+    expect(chat.get_by_role("button", name="Do not attach Output")).to_be_visible()
+    with page.expect_request("**/ollama/api/chat*") as asked:
+        ask(chat, "SAY what it prints.")
+    sent = asked.value.post_data_json["messages"][0]["content"]
+    assert sent == (
+        "Cell:\n```python\nprint('seven')\n```\n\nOutput:\n```\nseven\n```\n\nSAY what it prints."
+    )
+    answered(chat)
+    chat.get_by_role("button", name="Insert below").click()
+    expect(cells).to_have_count(3)
+    expect(source(cells.nth(1))).to_have_text(CODE)
+    source(cells.nth(2)).click()
+    chat.get_by_role("button", name="Replace cell").click()
+    expect(source(cells.nth(2))).to_have_text(CODE)
+    chat.get_by_role("button", name="Copy", exact=True).click()
+    expect(chat.get_by_role("status")).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == CODE
+    # What a model writes runs nothing and fetches nothing.
+    expect(chat.get_by_role("link", name="picture")).to_be_visible()
+    assert not [url for url in fetched if "p.png" in url]
+    assert page.evaluate("window.hacked") is None
+
+
+def test_thoughts_are_collapsed_and_a_reload_brings_the_chat_back(jupyterlab: Page) -> None:
+    chat = open_chat(jupyterlab, "thinker")
+    with jupyterlab.expect_response(saves_chat):
+        ask(chat, "SAY")
+        expect(chat.get_by_text(ANSWER)).to_be_visible()
+    expect(chat.get_by_text(THOUGHT)).to_be_hidden()
+    jupyterlab.reload()
+    expect(chat.get_by_text(ANSWER)).to_be_visible()
+    chat.get_by_text("Thinking", exact=True).click()
+    expect(chat.get_by_text(THOUGHT)).to_be_visible()
+    expect(chat.get_by_role("combobox", name="Model")).to_have_value("thinker:latest")
+
+
+def test_an_answer_is_stopped_and_asked_for_otherwise_by_keys(
+    jupyterlab: Page, lab: Server
+) -> None:
+    # Lab puts the focus there when it has started.
+    expect(jupyterlab.locator(".jp-Launcher")).to_be_focused()
+    chat = open_chat(jupyterlab, "smollm2")
+    jupyterlab.keyboard.press("Alt+Shift+c")
+    expect(chat.get_by_role("textbox", name="Your question")).to_be_focused()
+    jupyterlab.keyboard.type("Write a very long story about the sea.")
+    jupyterlab.keyboard.press("Enter")
+    expect(chat.locator(".jpo-turn-assistant p").first).not_to_be_empty()
+    jupyterlab.keyboard.press("Escape")
+    expect(chat.get_by_text("Stopped.")).to_be_visible()
+    jupyterlab.wait_for_function("() => document.querySelector('[aria-busy=false]')")
+    assert requests_end(jupyterlab, lab)
+    chat.get_by_role("combobox", name="Model").select_option("thinker:latest")
+    chat.get_by_role("button", name="Regenerate").press("Enter")
+    expect(chat.get_by_role("article", name="thinker:latest")).to_have_count(1)
+    answered(chat)
+    chat.get_by_role("button", name="Edit", exact=True).press("Enter")
+    expect(chat.get_by_role("textbox", name="Edit the question")).to_be_focused()
+    jupyterlab.keyboard.press("Control+a")
+    jupyterlab.keyboard.type("SAY it")
+    jupyterlab.keyboard.press("Enter")
+    expect(chat.locator(".jpo-turn-user")).to_have_text("YouSAY it")
+    expect(chat.get_by_text(ANSWER)).to_be_visible()
+    expect(chat.locator(".jpo-turn")).to_have_count(2)
+
+
+def requests_end(page: Page, server: Server) -> bool:
+    """Tell whether the server soon has nothing to do, though an answer would last for long."""
+    for _ in range(50):
+        if not server.call("GET", "/ollama/api/requests")["requests"]:
+            return True
+        page.wait_for_timeout(100)
+    return False
+
+
+def test_a_conversation_is_saved_in_both_forms(jupyterlab: Page, lab: Server) -> None:
+    chat = open_chat(jupyterlab, "coder")
+    ask(chat, "SAY")
+    answered(chat)
+    chat.get_by_role("button", name="Save as notebook").click()
+    cells = jupyterlab.locator(".jp-NotebookPanel .jp-CodeCell")
+    expect(source(cells.first)).to_have_text(CODE)
+    expect(jupyterlab.get_by_text("Python 3 (ipykernel) | Idle")).to_be_visible()
+    chat.get_by_role("button", name="Save as markdown").click()
+    editor = jupyterlab.locator(".jp-FileEditor .cm-content")
+    expect(editor).to_contain_text("## coder:latest")
+    expect(editor).to_contain_text("[picture](http://127.0.0.1:9/p.png)")
+    expect(editor).not_to_contain_text("![picture]")
+    chat.get_by_role("button", name="New chat").click()
+    expect(chat.locator(".jpo-turn")).to_have_count(0)
+    chat.get_by_role("button", name="Bring the last conversation back").click()
+    expect(chat.locator(".jpo-turn")).to_have_count(2)
+
+
+def test_an_error_is_explained_and_a_fix_accepted(page: Page, lab: Server) -> None:
+    use_model(lab, "coder:latest")
+    cells = open_notebook(page, lab, "lab-fix.ipynb", "zero = 0", "SAY = 1 / zero")
+    broken = source(cells.nth(1))
+    source(cells.first).click()
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.press("Control+Enter")
+    expect(cells.nth(1).locator(".jp-OutputArea")).to_contain_text("ZeroDivisionError")
+    toolbar = page.locator(".jp-cell-toolbar")
+    expect(toolbar.locator('[data-command="jupyter-ollama:fix-cell"]')).to_be_visible()
+    toolbar.locator('[data-command="jupyter-ollama:explain-error"]').click()
+    chat = page.locator("#jupyter-ollama-chat")
+    expect(chat.get_by_text("Explain the error.")).to_be_visible()
+    answered(chat)
+    chat.locator("summary", has_text="Error").click()
+    expect(chat.locator("details", has_text="Error")).to_contain_text("ZeroDivisionError")
+    broken.click()
+    dialog = page.locator(".jp-Dialog")
+    accept = dialog.get_by_role("button", name="Accept")
+    with page.expect_request("**/ollama/api/chat*") as asked:
+        page.keyboard.press("Alt+Shift+f")
+    sent: dict[str, Any] = asked.value.post_data_json
+    assert sent["messages"][0]["content"].startswith("Cells before:\n```python\nzero = 0\n```")
+    expect(dialog.locator('[data-kind="-"]')).to_contain_text("SAY = 1 / zero")
+    expect(dialog.locator('[data-kind="+"]')).to_contain_text(CODE)
+    expect(accept).to_be_enabled()
+    dialog.get_by_role("button", name="Refuse").click()
+    expect(broken).to_have_text("SAY = 1 / zero")
+    broken.click()
+    page.keyboard.press("Alt+Shift+f")
+    expect(accept).to_be_enabled()
+    page.keyboard.press("Enter")
+    expect(broken).to_have_text(CODE)
+    page.keyboard.press("Control+z")
+    expect(broken).to_have_text("SAY = 1 / zero")
+    use_model(lab, "")
+
+
+def test_a_selection_is_explained_and_a_cell_documented(page: Page, lab: Server) -> None:
+    use_model(lab, "smollm2:latest")
+    cells = open_notebook(page, lab, "lab-document.ipynb", "x = 1\ny = 2")
+    source(cells.first).click()
+    page.keyboard.press("Control+End")
+    page.keyboard.press("Shift+Home")
+    page.keyboard.press("Alt+Shift+e")
+    chat = page.locator("#jupyter-ollama-chat")
+    chat.locator("summary", has_text="Cell").click()
+    expect(chat.locator("details pre")).to_have_text("y = 2")
+    chat.get_by_role("button", name="Stop").click()
+    source(cells.first).click(button="right")
+    page.get_by_role("menuitem", name="Document Cell").click()
+    dialog = page.locator(".jp-Dialog")
+    expect(dialog.get_by_role("status")).to_contain_text("smollm2:latest is writing…")
+    # What is not whole yet cannot be accepted, and refusing it ends the request.
+    page.keyboard.press("Enter")
+    expect(dialog).to_be_visible()
+    dialog.get_by_role("button", name="Refuse").click()
+    assert requests_end(page, lab)
+    expect(source(cells.first)).to_contain_text("y = 2")
+    use_model(lab, "")
