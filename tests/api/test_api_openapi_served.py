@@ -32,7 +32,7 @@ from openapi_documents import (
     ours,
     with_errors,
 )
-from registry.peers import docker_registry
+from peers import docker_registry
 from schemathesis import Case, GenerationMode, openapi
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (

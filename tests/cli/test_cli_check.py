@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from cli_process import Ollama, Peer, Terminal
-from registry.peers import FaultyRegistry, digest_of, faulty_registry
+from peers import FaultyRegistry, digest_of, faulty_registry
 
 from jupyter_ollama.library import manifest
 from jupyter_ollama.library.manifest import Layer, Manifest

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import starter_models
-from registry.peers import faulty_registry
+from peers import faulty_registry
 from tiny_gguf import write_gguf
 
 from jupyter_ollama.library.check import Leftovers, Needs, faults

@@ -1,6 +1,6 @@
 import { HTMLSelect } from '@jupyterlab/ui-components';
 
-import { Action } from '../models/rows';
+import { Action } from '../action';
 import type { ChatPanel, IChatProps } from './panel';
 
 /** The choice of the model, and what can be done with the whole conversation. */

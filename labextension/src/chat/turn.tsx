@@ -4,7 +4,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { copyIcon, editIcon, refreshIcon } from '@jupyterlab/ui-components';
 import { useEffect, useRef, useState } from 'react';
 
-import { Action } from '../models/rows';
+import { Action } from '../action';
 import type { IAttachment, ITurn } from './conversation';
 import { type ICodeAction, Markdown } from './markdown';
 

@@ -5,39 +5,17 @@ import {
   copyIcon,
   deleteIcon,
   infoIcon,
-  type LabIcon,
   lockIcon,
   pauseIcon,
   runIcon,
   stopIcon
 } from '@jupyterlab/ui-components';
 
+import { Action } from '../action';
 import type { LoadedModel, ModelSummary } from '../api';
 import { bytes } from '../sizes';
 import type { ModelActions } from './actions';
 import type { ITransfer, Transfers } from './pulls';
-
-interface IActionProps {
-  icon: LabIcon;
-  label: string;
-  onClick: () => unknown;
-  pressed?: boolean;
-}
-
-/** A button that is only an icon; its name is what a screen reader says. */
-export function Action({ icon, label, onClick, pressed }: IActionProps): React.ReactElement {
-  return (
-    <button
-      className="jpo-action"
-      title={label}
-      aria-label={label}
-      aria-pressed={pressed}
-      onClick={() => void onClick()}
-    >
-      <icon.react tag="span" height="14px" width="14px" />
-    </button>
-  );
-}
 
 /** What the rows of a list have in common. */
 export interface IRowProps {
