@@ -2,10 +2,10 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { downloadIcon } from '@jupyterlab/ui-components';
 import { useState } from 'react';
 
+import { Action } from '../action';
 import type { OllamaApi } from '../api';
 import { LIBRARY } from './library';
 import type { Transfers } from './pulls';
-import { Action } from './rows';
 import { makeModel } from './upload';
 
 interface IFormProps {

@@ -4,13 +4,14 @@ import type { IDisposable } from '@lumino/disposable';
 import type { Message } from '@lumino/messaging';
 import { useEffect, useState } from 'react';
 
+import { Action } from '../action';
 import { modelIcon } from '../icon';
 import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
 import { Details } from './details';
 import { Create, Library } from './forms';
 import type { Transfers } from './pulls';
-import { Action, InstalledRow, LoadedRow, TransferRow } from './rows';
+import { InstalledRow, LoadedRow, TransferRow } from './rows';
 
 interface IModelsProps {
   actions: ModelActions;
