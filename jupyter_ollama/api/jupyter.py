@@ -69,7 +69,7 @@ class JupyterExchange(Exchange, APIHandler):
             raise web.HTTPError(
                 403, f"user is not authorized to {endpoint.action} on {endpoint.resource}"
             )
-        self.requester = await requester_of(self, self.current_user, self.authorizer)
+        self.requester = requester_of(self, self.current_user)
         self.accept()
 
     def touch(self) -> None:

@@ -1,14 +1,11 @@
-"""Who asks: the one place where Jupyter's identity becomes a name, groups and rights."""
+"""Who asks: the one place where Jupyter's identity becomes a name and groups."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jupyter_core.utils import ensure_async
-
 if TYPE_CHECKING:
-    from jupyter_server.auth.authorizer import Authorizer
     from jupyter_server.auth.identity import IdentityProvider, User
     from jupyter_server.base.handlers import JupyterHandler
 
@@ -21,15 +18,10 @@ OWNER_NAME = "owner"
 
 @dataclass(frozen=True)
 class Requester:
-    """Who has sent a request. ``groups`` are those of the JupyterHub.
-
-    ``may_manage`` is the right to change models, ``may_admin`` that to look after the server.
-    """
+    """Who has sent a request. ``groups`` are those of the JupyterHub."""
 
     name: str
     groups: tuple[str, ...] = ()
-    may_manage: bool = True
-    may_admin: bool = True
 
 
 NO_TOKEN = 'send the server\'s token as "Authorization: Bearer <token>"'
@@ -38,16 +30,10 @@ OWNER = Requester(OWNER_NAME)
 """Who asks a server without a login, or one that a token opens."""
 
 
-async def requester_of(handler: JupyterHandler, user: User, authorizer: Authorizer) -> Requester:
+def requester_of(handler: JupyterHandler, user: User) -> Requester:
     """Return who has sent the request of a handler."""
-    manage = authorizer.is_authorized(handler, user, "write", "ollama:models")
-    admin = authorizer.is_authorized(handler, user, "write", "ollama:admin")
-    return Requester(
-        name=_name(user, handler.identity_provider),
-        groups=tuple(getattr(user, "hub_user", {}).get("groups", ())),
-        may_manage=await ensure_async(manage),
-        may_admin=await ensure_async(admin),
-    )
+    groups = getattr(user, "hub_user", {}).get("groups", ())
+    return Requester(_name(user, handler.identity_provider), tuple(groups))
 
 
 async def why_refused(handler: JupyterHandler) -> str:

@@ -29,7 +29,7 @@ class NamedExchange(StandaloneExchange):
 
     def prepare(self) -> None:
         name, *groups = self.request.headers.get(USER, "nobody").split("/")
-        self.requester = Requester(name, tuple(groups), may_manage=False, may_admin=False)
+        self.requester = Requester(name, tuple(groups))
         super().prepare()
 
 

@@ -80,12 +80,12 @@ def quiet(page: Page) -> Iterator[None]:
 
 
 @pytest.fixture
-def jupyterlab(page: Page, lab: Server) -> Iterator[Page]:
-    """JupyterLab with nothing open but its launcher."""
-    open_lab(page, lab)
-    yield page
+def jupyterlab(page: Page, lab: Server) -> Page:
+    """JupyterLab with nothing open but its launcher, and no model loaded."""
     for model in lab.call("GET", "/ollama/api/ps")["models"]:
         lab.call("POST", "/ollama/api/generate", {"model": model["name"], "keep_alive": 0})
+    open_lab(page, lab)
+    return page
 
 
 @pytest.fixture

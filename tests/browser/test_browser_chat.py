@@ -131,7 +131,7 @@ def test_keys_models_and_thinking(notebook: Notebook) -> None:
     box = chat.get_by_label(QUESTION)
     picker = chat.get_by_label("Model", exact=True)
     expect(picker.locator("option")).to_have_text(
-        ["coder", "seeing", "smollm2", "teacher", "thinker"]
+        ["coder", "filler", "seeing", "smollm2", "teacher", "thinker"]
     )
     picker.select_option("thinker")
     box.fill("one")

@@ -182,8 +182,8 @@ def test_an_error_is_explained_and_a_fix_accepted(page: Page, lab: Server) -> No
     sent: dict[str, Any] = asked.value.post_data_json
     assert sent["messages"][0]["content"].startswith("Cells before:\n```python\nzero = 0\n```")
     expect(dialog.locator('[data-kind="-"]')).to_contain_text("SAY = 1 / zero")
-    expect(dialog.locator('[data-kind="+"]')).to_contain_text(CODE)
     expect(accept).to_be_enabled()
+    expect(dialog.locator('[data-kind="+"]')).to_contain_text(CODE)
     dialog.get_by_role("button", name="Refuse").click()
     expect(broken).to_have_text("SAY = 1 / zero")
     broken.click()

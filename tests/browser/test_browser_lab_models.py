@@ -24,7 +24,7 @@ def open_models(page: Page) -> Locator:
 
 def test_a_model_is_loaded_pinned_and_unloaded(jupyterlab: Page, lab: Server) -> None:
     panel = open_models(jupyterlab)
-    panel.get_by_role("button", name="Load coder:latest").click()
+    panel.get_by_role("button", name="Load coder:latest", exact=True).click()
     status = jupyterlab.locator(".jpo-status-button")
     expect(status).to_contain_text("coder")
     panel.get_by_role("tab", name="Loaded").click()
