@@ -54,9 +54,9 @@ class Filling:
         # Somebody waits for the first token of a stream; whole answers come when they come.
         seen = [sequence for sequence in others if sequence.stream]
         unseen = [sequence for sequence in others if not sequence.stream]
+        for sequence in running:
+            sequence.scheduled, sequence.row, sequence.drafts = 0, -1, []
         if self._is_first_token_due(streams, seen):
-            for sequence in running:
-                sequence.scheduled, sequence.row, sequence.drafts = 0, -1, []
             streams, unseen = [s for s in streams if s.stream], []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
         chunk = self._chunk(streams, self._seconds(streams))
@@ -95,7 +95,6 @@ class Filling:
         """Put up to ``chunk`` tokens of prompts into the batch; return how many."""
         left = chunk
         for sequence in sequences:
-            sequence.scheduled, sequence.row = 0, -1
             if left <= 0 or self._cache.follow(sequence):
                 continue
             taken = min(left, self._until_image(sequence), self._until_meeting(sequence))
@@ -135,7 +134,6 @@ class Filling:
         price = 1.0 if self._context.is_recurrent else self._pace.price(len(streams))
         wishes = []
         for sequence in streams:
-            sequence.drafts = []
             if sequence.constraint or sequence.pending > 1:
                 continue
             room = min(
