@@ -1,12 +1,12 @@
 import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { type LabIcon, ReactWidget, UseSignal } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
+import { type LabIcon, UseSignal } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import type { IOllamaClient } from '../client';
 import { chatIcon } from '../icon';
+import { Panel } from '../panel';
 import type { Conversation, IAttachment } from './conversation';
 import { Header } from './header';
 import { Input } from './input';
@@ -41,17 +41,11 @@ export interface IChatProps {
 }
 
 /** A conversation beside the notebook. */
-export class ChatPanel extends ReactWidget {
+export class ChatPanel extends Panel {
   constructor(private readonly _props: IChatProps) {
-    super();
-    const { trans, client } = this._props;
-    this.id = 'jupyter-ollama-chat';
-    this.addClass('jpo-panel');
+    const { trans, client } = _props;
+    super('jupyter-ollama-chat', trans.__('Chat'), chatIcon, client.watch);
     this.addClass('jpo-chat');
-    this.title.icon = chatIcon;
-    this.title.caption = trans.__('Chat');
-    this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', trans.__('Chat'));
     void client.mayRun.then(may => {
       this.mayRun = may;
       this._edited.emit();
@@ -108,7 +102,6 @@ export class ChatPanel extends ReactWidget {
   }
 
   override dispose(): void {
-    this._watching?.dispose();
     this._props.conversation.stop();
     Signal.clearData(this);
     super.dispose();
@@ -117,24 +110,6 @@ export class ChatPanel extends ReactWidget {
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
     this.node.querySelector<HTMLElement>('.jpo-input textarea')?.focus();
-  }
-
-  protected override onAfterShow(message: Message): void {
-    super.onAfterShow(message);
-    this._watching ??= this._props.client.watch.watch(true);
-  }
-
-  protected override onAfterHide(message: Message): void {
-    super.onAfterHide(message);
-    this._watching?.dispose();
-    this._watching = null;
-  }
-
-  protected override onAfterAttach(message: Message): void {
-    super.onAfterAttach(message);
-    if (this.isVisible) {
-      this._watching ??= this._props.client.watch.watch(true);
-    }
   }
 
   protected override render(): React.ReactElement {
@@ -170,6 +145,5 @@ export class ChatPanel extends ReactWidget {
   }
 
   private readonly _edited = new Signal<this, void>(this);
-  private _watching: IDisposable | null = null;
   private _model = '';
 }

@@ -1,11 +1,10 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { linkIcon, ReactWidget, refreshIcon, UseSignal } from '@jupyterlab/ui-components';
-import type { IDisposable } from '@lumino/disposable';
-import type { Message } from '@lumino/messaging';
+import { linkIcon, refreshIcon, UseSignal } from '@jupyterlab/ui-components';
 import { useEffect, useState } from 'react';
 
 import { Action } from '../action';
 import { modelIcon } from '../icon';
+import { Panel } from '../panel';
 import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
 import { Details } from './details';
@@ -22,38 +21,10 @@ interface IModelsProps {
 type Tab = 'installed' | 'loaded' | 'library';
 
 /** The models of the server: those installed, those loaded, and those to pull. */
-export class ModelsPanel extends ReactWidget {
+export class ModelsPanel extends Panel {
   constructor(private readonly _props: IModelsProps) {
-    super();
-    this.id = 'jupyter-ollama-models';
-    this.addClass('jpo-panel');
-    this.title.icon = modelIcon;
-    this.title.caption = this._props.trans.__('Models');
-    this.node.setAttribute('role', 'region');
-    this.node.setAttribute('aria-label', this._props.trans.__('Models'));
-  }
-
-  override dispose(): void {
-    this._watching?.dispose();
-    super.dispose();
-  }
-
-  protected override onAfterShow(message: Message): void {
-    super.onAfterShow(message);
-    this._watching ??= this._props.actions.client.watch.watch(true);
-  }
-
-  protected override onAfterHide(message: Message): void {
-    super.onAfterHide(message);
-    this._watching?.dispose();
-    this._watching = null;
-  }
-
-  protected override onAfterAttach(message: Message): void {
-    super.onAfterAttach(message);
-    if (this.isVisible) {
-      this._watching ??= this._props.actions.client.watch.watch(true);
-    }
+    const { actions, trans } = _props;
+    super('jupyter-ollama-models', trans.__('Models'), modelIcon, actions.client.watch);
   }
 
   protected override render(): React.ReactElement {
@@ -69,8 +40,6 @@ export class ModelsPanel extends ReactWidget {
       </UseSignal>
     );
   }
-
-  private _watching: IDisposable | null = null;
 }
 
 function Models(props: IModelsProps & { state: IServerState }): React.ReactElement {

@@ -1,0 +1,48 @@
+import { type LabIcon, ReactWidget } from '@jupyterlab/ui-components';
+import type { IDisposable } from '@lumino/disposable';
+import type { Message } from '@lumino/messaging';
+
+import type { ServerWatch } from './watch';
+
+/** A panel beside the main area. The server and its models are watched while it is visible. */
+export abstract class Panel extends ReactWidget {
+  constructor(
+    id: string,
+    caption: string,
+    icon: LabIcon,
+    private readonly _watch: ServerWatch
+  ) {
+    super();
+    this.id = id;
+    this.addClass('jpo-panel');
+    this.title.icon = icon;
+    this.title.caption = caption;
+    this.node.setAttribute('role', 'region');
+    this.node.setAttribute('aria-label', caption);
+  }
+
+  override dispose(): void {
+    this._watching?.dispose();
+    super.dispose();
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._watching ??= this._watch.watch(true);
+  }
+
+  protected override onAfterHide(message: Message): void {
+    super.onAfterHide(message);
+    this._watching?.dispose();
+    this._watching = null;
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this._watching ??= this._watch.watch(true);
+    }
+  }
+
+  private _watching: IDisposable | null = null;
+}
