@@ -145,8 +145,11 @@ def test_a_terminal_keeps_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
         view.show({"status": "pulling x", "total": 10, "completed": 10})
         view.show({"status": "writing manifest"})
         view.close("Created x.")
-        shown = os.read(outer, 65536).decode()
+        read = b""
+        while not read.endswith(b"Created x.\r\n"):  # a terminal is read by pieces
+            read += os.read(outer, 65536)
     os.close(outer)
+    shown = read.decode()
     lines = [line.rpartition("\x1b[2K")[2] for line in shown.split("\r\n")]
     assert lines == [f"pulling x  ▕{'█' * 30}▏ 100 %  10 B", "Created x.", ""]
     assert "50 %  5 B of 10 B" in shown

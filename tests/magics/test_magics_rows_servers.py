@@ -51,8 +51,8 @@ def test_a_server_gets_no_more_at_a_time_than_it_takes(
     server.room = 4
     assert MANY.ollama.at(url).chat().tolist() == [text.upper() for text in MANY]
     assert Counter(server.answered) == Counter(MANY)
-    # 16 are sent away before that is known, and then one or two whenever more are tried.
-    assert 16 <= len(server.bodies) - len(MANY) < 50
+    # Those on their way before that is known, and then one or two whenever more are tried.
+    assert 0 < len(server.bodies) - len(MANY) < 50
 
 
 def test_refusals_without_end_are_an_error(
