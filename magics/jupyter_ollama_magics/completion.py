@@ -24,6 +24,8 @@ _PLACES = (
     re.compile(r"%{0,2}ollama\s+(?:show|use|cp|rm|stop|create\s+\S+)\s+(\S*)$"),
     re.compile(r"(?:^|=)\s*%?embed\s.*--model(?:\s+|=)(\S*)$"),
 )
+_MODELFILE = re.compile(r"%%ollama\s+create\s+\S+")
+_BASE = re.compile(r"(?:FROM|DRAFT)\s+(\S*)$", re.IGNORECASE)
 _SUBCOMMANDS = tuple(dict.fromkeys(re.findall(r"^%ollama (\w+)", HELP, re.M)))
 _WORDS: tuple[tuple[re.Pattern[str], str, Iterable[str]], ...] = (
     (re.compile(rf"{_CHAT}\s+(?:--format|-f)(?:\s+|=)(\w*)$"), "format", tuple(INSTRUCTIONS)),
@@ -42,6 +44,12 @@ def fragment(line: str) -> str | None:
         if match := place.search(line.lstrip()):
             return match[1] or ""
     return None
+
+
+def base(cell: str, line: str) -> str | None:
+    """Return the beginning of the model that a line of a Modelfile builds on, None for others."""
+    match = _BASE.match(line) if _MODELFILE.match(cell.lstrip()) else None
+    return match[1] if match else None
 
 
 def offers(line: str, variables: Callable[[], dict[str, Any]]) -> tuple[str, str, Iterable[str]]:
@@ -72,19 +80,21 @@ def chat_matcher(
     @context_matcher()
     def ollama_matcher(context: CompletionContext) -> Any:
         line = context.text_until_cursor
+        in_modelfile = None
         typed, kind, words = offers(line, variables)
         if not words:
-            model = fragment(line)
+            in_modelfile = base(context.full_text, line)
+            model = fragment(line) if in_modelfile is None else in_modelfile
             if model is None:
                 return {"completions": []}
             typed, kind, words = model, "model", models()
+        found = [SimpleCompletion(word, type=kind) for word in words if word.startswith(typed)]
         return {
-            "completions": [
-                SimpleCompletion(word, type=kind) for word in words if word.startswith(typed)
-            ],
+            "completions": found,
             # Without this the colon of a tag would begin a new word.
             "matched_fragment": typed,
-            "suppress": True,
+            # A Modelfile may name a file in place of a model.
+            "suppress": bool(found) or in_modelfile is None,
             "ordered": True,
         }
 

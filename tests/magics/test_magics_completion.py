@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -10,6 +11,8 @@ from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_magics.completion import fragment
 from scripted_server import ScriptedServer
+
+MODELS = ["smollm2:135m", "all-minilm:latest"]
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,10 @@ def test_colon_belongs_to_the_name(shell: InteractiveShell) -> None:
         ("%ollama hi", "command", ["history"]),
         ("%ollama history l", "command", ["load"]),
         ("%ollama rm sm", "model", ["smollm2:135m"]),
+        ("%%ollama create poet\nFROM sm", "model", ["smollm2:135m"]),
+        ("%%ollama create poet\nPARAMETER seed 1\nfrom ", "model", MODELS),
+        ("%%ollama create poet\nSYSTEM sm", "model", []),
+        ("FROM sm", "model", []),
     ],
 )
 def test_options_values_and_commands(
@@ -72,6 +79,17 @@ def test_options_values_and_commands(
 ) -> None:
     shell.push({"weather_a": complete, "weather_b": fragment, "weather_shape": {"type": "object"}})
     assert [word for _, word in complete(shell, text, kind)] == expected
+
+
+def test_a_modelfile_may_name_a_file(
+    shell: InteractiveShell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tiny.gguf").touch()
+    monkeypatch.chdir(tmp_path)
+    with provisionalcompleter():
+        text = "%%ollama create poet\nFROM ./ti"
+        offers = [offer.text for offer in shell.Completer.completions(text, len(text))]
+    assert offers == ["./tiny.gguf"]
 
 
 def test_expressions_complete_as_python(shell: InteractiveShell) -> None:
