@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator
+from functools import cache
 from itertools import count
 from typing import Self
 
@@ -65,6 +66,16 @@ LONGEST_SOCKET_FOLDER = 70
 """Characters of a temporary folder: a socket's path may have 107."""
 
 
+@cache
+def _zmq_context() -> zmq.asyncio.Context:
+    """Return the context of all runners.
+
+    It lives as long as this process: one that is collected as garbage together with its sockets
+    waits for them for ever.
+    """
+    return zmq.asyncio.Context()
+
+
 class RunnerProcess:
     """One runner process. Create it by `start`; `exited` is done when the process has ended."""
 
@@ -75,7 +86,6 @@ class RunnerProcess:
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
         self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
-        self._context = zmq.asyncio.Context()
         self._commands = self._bind(zmq.PUSH, "commands")
         self._events = self._bind(zmq.PULL, "events")
         self._encoder = msgspec.msgpack.Encoder()
@@ -87,7 +97,7 @@ class RunnerProcess:
         self._process: asyncio.subprocess.Process
 
     def _bind(self, kind: int, name: str) -> zmq.asyncio.Socket:
-        socket = self._context.socket(kind)
+        socket = _zmq_context().socket(kind)
         socket.set_hwm(0)
         socket.linger = 0
         socket.bind(f"ipc://{self._folder}/{name}")
@@ -169,7 +179,8 @@ class RunnerProcess:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._context.destroy(linger=0)
+        self._commands.close()
+        self._events.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _wait(self) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import psutil
@@ -295,3 +297,23 @@ async def test_modules_of_the_working_folder_are_not_loaded(
     monkeypatch.chdir(tmp_path)
     async with running(smollm2) as runner:
         assert (await answer(runner, num_predict=2))[1].eval_count == 2
+
+
+LOST = """
+import asyncio, gc
+from jupyter_ollama.engine.process import RunnerProcess
+from jupyter_ollama.engine.protocol import LoadSpec
+
+async def lose():
+    runner = RunnerProcess(LoadSpec(model="x"))
+    runner.itself = runner
+
+asyncio.run(lose())
+gc.collect()
+"""
+
+
+def test_a_runner_that_is_garbage_does_not_stop_the_server(tmp_path: Path) -> None:
+    """Sockets of zmq may be collected after their context, which waits for them."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", LOST], check=True, timeout=30, env=environment)
