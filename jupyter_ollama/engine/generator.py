@@ -17,10 +17,11 @@ from .choice import Choice, Fail
 from .drafter import Drafter
 from .filling import Filling
 from .image_prefill import decode_image
-from .llama_context import Batch, LlamaContext
+from .llama_context import GIVEN_UP, Batch, LlamaContext
 from .llama_model import LlamaModel
 from .output import Told
 from .pace import Pace
+from .preemption import Preemption
 from .prefix_cache import PrefixCache
 from .sequence import Sequence
 
@@ -31,6 +32,9 @@ Deliver = Callable[[Told], None]
 
 LONGEST_UNTRIMMED = 8
 """Steps with prompts in them, in a row, until idle sequences have to leave all the same."""
+
+PREEMPTIBLE = 0.5
+"""The part of a step after which finishing it takes less time than was spent on it."""
 
 LONGEST_TRIM = 0.02
 """Seconds of copying idle sequences after which the next step comes first."""
@@ -50,8 +54,12 @@ class Generator:
         idle_tokens: int,
         stored_bytes: int,
         drafter: Drafter | None = None,
+        preemption: Preemption | None = None,
     ) -> None:
-        """Run ``parallel`` sequences at once; see PrefixCache for the two after it."""
+        """Run ``parallel`` sequences at once; see PrefixCache for the two after it.
+
+        Where there is ``preemption``, steps are given up for first tokens if that pays.
+        """
         self.model = model
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -59,6 +67,8 @@ class Generator:
         self._parallel = parallel
         self._cache_sizes = (idle_tokens, stored_bytes)
         self._drafter = drafter
+        self._preemption = preemption
+        self._has_given_up = False
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
@@ -70,6 +80,10 @@ class Generator:
     def _use(self, context: LlamaContext) -> None:
         idle_tokens, stored_bytes = self._cache_sizes
         self.context = context
+        # What a recurrent model has read cannot be taken out of its state.
+        self._preempts = None if context.is_recurrent else self._preemption
+        if self._preempts:
+            self._preempts.attach(context)
         self._batch = Batch(context.batch)
         self._cache = PrefixCache(context, idle_tokens=idle_tokens, stored_bytes=stored_bytes)
         self._filling = Filling(context, self._batch, self._cache, self._pace, self._drafter)
@@ -126,8 +140,11 @@ class Generator:
         streams, drafted = self._filling.fill(self.running)
         if not self._batch.size:
             return
+        prefill = self._batch.size - streams - drafted
         start = time.perf_counter()
-        code = self.context.decode(self._batch)
+        code = self._decode(self._pace.expected(streams, prefill))
+        if code == GIVEN_UP:
+            return
         if code == 1:
             self._make_cells()
             return
@@ -139,9 +156,26 @@ class Generator:
         ready = [sequence for sequence in self.running if sequence.row >= 0]
         if ready:
             self._deliver(self._choice.advance(ready, self.context, self._batch.outputs))
-        prefill = self._batch.size - streams - drafted
         self._pace.record(time.perf_counter() - start, streams, drafted, prefill)
         self._trim(reading=prefill > 0)
+
+    def _decode(self, expected: float) -> int:
+        """Decode the batch, which should take so many seconds, and return how that ended.
+
+        What whole answers get is given up for the first token of a stream, which can start at once
+        then; but not twice before they get something.
+        """
+        unseen = any(s.scheduled and not s.stream for s in self.running)
+        if not self._preempts or not unseen or len(self.running) == self._parallel:
+            return self.context.decode(self._batch)
+        with self._preempts.step(0.0 if self._has_given_up else PREEMPTIBLE * expected):
+            code = self.context.decode(self._batch)
+        self._has_given_up = code == GIVEN_UP
+        if self._has_given_up:
+            for sequence in self.running:
+                if sequence.scheduled:
+                    self.context.cut(sequence.slot, sequence.position(sequence.cached))
+        return code
 
     def _trim(self, *, reading: bool) -> None:
         """Let idle sequences leave if there are too many beside those that run.

@@ -73,11 +73,14 @@ class Intake(threading.Thread):
         commands: zmq.Socket[bytes],
         model: LlamaModel,
         loop: BatchLoop,
-        hand_over: Callable[[Callable[[], None]], None],
+        hand_over: Callable[[Callable[[], None], bool], None],
         output: Output,
         vision: Vision | None = None,
     ) -> None:
-        """``hand_over`` queues work for the main thread; ``vision`` is for images in prompts."""
+        """``hand_over`` queues work for the main thread and is told whether somebody waits for it.
+
+        ``vision`` is for images in prompts.
+        """
         super().__init__(name="intake", daemon=True)
         self._commands = commands
         self._model = model
@@ -109,7 +112,7 @@ class Intake(threading.Thread):
             self._output.event(Failed(command.request, 500, f"{type(error).__name__}: {error}"))
         else:
             if work:
-                self._hand_over(work)
+                self._hand_over(work, isinstance(command, Generate) and command.stream)
 
     def _work(self, command: Command) -> Callable[[], None] | None:
         if isinstance(command, Cancel):

@@ -23,6 +23,9 @@ FLASH_ATTENTION = {
     False: llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
 
+GIVEN_UP = 2
+"""What ``decode`` returns for a batch that was ended before it was done."""
+
 MAX_OUTPUTS = 64
 """Logits rows of one batch: one for each sequence, the rest for drafts."""
 
@@ -161,7 +164,8 @@ class LlamaContext:
     def decode(self, batch: Batch) -> int:
         """Run a batch and return llama_decode's code: 0 done, 1 no room in the KV cache, < 0 error.
 
-        Encoders, which have no memory, run here as well.
+        GIVEN_UP may leave a part of the batch in the memory. Encoders, which have no memory, run
+        here as well.
         """
         run = llama.llama_decode if self.memory else llama.llama_encode
         return int(run(self.pointer, batch.as_struct()))

@@ -17,6 +17,9 @@ GGML_LOG_WARN, GGML_LOG_ERROR, GGML_LOG_CONT = 3, 4, 5
 _BUFFER = re.compile(
     r"(\S+)\s+(model|KV|RS|DSV4 \S+ state|LoRA|compute|output) buffer size\s*=\s*([\d.]+) MiB"
 )
+_GIVEN_UP = re.compile(r"(status:|error) 1$|failed to decode, ret = 2$|removing memory module")
+"""What is said of a batch that was ended on purpose."""
+
 _CACHE = re.compile(r": size =\s*([\d.]+) MiB \(\s*\d+ cells")
 
 
@@ -90,6 +93,8 @@ class LlamaLog:
     def _listen(self, level: int, text: bytes, _: ctypes.c_void_p) -> None:
         self._level = self._level if level == GGML_LOG_CONT else level
         line = text.decode("utf-8", "replace")
+        if _GIVEN_UP.search(line.strip()):
+            return
         if found := _BUFFER.search(line):
             on_host = found[1].startswith(("CPU", "AMX")) or found[1].endswith("_Host")
             self._reported.append(Buffer(found[2], on_host, float(found[3]) * 2**20))

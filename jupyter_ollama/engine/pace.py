@@ -33,6 +33,11 @@ class Pace:
         """Return how many prompt tokens fit beside ``streams`` into a step of so many seconds."""
         return max(8, int((seconds - (self._latest if streams else 0.0)) / self._prefill))
 
+    def expected(self, streams: int, prefill: int) -> float:
+        """Return the seconds of a step of so many streams with prompt tokens beside them."""
+        decode = self._decode.get(streams, self._latest) if streams else 0.0
+        return decode + prefill * self._prefill
+
     def price(self, streams: int) -> float:
         """Return the cost of one more token in a step, as a part of what a stream's token costs."""
         decode = self._decode.get(streams)

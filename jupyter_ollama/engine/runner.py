@@ -29,6 +29,7 @@ from .llama_model import LoadError
 from .loading import EMBED_PARALLEL, LoadedModel
 from .memory_plan import MemoryShortage
 from .output import Output
+from .preemption import Preemption
 from .prompting import Prompter
 from .protocol import (
     DeviceMemory,
@@ -74,6 +75,7 @@ class Runner:
         self._prompter = Prompter(self._model)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._may_rest = False
+        self._preemption = Preemption()
         self._output = Output(self._model, send)
         self._generator: Generator | None = None
         self._embedder: Embedder | None = None
@@ -114,6 +116,7 @@ class Runner:
             idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else IDLE_CELLS_ON_GPU * context.cells,
             stored_bytes=STORED_BYTES if memory is None else min(STORED_BYTES, memory // 8),
             drafter=self._loaded.drafter(),
+            preemption=self._preemption if on_cpu else None,
         )
 
     def _make_embedder(self) -> Embedder:
@@ -125,7 +128,7 @@ class Runner:
     def run(self, commands: zmq.Socket[bytes]) -> None:
         """Work for ever; blocks without using the CPU while nothing is to be done."""
         vision = self._loaded.vision
-        Intake(commands, self._model, self, self._inbox.put, self._output, vision).start()
+        Intake(commands, self._model, self, self._hand_over, self._output, vision).start()
         while True:
             generating = self._generator is not None and self._generator.busy
             embedding = self._embedder is not None and self._embedder.busy
@@ -136,6 +139,13 @@ class Runner:
                 self._embedder.step()
             if time.monotonic() - self._memory_told > MEMORY_SECONDS:
                 self._tell_memory()
+
+    def _hand_over(self, work: Callable[[], None], is_urgent: bool) -> None:
+        """Queue what the intake has; what is urgent may end the step under way."""
+        if is_urgent:
+            self._preemption.hand_over(partial(self._inbox.put, work))
+        else:
+            self._inbox.put(work)
 
     def _take_work(self, *, wait: bool) -> None:
         if wait:

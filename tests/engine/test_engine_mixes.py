@@ -59,6 +59,7 @@ class Request:
     cancel: bool
     constrained: bool
     follow_up: bool
+    stream: bool
 
 
 requests = st.builds(
@@ -70,6 +71,7 @@ requests = st.builds(
     st.sampled_from([False, False, False, True]),
     st.sampled_from([False, False, True]),
     st.booleans(),
+    st.booleans(),
 )
 
 Answer = tuple[int, list[int], Constraint | None]
@@ -79,7 +81,13 @@ async def ask(runner: Runner, prompt: str, request: Request) -> tuple[str, Answe
     """Return the text, and what the plain loop shall check; None if the request was cancelled."""
     constraint = LABEL if request.constrained else None
     options = Options(temperature=0, num_predict=request.count)
-    events = runner.generate(RawPrompt(prompt), options, return_context=True, constraint=constraint)
+    events = runner.generate(
+        RawPrompt(prompt),
+        options,
+        return_context=True,
+        constraint=constraint,
+        stream=request.stream,
+    )
     text = ""
     async with aclosing(events):
         async for event in events:

@@ -1,0 +1,141 @@
+"""Steps that are given up for a first token: who waits is in the next one, and no token is lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from plain_loop import PlainLoop
+from steps import Steps
+from tiny_recurrent import write_recurrent
+
+from jupyter_ollama.engine.llama_context import GIVEN_UP, Batch, LlamaContext
+from jupyter_ollama.engine.pace import Pace
+from jupyter_ollama.engine.preemption import Preemption
+
+SHIPS = "The ships sailed on and on, as they had done for years. " * 8
+
+
+@pytest.fixture
+def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What batches came to. Each may be given up as long as it computes."""
+    codes: list[int] = []
+    decode = LlamaContext.decode
+
+    def record(self: LlamaContext, batch: Batch) -> int:
+        codes.append(decode(self, batch))
+        return codes[-1]
+
+    monkeypatch.setattr(LlamaContext, "decode", record)
+    monkeypatch.setattr(Pace, "expected", lambda pace, streams, prefill: 1000.0)
+    return codes
+
+
+@contextmanager
+def requests_all_the_time(preemption: Preemption) -> Iterator[None]:
+    """Hand over work every now and then while steps run."""
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.002):
+            preemption.hand_over(lambda: None)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    yield
+    over.set()
+    thread.join()
+
+
+@pytest.mark.parametrize("model", ["smollm2_f16", "gemma3_f16"])
+def test_answers_go_on_as_if_nothing_had_been(
+    model: str,
+    codes: list[int],
+    request: pytest.FixtureRequest,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    path: Path = request.getfixturevalue(model)
+    preemption = Preemption()
+    steps = Steps(path, 6, preemption)
+    rows = [steps.add(f"{SHIPS} {name}", 12, stream=False) for name in ("Bees", "Cats", "Dogs")]
+    stream = steps.add("Birds like", 12)
+    capfd.readouterr()
+    with requests_all_the_time(preemption):
+        while steps.generator.busy:
+            steps.generator.step()
+    assert codes.count(GIVEN_UP) > 5
+    # What is given up once is done next time, however many come.
+    assert all(codes[n : n + 2] != [GIVEN_UP] * 2 for n in range(len(codes)))
+    # llama.cpp takes it for an error.
+    assert capfd.readouterr().err == ""
+    steps.context.close()
+    loop = PlainLoop(path)
+    for sequence in (*rows, stream):
+        split = len(sequence.prompt)
+        assert sequence.generated > 1
+        assert max(loop.misses(sequence.prompt, sequence.tokens[split:])) < 0.2
+    loop.close()
+
+
+def test_who_came_during_a_step_is_in_the_next(smollm2_f16: Path, codes: list[int]) -> None:
+    preemption = Preemption()
+    steps = Steps(smollm2_f16, 4, preemption)
+    row = steps.add(SHIPS, 99, stream=False)
+    codes.clear()
+    come = threading.Timer(0.005, preemption.hand_over, [lambda: steps.add("Bees like")])
+    come.start()
+    steps.generator.step()
+    come.join()
+    assert codes == [GIVEN_UP]
+    assert row.cached == 0
+    steps.generator.step()
+    assert [s.generated for s in steps.generator.running] == [0, 1]
+    steps.context.close()
+
+
+def test_streams_do_not_pause_for_streams(smollm2_f16: Path, codes: list[int]) -> None:
+    preemption = Preemption()
+    steps = Steps(smollm2_f16, 4, preemption)
+    for name in ("Bees", "Cats"):
+        steps.add(f"{SHIPS} {name}", 12)
+    with requests_all_the_time(preemption):
+        while steps.generator.busy:
+            steps.generator.step()
+    assert GIVEN_UP not in codes
+
+
+def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: list[int]) -> None:
+    preemption = Preemption()
+    steps = Steps(smollm2_f16, 2, preemption)
+    for name in ("Bees", "Cats", "Dogs", "Birds"):
+        steps.add(f"{SHIPS} {name}", 4, stream=False)
+    with requests_all_the_time(preemption):
+        while steps.generator.waiting:
+            steps.generator.step()
+    assert GIVEN_UP not in codes
+
+
+def test_states_cannot_be_taken_back(tmp_path: Path, codes: list[int]) -> None:
+    preemption = Preemption()
+    steps = Steps(write_recurrent(tmp_path / "mamba.gguf"), 4, preemption)
+    steps.add(SHIPS, 12, stream=False)
+    with requests_all_the_time(preemption):
+        while steps.generator.busy:
+            steps.generator.step()
+    assert GIVEN_UP not in codes
+
+
+def test_the_second_half_of_a_step_is_not_given_up(
+    smollm2_f16: Path, codes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pace, "expected", lambda pace, streams, prefill: 1e-9)
+    preemption = Preemption()
+    steps = Steps(smollm2_f16, 4, preemption)
+    steps.add(SHIPS, 12, stream=False)
+    with requests_all_the_time(preemption):
+        while steps.generator.busy:
+            steps.generator.step()
+    assert GIVEN_UP not in codes
