@@ -25,8 +25,8 @@ not: what others had in between, they had before him."""
 RECENT = 60.0
 """For so many seconds after a request a user is expected to come back."""
 
-RESERVED_FROM = 8
-"""Where there are so many slots, those who have their share keep one free for such users."""
+RESERVED_PART = 8
+"""Of so many slots, those who have their share keep one free for such users."""
 
 LAST_FEW = 8
 """So many requests make what is usual."""
@@ -246,11 +246,12 @@ class FairQueue:
         return self._free > 0 and share.running < max(1, self._slots // len(self._shares))
 
     def _reserve(self) -> int:
-        """Return 1 if a slot is kept for users who are not here but may be back soon, else 0."""
-        if self._slots < RESERVED_FROM or len(self._shares) < 2:
+        """Return how many slots are kept for users who are not here but may be back soon."""
+        if len(self._shares) < 2:
             return 0
         since = time.monotonic() - RECENT
-        return int(any(share.is_idle and share.seen > since for share in self._shares.values()))
+        away = sum(share.is_idle and share.seen > since for share in self._shares.values())
+        return min(away, self._slots // RESERVED_PART)
 
     def _order(self) -> Iterator[Waiter]:
         """Yield who waits in the order in which they would start if all cost the same."""
