@@ -155,10 +155,10 @@ def test_shares_of_busy_users_are_equal(seed: int) -> None:
         chance = random.Random(seed)
         names = "abcdefghij"[: chance.randrange(2, 11)]
         slots = chance.randrange(1, 17)
-        users = Users(slots, names + "z")
+        users = Users(slots, names + "yz")
         means = {name: chance.choice([5, 40, 150]) for name in names}
         # All slots are taken when the others come: who is alone rightly gets all there is.
-        tasks = [users.ask("z") for _ in range(slots)]
+        tasks = [users.ask("yz"[number % 2]) for number in range(slots)]
         await turn()
 
         def keep_asking() -> None:
@@ -185,20 +185,23 @@ def test_shares_of_busy_users_are_equal(seed: int) -> None:
 
 
 async def test_slots_are_kept_for_users_who_may_be_back_soon() -> None:
-    users = Users(16)
-    users.ask("b")
-    await turn()
-    users.end(10)
+    users = Users(16, "abcd")
+    for name in ("b", "c", "d"):
+        users.ask(name)
+        await turn()
+        users.end(10)
     tasks = [users.ask("a") for _ in range(40)]
     await turn()
-    assert len(users.running) == 15
-    users.ask("b", label="at once")
-    await turn()
-    assert users.order[-1] == "at once"
-    # Now that b is here nobody else is expected.
+    assert len(users.running) == 14
+    for name in ("b", "c"):
+        tasks.append(users.ask(name, label=f"{name} at once"))
+        await turn()
+        assert users.order[-1] == f"{name} at once"
+    # Now that these are here only one is expected.
+    users.end(10)
     users.end(10)
     await turn()
-    assert len(users.running) == 16
+    assert len(users.running) == 15
     for task in tasks:
         task.cancel()
 
