@@ -18,6 +18,14 @@ def test_streams_beside_take_their_part_of_a_step() -> None:
     assert pace.chunk(8, BESIDE_STREAMS) == 100
 
 
+def test_a_step_takes_as_long_as_its_streams_and_its_prompts() -> None:
+    pace = Pace(0.001)
+    for _ in range(50):
+        pace.record(0.05, streams=8, drafted=0, prefill=0)
+    assert round(pace.expected(8, 30), 6) == 0.08
+    assert round(pace.expected(0, 30), 6) == 0.03
+
+
 def test_slower_is_believed_at_once_and_faster_by_and_by() -> None:
     pace = Pace(0.001)
     pace.record(0.4, streams=0, drafted=0, prefill=100)
