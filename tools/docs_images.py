@@ -102,6 +102,7 @@ def model_manager(browser: Browser, server: Server, name: str) -> None:
 
 def lab_models(browser: Browser, server: Server, name: str) -> None:
     """The panel of models, with the details of one that is loaded."""
+    unload(server)
     write_notebook(server, "frame.ipynb", *CELLS)
     page = lab_page(browser, server, "frame.ipynb")
     page.locator('[data-id="jupyter-ollama-models"]').click()
@@ -111,7 +112,6 @@ def lab_models(browser: Browser, server: Server, name: str) -> None:
     page.locator(".jpo-status-button", has_text="smollm2").wait_for()
     keep(page, name)
     page.context.close()
-    unload(server)
 
 
 def lab_chat(browser: Browser, server: Server, name: str) -> None:
@@ -128,7 +128,6 @@ def lab_chat(browser: Browser, server: Server, name: str) -> None:
     chat.get_by_role("button", name="Regenerate").wait_for()
     keep(page, name)
     page.context.close()
-    unload(server)
 
 
 def unload(server: Server) -> None:
@@ -136,11 +135,12 @@ def unload(server: Server) -> None:
     server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
 
 
-def lab_page(browser: Browser, server: Server, path: str = "") -> Page:
-    """Return JupyterLab on a page of its own."""
+def lab_page(browser: Browser, server: Server, path: str) -> Page:
+    """Return JupyterLab with a notebook that is ready to run, on a page of its own."""
     view = {"width": 1100, "height": 640}
     page = browser.new_context(viewport=view, device_scale_factor=SCALE).new_page()
     open_lab(page, server, path)
+    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").wait_for()
     return page
 
 
