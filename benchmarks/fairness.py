@@ -226,10 +226,10 @@ async def measure(port: int, rows: int, seconds: float) -> None:
         equal = Crowd(port, fair=is_fair)
         await equal.equals(10, seconds / 2)
         totals[is_fair].add(equal.seen)
-    served, unfair_served = (sorted(total.tokens.values()) for total in totals.values())
+    served = sorted(totals[True].tokens.values())
     jain = sum(served) ** 2 / (len(served) * sum(one * one for one in served))
     print(f"tokens of 10 equal users in {seconds:.0f} s: {served}, Jain index {jain:.4f}")
-    together, queue = sum(served), sum(unfair_served)
+    together, queue = totals[True].tokens.total(), totals[False].tokens.total()
     print(f"tokens of all: {together}, in one queue {queue} ({together / queue:.3f})")
 
 

@@ -25,9 +25,8 @@ from jupyterlab_page import (  # noqa: E402
     add_lab_extension,
     chromium,
     lab_server,
-    open_lab,
+    open_notebook,
     use_theme,
-    write_notebook,
 )
 from run_notebook import Server  # noqa: E402
 
@@ -103,8 +102,7 @@ def model_manager(browser: Browser, server: Server, name: str) -> None:
 def lab_models(browser: Browser, server: Server, name: str) -> None:
     """The panel of models, with the details of one that is loaded."""
     unload(server)
-    write_notebook(server, "frame.ipynb", *CELLS)
-    page = lab_page(browser, server, "frame.ipynb")
+    page = lab_page(browser, server)
     page.locator('[data-id="jupyter-ollama-models"]').click()
     panel = page.locator("#jupyter-ollama-models")
     panel.get_by_role("button", name="Details of smollm2:latest").click()
@@ -116,8 +114,7 @@ def lab_models(browser: Browser, server: Server, name: str) -> None:
 
 def lab_chat(browser: Browser, server: Server, name: str) -> None:
     """The chat beside a notebook."""
-    write_notebook(server, "frame.ipynb", *CELLS)
-    page = lab_page(browser, server, "frame.ipynb")
+    page = lab_page(browser, server)
     # The other side shows the files of the tool.
     page.locator('[data-id="jupyter-ollama-models"]').click()
     page.locator('[data-id="jupyter-ollama-chat"]').click()
@@ -135,12 +132,11 @@ def unload(server: Server) -> None:
     server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
 
 
-def lab_page(browser: Browser, server: Server, path: str) -> Page:
+def lab_page(browser: Browser, server: Server) -> Page:
     """Return JupyterLab with a notebook that is ready to run, on a page of its own."""
     view = {"width": 1100, "height": 640}
     page = browser.new_context(viewport=view, device_scale_factor=SCALE).new_page()
-    open_lab(page, server, path)
-    page.locator(".jp-StatusBar-TextItem", has_text="| Idle").wait_for()
+    open_notebook(page, server, "frame.ipynb", *CELLS)
     return page
 
 

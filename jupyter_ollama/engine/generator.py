@@ -67,7 +67,8 @@ class Generator:
         self._parallel = parallel
         self._cache_sizes = (idle_tokens, stored_bytes)
         self._drafter = drafter
-        self._preemption = preemption
+        # What a recurrent model has read cannot be taken out of its state.
+        self._preemption = None if context.is_recurrent else preemption
         self._has_given_up = False
         self._deliver = deliver
         self._fail = fail
@@ -80,10 +81,8 @@ class Generator:
     def _use(self, context: LlamaContext) -> None:
         idle_tokens, stored_bytes = self._cache_sizes
         self.context = context
-        # What a recurrent model has read cannot be taken out of its state.
-        self._preempts = None if context.is_recurrent else self._preemption
-        if self._preempts:
-            self._preempts.attach(context)
+        if self._preemption:
+            self._preemption.attach(context)
         self._batch = Batch(context.batch)
         self._cache = PrefixCache(context, idle_tokens=idle_tokens, stored_bytes=stored_bytes)
         self._filling = Filling(context, self._batch, self._cache, self._pace, self._drafter)
@@ -166,9 +165,9 @@ class Generator:
         then; but not twice before they get something.
         """
         unseen = any(s.scheduled and not s.stream for s in self.running)
-        if not self._preempts or not unseen or len(self.running) == self._parallel:
+        if not self._preemption or not unseen or len(self.running) == self._parallel:
             return self.context.decode(self._batch)
-        with self._preempts.step(0.0 if self._has_given_up else PREEMPTIBLE * expected):
+        with self._preemption.step(0.0 if self._has_given_up else PREEMPTIBLE * expected):
             code = self.context.decode(self._batch)
         self._has_given_up = code == GIVEN_UP
         if self._has_given_up:

@@ -17,7 +17,10 @@ GGML_LOG_WARN, GGML_LOG_ERROR, GGML_LOG_CONT = 3, 4, 5
 _BUFFER = re.compile(
     r"(\S+)\s+(model|KV|RS|DSV4 \S+ state|LoRA|compute|output) buffer size\s*=\s*([\d.]+) MiB"
 )
-_GIVEN_UP = re.compile(r"(status:|error) 1$|failed to decode, ret = 2$|removing memory module")
+_GIVEN_UP = re.compile(
+    r"compute status: 1$|compute_async failed with error 1$|failed to decode, ret = 2$"
+    r"|removing memory module entries"
+)
 """What is said of a batch that was ended on purpose."""
 
 _CACHE = re.compile(r": size =\s*([\d.]+) MiB \(\s*\d+ cells")

@@ -247,8 +247,6 @@ class FairQueue:
 
     def _reserve(self) -> int:
         """Return how many slots are kept for users who are not here but may be back soon."""
-        if len(self._shares) < 2:
-            return 0
         since = time.monotonic() - RECENT
         away = sum(share.is_idle and share.seen > since for share in self._shares.values())
         return min(away, self._slots // RESERVED_PART)

@@ -80,11 +80,10 @@ def chat_matcher(
     @context_matcher()
     def ollama_matcher(context: CompletionContext) -> Any:
         line = context.text_until_cursor
-        in_modelfile = None
+        built_on = base(context.full_text, line)
         typed, kind, words = offers(line, variables)
         if not words:
-            in_modelfile = base(context.full_text, line)
-            model = fragment(line) if in_modelfile is None else in_modelfile
+            model = fragment(line) if built_on is None else built_on
             if model is None:
                 return {"completions": []}
             typed, kind, words = model, "model", models()
@@ -94,7 +93,7 @@ def chat_matcher(
             # Without this the colon of a tag would begin a new word.
             "matched_fragment": typed,
             # A Modelfile may name a file in place of a model.
-            "suppress": bool(found) or in_modelfile is None,
+            "suppress": bool(found) or built_on is None,
             "ordered": True,
         }
 

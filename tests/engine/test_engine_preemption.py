@@ -50,6 +50,14 @@ def requests_all_the_time(preemption: Preemption) -> Iterator[None]:
     thread.join()
 
 
+def finish(steps: Steps, preemption: Preemption) -> None:
+    """Answer all that was asked while requests come all the time; free the context."""
+    with requests_all_the_time(preemption):
+        while steps.generator.busy:
+            steps.generator.step()
+    steps.context.close()
+
+
 @pytest.mark.parametrize("model", ["smollm2_f16", "gemma3_f16"])
 def test_answers_go_on_as_if_nothing_had_been(
     model: str,
@@ -63,15 +71,12 @@ def test_answers_go_on_as_if_nothing_had_been(
     rows = [steps.add(f"{SHIPS} {name}", 12, stream=False) for name in ("Bees", "Cats", "Dogs")]
     stream = steps.add("Birds like", 12)
     capfd.readouterr()
-    with requests_all_the_time(preemption):
-        while steps.generator.busy:
-            steps.generator.step()
+    finish(steps, preemption)
     assert codes.count(GIVEN_UP) > 5
     # What is given up once is done next time, however many come.
     assert all(codes[n : n + 2] != [GIVEN_UP] * 2 for n in range(len(codes)))
     # llama.cpp takes it for an error.
     assert capfd.readouterr().err == ""
-    steps.context.close()
     loop = PlainLoop(path)
     for sequence in (*rows, stream):
         split = len(sequence.prompt)
@@ -101,9 +106,7 @@ def test_streams_do_not_pause_for_streams(smollm2_f16: Path, codes: list[int]) -
     steps = Steps(smollm2_f16, 4, preemption)
     for name in ("Bees", "Cats"):
         steps.add(f"{SHIPS} {name}", 12)
-    with requests_all_the_time(preemption):
-        while steps.generator.busy:
-            steps.generator.step()
+    finish(steps, preemption)
     assert GIVEN_UP not in codes
 
 
@@ -116,15 +119,14 @@ def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: li
         while steps.generator.waiting:
             steps.generator.step()
     assert GIVEN_UP not in codes
+    steps.context.close()
 
 
 def test_states_cannot_be_taken_back(tmp_path: Path, codes: list[int]) -> None:
     preemption = Preemption()
     steps = Steps(write_recurrent(tmp_path / "mamba.gguf"), 4, preemption)
     steps.add(SHIPS, 12, stream=False)
-    with requests_all_the_time(preemption):
-        while steps.generator.busy:
-            steps.generator.step()
+    finish(steps, preemption)
     assert GIVEN_UP not in codes
 
 
@@ -135,7 +137,5 @@ def test_the_second_half_of_a_step_is_not_given_up(
     preemption = Preemption()
     steps = Steps(smollm2_f16, 4, preemption)
     steps.add(SHIPS, 12, stream=False)
-    with requests_all_the_time(preemption):
-        while steps.generator.busy:
-            steps.generator.step()
+    finish(steps, preemption)
     assert GIVEN_UP not in codes
