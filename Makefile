@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/jupyter-ollama-installed
 SOURCES := .
 LAB := jupyter_ollama/labextension/package.json
+CHECK_YAML := $(BIN)/check-jsonschema --quiet --builtin-schema
 IN_LAB := cd labextension && PATH="$(abspath $(BIN)):$$PATH" jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help env labextension demo docs test conformance lint format bench starter-gemma3 clean
+.PHONY: help env labextension demo docs unit coverage test conformance lint format bench ratchet release \
+  starter-gemma3 clean
 
 help: ## show this list
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | \
@@ -47,7 +49,14 @@ docs: env ## build the documentation into docs/build
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/build
 	@echo 'Open docs/build/index.html'
 
-test: env $(LAB) ## run the tests (ARGS='-k store' picks some)
+unit: env ## run the tests that load no model and need no browser, Hub or registry (4 minutes)
+	$(BIN)/python -m pytest -m unit $(ARGS)
+
+# Measuring takes half the time again, which some tests of limits and kills do not allow.
+coverage: env ## run most unit tests and fail if they cover less of their packages than before
+	$(BIN)/python -m pytest -m unit -k 'not hostile and not kills' --cov --cov-report=term $(ARGS)
+
+test: env $(LAB) ## run all tests (ARGS='-k store' picks some)
 	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
 	$(IN_LAB) test
@@ -56,10 +65,16 @@ test: env $(LAB) ## run the tests (ARGS='-k store' picks some)
 conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
 	$(BIN)/python tests/conformance/run.py $(ARGS)
 
-lint: env $(LAB) ## check style and types
+lint: env $(LAB) ## check style, types, layers of imports and the files for GitHub
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache --no-logo
+	$(CHECK_YAML) vendor.github-workflows .github/workflows/*.yml
+	$(CHECK_YAML) custom.github-workflows-require-timeout .github/workflows/*.yml
+	$(CHECK_YAML) vendor.dependabot .github/dependabot.yml
+	$(CHECK_YAML) vendor.github-issue-forms .github/ISSUE_TEMPLATE/[!c]*.yml
+	$(CHECK_YAML) vendor.readthedocs .readthedocs.yaml
 	$(IN_LAB) typecheck
 	$(IN_LAB) lint
 
@@ -70,6 +85,13 @@ format: env ## put imports and lines in order
 
 bench: env ## compare with llama-server, llama-cpp-python and a bare loop (half an hour)
 	$(BIN)/python benchmarks/run.py $(ARGS)
+
+ratchet: env ## run the benchmarks and fail where a ratio is below benchmarks/ratchet.json
+	$(BIN)/python benchmarks/run.py --without llama-cpp-python --ratchet $(ARGS)
+
+release: env $(LAB) ## build and check the distributions of a release (ARGS=--rehearse at any time)
+	$(BIN)/pip install -q -e '.[release]'
+	$(BIN)/python tools/release.py $(ARGS)
 
 starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big vocabulary shows
 	$(BIN)/python examples/starter_models.py gemma3

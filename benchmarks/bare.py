@@ -1,4 +1,4 @@
-"""The bare loop in a process of its own, asked for the figures that it is the limit of."""
+"""The bare loop in a process of its own: the upper limit of each figure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contender import Setup
 from workloads import FIRST_TOKEN, PREDICT, WAKING, EndedEarly, Figures, generating
 
 from jupyter_ollama.engine.devices import physical_threads
-from jupyter_ollama.engine.process import ENVIRONMENT
+from jupyter_ollama.engine.runner_process import ENVIRONMENT
 
 
 class BareLoop:
@@ -88,6 +88,6 @@ class BareLoop:
         self._run([WAKING], 8)
 
     def first_token(self, times: int = 20) -> Figures:
-        """Do as `workloads.first_token` does: the one step that a server cannot do without."""
+        """Do as `workloads.first_token` does: the one step that every server needs."""
         steps = [self._run(["Once"], 1)["prefill"] for _ in range(times)]
         return {FIRST_TOKEN: median(steps) * 1e3}

@@ -1,4 +1,4 @@
-"""The plainest HTTP client: it shares the processor with what it measures."""
+"""The plainest HTTP client: it shares the processor with the server that it measures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: when it was asked for, when each piece of text came (seconds of one clock).
+    """An answer: when it was requested, when each piece of text arrived (seconds of one clock).
 
     ``count`` is the number of its tokens; ``ended`` is True if the model ended it by itself.
     """
@@ -39,7 +39,7 @@ Line = tuple[float, dict[str, Any]]
 
 
 async def post(port: int, path: str, body: dict[str, Any]) -> list[Line]:
-    """Send a request on a connection of its own; return each JSON line with the time it came.
+    """Send a request on a connection of its own; return each JSON line with its arrival time.
 
     Takes NDJSON as well as server-sent events. Raises Refused.
     """

@@ -1,4 +1,4 @@
-"""Who takes part: a server that is started, asked and stopped in the same way as the others."""
+"""Contenders: servers that are all started, asked and stopped in the same way."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ import psutil
 from client import Answer, Line, Refused, get, post
 
 from jupyter_ollama.engine.devices import physical_threads
-from jupyter_ollama.engine.loading import DEFAULT_CONTEXTS, DEFAULT_PARALLEL
-from jupyter_ollama.engine.process import ENVIRONMENT
+from jupyter_ollama.engine.load_plan import DEFAULT_CONTEXTS, DEFAULT_PARALLEL
+from jupyter_ollama.engine.runner_process import ENVIRONMENT
 
 START_SECONDS, END_SECONDS = 120, 20
 ANOTHER = "all-minilm"
@@ -46,7 +46,7 @@ class Setup:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return an unused port."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -57,9 +57,9 @@ class Contender:
 
     name: str
     path: str
-    """Where requests go."""
+    """The URL of requests."""
     alive_path: str
-    """What answers 200 to a GET once requests can be sent."""
+    """The path that answers 200 to a GET once requests can be sent."""
 
     def __init__(self, folder: Path) -> None:
         """``folder`` takes the log of the server."""
@@ -82,7 +82,7 @@ class Contender:
         raise NotImplementedError
 
     def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
-        """Return what the lines of an answer say."""
+        """Return the text and the counts in the lines of an answer."""
         raise NotImplementedError
 
     async def complete(self, prompt: str, predict: int, schema: Any = None) -> Answer:
@@ -127,7 +127,7 @@ class Contender:
             )
 
     async def unload(self) -> None:
-        """Give up the model, so that `wake` and a request load it anew."""
+        """Unload the model, so that `wake` and a request load it anew."""
         self.stop()
 
     async def load_another(self) -> None:
@@ -154,13 +154,13 @@ class Contender:
         self._process = None
 
     def processes(self) -> list[psutil.Process]:
-        """Return the server and what it has started."""
+        """Return the server and its child processes."""
         assert self._process is not None
         server = psutil.Process(self._process.pid)
         return [server, *server.children(recursive=True)]
 
     def memory(self) -> dict[str, float]:
-        """Return bytes of resident memory by what holds them."""
+        """Return bytes of resident memory by owner."""
         return {"all processes": sum(one.memory_info().rss for one in self.processes())}
 
 
@@ -228,7 +228,7 @@ class JupyterOllama(Contender):
         await asyncio.to_thread(psutil.wait_procs, self._others, END_SECONDS)
 
     def memory(self) -> dict[str, float]:
-        """Return bytes: the server, the runners, and what these take beyond llama.cpp's buffers."""
+        """Return bytes: the server, the runners, and their part beyond llama.cpp's buffers."""
         server, *runners = (one.memory_info().rss for one in self.processes())
         buffers = sum(model["size"] for model in get(self._port, "/api/ps")["models"])
         return {

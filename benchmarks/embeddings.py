@@ -7,7 +7,7 @@ least and the most, and the ratio to the bare loop within one round. The contend
 every round, since the speed of a host drifts: compare ratios, not runs.
 
 - The bare loop is llama_encode on batches of 256 tokens, tokenized and packed before the clock
-  starts. Nothing that packs so can be faster.
+  starts. With this packing, no contender can be faster.
 - HTTP is one request with all texts, its answer read into a numpy array. %embed is what the magic
   does with a list of texts: a request for every 256.
 - sentence-transformers runs the float32 weights that all-minilm is made of with its defaults, where
@@ -116,10 +116,10 @@ class BareLoop:
         return time.perf_counter() - start, rows
 
     def _tokens(self, text: str) -> list[int]:
-        data, room = text.encode(), len(text) + 8
-        tokens = (ctypes.c_int32 * room)()
+        data, capacity = text.encode(), len(text) + 8
+        tokens = (ctypes.c_int32 * capacity)()
         llama = self._llama
-        count = llama.llama_tokenize(self._vocab, data, len(data), tokens, room, True, True)
+        count = llama.llama_tokenize(self._vocab, data, len(data), tokens, capacity, True, True)
         return list(tokens[:count])
 
     def _batch(self, pack: list[list[int]]) -> tuple[Any, list[Any]]:
@@ -164,7 +164,7 @@ class Child:
     """A contender in a process of its own, with a runner's OpenMP settings."""
 
     def __init__(self, python: str, kind: str, path: Path, folder: Path) -> None:
-        from jupyter_ollama.engine.process import ENVIRONMENT
+        from jupyter_ollama.engine.runner_process import ENVIRONMENT
 
         self._file = folder / f"{kind}.npy"
         self._process = subprocess.Popen(
@@ -210,7 +210,7 @@ def serving(store: str) -> Iterator[None]:
 
 def post(given: list[str], accept: str = "application/json") -> Vectors:
     """Embed texts by one request."""
-    from jupyter_ollama_magics.vectors import from_arrow, from_json
+    from jupyter_ollama_client.vectors import from_arrow, from_json
 
     connection = http.client.HTTPConnection("127.0.0.1", PORT)
     body = json.dumps({"model": "all-minilm", "input": given})
@@ -225,7 +225,7 @@ def post(given: list[str], accept: str = "application/json") -> Vectors:
 
 def by_magic(given: list[str]) -> Vectors:
     """Embed texts as %embed does."""
-    from jupyter_ollama_magics import Client
+    from jupyter_ollama_client import Client
     from jupyter_ollama_magics.embed import embed
 
     return np.asarray(embed(given, Client(f"http://127.0.0.1:{PORT}"), "all-minilm"))
@@ -252,7 +252,7 @@ def waits_beside(count: int) -> list[float]:
 
 
 def measure(contenders: dict[str, Timed], counts: list[int], rounds: int) -> None:
-    """Let all take turns and print what came."""
+    """Run all in turns and print the table."""
     print("| texts | contender | texts/s | least to most | of the bare loop | least to most |")
     print("|---:|---|---:|---:|---:|---:|")
     vectors: dict[str, Vectors] = {}
@@ -286,7 +286,7 @@ def contenders(python: str) -> Iterator[dict[str, Timed]]:
     sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
     import starter_models
 
-    from jupyter_ollama.library.model import Library
+    from jupyter_ollama.library.library import Library
 
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         library = Library.open(folder)

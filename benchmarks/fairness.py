@@ -1,10 +1,10 @@
-"""What a shared server is to its users while one of them sends rows in bulk.
+"""Service of a shared server to its users while one of them sends rows in bulk.
 
     .venv/bin/python benchmarks/fairness.py [--rows 500] [--seconds 60]
 
 Measured on SmolLM2, one of the starter models: the time to the first token of users who chat, alone
-and beside a user who sends rows; the tokens that equal users get when all want more than there is;
-and what both cost the server as a whole, against a server that knows no users.
+and beside a user who sends rows; the tokens that equal users get when all request more than the
+server can generate; and what both cost the server as a whole, against a server that knows no users.
 """
 
 from __future__ import annotations
@@ -14,25 +14,15 @@ import asyncio
 import json
 import random
 import statistics
-import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
-from tornado.web import Application
+from attacks.shared_server import USER, with_server
 
-from jupyter_ollama.api.origins import Origins
-from jupyter_ollama.api.requester import Requester
-from jupyter_ollama.api.routes import ROUTES
-from jupyter_ollama.api.standalone import StandaloneExchange
-from jupyter_ollama.config import OllamaServer
-
-USER = "X-User"
 CHATTERS = 9
 THINKING = 2.0
 """Mean seconds between an answer and the next question of a chat."""
@@ -47,32 +37,9 @@ INSTRUCTION = (
 WORDS = ("market", "river", "garden", "winter", "table", "letter", "window", "doctor", "village")
 
 
-class NamedExchange(StandaloneExchange):
-    """Takes the user from a header."""
-
-    def prepare(self) -> None:
-        self.requester = Requester(self.request.headers.get(USER, "nobody"))
-        super().prepare()
-
-
-async def serve(models: str) -> None:
-    """Serve until the process is ended; print the port."""
-    server = OllamaServer(models_dir=models, max_queue=2000)
-    application = Application(
-        [(r.path + "/?", NamedExchange, {"server": server, "route": r}) for r in ROUTES],
-        origins=Origins([]),
-        check_host=True,
-    )
-    (socket,) = bind_sockets(0, "127.0.0.1")
-    HTTPServer(application).add_socket(socket)
-    print(socket.getsockname()[1], flush=True)
-    await asyncio.to_thread(sys.stdin.read)
-    await server.stop()
-
-
 @dataclass
 class Seen:
-    """What users have got: seconds to first tokens, tokens, and the statuses of refusals.
+    """The results of users: seconds to first tokens, tokens, and the statuses of refusals.
 
     Tokens are those generated, and those of prompts that had to be read.
     """
@@ -82,7 +49,7 @@ class Seen:
     refused: Counter[str] = field(default_factory=Counter)
 
     def add(self, more: Seen) -> None:
-        """Take what was seen at another time."""
+        """Add the results of another time."""
         for user, seconds in more.first.items():
             self.first.setdefault(user, []).extend(seconds)
         self.tokens += more.tokens
@@ -90,7 +57,7 @@ class Seen:
 
 
 class Crowd:
-    """Users of a server. With ``fair`` off it cannot tell them apart."""
+    """Users of a server. With ``fair`` off it treats them as one user."""
 
     numbers = count(1)
 
@@ -98,14 +65,14 @@ class Crowd:
         self.seen = Seen()
         self._port = port
         self._fair = fair
-        # No crowd asks what one before it has asked: its prompts would be cached.
+        # Each crowd has prompts of its own, since those of an earlier one would be cached.
         self._chance = random.Random(next(self.numbers))
 
     def words(self, count: int) -> str:
         return " ".join(self._chance.choices(WORDS, k=count))
 
     async def ask(self, user: str, prompt: str, tokens: int, *, bulk: bool = False) -> None:
-        """Send one request on a connection of its own and count what comes."""
+        """Send one request on a connection of its own and count its tokens."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=2**22)
         body = {
             "model": "smollm2",
@@ -151,24 +118,24 @@ class Crowd:
         return time.perf_counter() - start
 
     async def chats(self, until: Callable[[], bool]) -> None:
-        """Have all who chat do so."""
+        """Run all chats."""
         await asyncio.gather(*(self.chat(f"chat{n}", until) for n in range(CHATTERS)))
 
     async def equals(self, count: int, seconds: float) -> None:
-        """Have users ask for more than there is, each for as much as the others."""
+        """Have users request more than the server can generate, each as much as the others."""
         end = time.perf_counter() + seconds
 
-        async def want(user: str, tokens: int) -> None:
+        async def stream(user: str, tokens: int) -> None:
             while time.perf_counter() < end:
                 await self.ask(user, f"{user}: {self.words(12)}", tokens)
 
-        # Tokens count, not requests: some want answers four times as long as those of others.
-        wants = (
-            want(f"equal{number}", EQUAL_TOKENS[number % 2])
+        # Tokens count, not requests: some answers are four times as long as others.
+        streams = (
+            stream(f"equal{number}", EQUAL_TOKENS[number % 2])
             for number in range(count)
             for _ in range(AT_ONCE)
         )
-        await asyncio.gather(*wants)
+        await asyncio.gather(*streams)
 
 
 def medians(seen: Seen) -> dict[str, float]:
@@ -177,7 +144,7 @@ def medians(seen: Seen) -> dict[str, float]:
 
 
 async def undisturbed(port: int, seconds: float) -> Seen:
-    """Chat for a while; return what was seen."""
+    """Chat for a while; return the results."""
     crowd = Crowd(port, fair=True)
     end = time.perf_counter() + seconds
     await crowd.chats(lambda: time.perf_counter() > end)
@@ -185,7 +152,7 @@ async def undisturbed(port: int, seconds: float) -> Seen:
 
 
 async def beside_rows(port: int, rows: int, *, fair: bool) -> tuple[Seen, float]:
-    """Chat while rows are sent; return what was seen, and the tokens a second of all."""
+    """Chat while rows are sent; return the results, and the tokens a second of all."""
     crowd = Crowd(port, fair=fair)
     done = asyncio.Event()
     chats = asyncio.create_task(crowd.chats(done.is_set))
@@ -199,7 +166,7 @@ async def beside_rows(port: int, rows: int, *, fair: bool) -> tuple[Seen, float]
 async def measure(port: int, rows: int, seconds: float) -> None:
     """Measure and print."""
     await Crowd(port, fair=True).ask("first", "Hello", 8)
-    # In turns, since nothing else on the host stays as it is.
+    # In turns, since the load of the host changes.
     alone, fair, unfair = Seen(), Seen(), Seen()
     speeds: dict[bool, list[float]] = {True: [], False: []}
     for order in ((True, False), (False, True)):
@@ -233,33 +200,15 @@ async def measure(port: int, rows: int, seconds: float) -> None:
     print(f"tokens of all: {together}, in one queue {queue} ({together / queue:.3f})")
 
 
-async def run(work: Callable[[int], Awaitable[None]], models: str) -> None:
-    """Do something with a server of its own."""
-    command = [sys.executable, __file__, "--serve", "--models", models]
-    pipe = asyncio.subprocess.PIPE
-    server = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe)
-    assert server.stdin
-    assert server.stdout
-    try:
-        await work(int(await server.stdout.readline()))
-    finally:
-        server.stdin.close()
-        await asyncio.wait_for(server.wait(), 60)
-
-
 def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--models", default=str(Path.home() / ".ollama" / "models"))
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        asyncio.run(serve(arguments.models))
-    else:
-        work = lambda port: measure(port, arguments.rows, arguments.seconds)  # noqa: E731
-        asyncio.run(run(work, arguments.models))
+    work = lambda port: measure(port, arguments.rows, arguments.seconds)  # noqa: E731
+    asyncio.run(with_server(work, models_dir=arguments.models, max_queue=2000))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@
 Prints a table in Markdown: medians of the rounds with the most, in milliseconds from the interrupt.
 A real kernel runs the cells, and a real server the model (SmolLM2), which is interrupted in four
 places: while a request waits its turn, while a long prompt is read, in the middle of an answer, and
-in the middle of a column. The server is free when no request of the cell is left and, unless others
-have all places, a prompt of one word has been answered.
+in the middle of a column. The server is free when no request of the cell is left and, unless other
+requests have all slots, a prompt of one word has been answered.
 
 Expected before it was measured: the cell 300 ms at most, the server 1 s.
 """
@@ -24,7 +24,7 @@ from statistics import median
 from jupyter_client.manager import start_new_kernel
 from library import serving
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "examples"), str(ROOT / "tests")]
@@ -83,13 +83,13 @@ def measure(name: str, code: str, url: str, rounds: int) -> None:
                 if not others:
                     ask(url, {"temperature": 0, "num_predict": 1})
                 free.append((time.perf_counter() - began) * 1e3)
-        print(f"| {name} | {told(ended)} | {told(free)} |", flush=True)
+        print(f"| {name} | {median_and_most(ended)} | {median_and_most(free)} |", flush=True)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
 
 
-def told(values: list[float]) -> str:
+def median_and_most(values: list[float]) -> str:
     """Return median and most."""
     return f"{median(values):.0f} ({max(values):.0f})"
 

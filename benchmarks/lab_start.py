@@ -1,4 +1,4 @@
-"""Tell whether JupyterLab starts slower with the extension than without it.
+"""Measure whether JupyterLab starts slower with the extension than without it.
 
     python benchmarks/lab_start.py [STARTS]
 

@@ -25,8 +25,10 @@ import gguf
 import httpx2
 import numpy as np
 
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.api.model_views import tag
+from jupyter_ollama.engine import quantize
+from jupyter_ollama.library.create import CreateRequest, create
+from jupyter_ollama.library.library import Library
 
 BLOCKS = 32
 PER_BLOCK = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -76,7 +78,7 @@ def fill(library: Library, folder: Path, count: int, words: int) -> None:
             license=f"Licence {number}. " + "All rights given. " * 500,
             parameters={"temperature": 0.5, "stop": ["<|end|>"]},
         )
-        for _ in library.create(body):
+        for _ in create(library.store, body, quantize.run):
             pass
 
 
@@ -140,12 +142,12 @@ def report(title: str, calls: list[Callable[[], object]]) -> None:
 
 
 def profile(library: Library) -> None:
-    """Print where the time of a second listing goes."""
+    """Print the profile of a second listing."""
     library.list()
-    [model.tag() for model in library.list()]
+    [tag(model) for model in library.list()]
     profiler = cProfile.Profile()
     profiler.enable()
-    [model.tag() for model in library.list()]
+    [tag(model) for model in library.list()]
     profiler.disable()
     pstats.Stats(profiler).sort_stats("cumulative").print_stats(25)
 

@@ -42,7 +42,7 @@ class BareLoop:
         self.batch = llama.llama_batch_init(BATCH, 0, 1)
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a prompt, with what the vocabulary puts around it."""
+        """Return the tokens of a prompt, with those that the vocabulary adds around it."""
         data = text.encode()
         tokens = (llama.llama_token * (len(data) + 8))()
         count = llama.llama_tokenize(self.vocab, data, len(data), tokens, len(tokens), True, True)
@@ -70,7 +70,7 @@ class BareLoop:
         return int(logits.argmax())
 
     def read(self, prompts: list[list[int]]) -> list[int]:
-        """Read prompts, all in one go where they fit, and return the first token of each."""
+        """Read prompts, all in one batch where they fit, and return the first token of each."""
         newest = [0] * len(prompts)
         rows: dict[int, int] = {}
         for sequence, tokens in enumerate(prompts):
@@ -87,7 +87,7 @@ class BareLoop:
         return newest
 
     def run(self, prompts: list[str], predict: int) -> dict[str, Any]:
-        """Generate ``predict`` tokens for each prompt; see the module for what is returned."""
+        """Generate ``predict`` tokens for each prompt; see the module for the result."""
         llama.llama_memory_seq_rm(self.memory, -1, -1, -1)
         read = [self.tokenize(prompt) for prompt in prompts]
         start = time.perf_counter()

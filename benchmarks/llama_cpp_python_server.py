@@ -19,9 +19,9 @@ from llama_server import CACHE
 
 
 def server_packages() -> Path:
-    """Return a folder with what the server needs beside llama-cpp-python, installed if need be.
+    """Return a folder with the server's dependencies except llama-cpp-python, installed if need be.
 
-    It is no part of the project's environment. Raises CalledProcessError.
+    It is separate from the project's environment. Raises CalledProcessError.
     """
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     name = f"{version('llama-cpp-python')}-{python}"
@@ -57,7 +57,8 @@ class LlamaCppPythonServer(Contender):
         line = [sys.executable, "-m", "llama_cpp.server", "--model", str(self._model)]
         line += ["--host", "127.0.0.1", "--port", str(port), "--n_ctx", str(self.setup.num_ctx)]
         line += ["--n_threads", str(self.threads), "--n_threads_batch", str(self.threads)]
-        # Its defaults keep the logits of whole prompts and end a stream when another request comes.
+        # Its defaults keep the logits of whole prompts and end a stream when another request
+        # arrives.
         line += ["--logits_all", "false", "--interrupt_requests", "false"]
         return [*line, "--n_gpu_layers", "-1", "--flash_attn", "true", "--verbose", "false"]
 
@@ -76,5 +77,6 @@ class LlamaCppPythonServer(Contender):
         times = [when for when, choice in choices if choice["text"]]
         text = "".join(choice["text"] for _, choice in choices)
         ended = choices[-1][1]["finish_reason"] == "stop"
-        # It does not tell the number of tokens; a piece is one of them, unless that is no text.
+        # It does not report the number of tokens; a piece is one of them, unless a token has no
+        # text.
         return Answer(asked, times, len(times) if ended else predict, text, ended)

@@ -27,7 +27,7 @@ from command_log import Failure, run_logged, say
 from llama_cpp_wheel import (
     CACHE,
     BuildProgress,
-    Wanted,
+    Requirement,
     build_key,
     check_compilers,
     explain,
@@ -39,7 +39,7 @@ SETTING = re.compile(r"[A-Z_]+=")
 LOG = CACHE / "llama-server-build.log"
 OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
-    # One file then, which can be moved out of the folder it was built in.
+    # This makes one file, which can be moved out of the folder it was built in.
     "-DBUILD_SHARED_LIBS=OFF",
     "-DLLAMA_BUILD_SERVER=ON",
     "-DLLAMA_BUILD_TESTS=OFF",
@@ -55,14 +55,14 @@ def llama_server() -> Path:
     if named := os.environ.get("LLAMA_SERVER"):
         return Path(named)
     release = version("llama-cpp-python")
-    wanted = Wanted("", release, os.environ.get("CMAKE_ARGS", "").strip())
-    kept = CACHE / "llama-server" / build_key(wanted, defaults="") / "llama-server"
+    requirement = Requirement("", release, os.environ.get("CMAKE_ARGS", "").strip())
+    kept = CACHE / "llama-server" / build_key(requirement, defaults="") / "llama-server"
     with lock(CACHE / "build.lock"):
         if not kept.exists():
             check_compilers()
             say(f"Building llama-server, once on this machine. The full log is {LOG}")
             with new_directory() as folder:
-                built = _build(folder, release, wanted.cmake_args.split())
+                built = _build(folder, release, requirement.cmake_args.split())
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 built.replace(kept)
     return kept
@@ -116,7 +116,7 @@ class LlamaServer(Contender):
         return [*line, "--host", "127.0.0.1", "--port", str(port), *self.flags()]
 
     def flags(self) -> list[str]:
-        """Return what was found to be its best; see the README for how."""
+        """Return its best settings; the README describes how they were found."""
         shape = ["--parallel", str(self.setup.slots), "--ctx-size", str(self.setup.cells)]
         return ["--no-ui", "--threads", str(self.threads), *shape, "--kv-unified"]
 
@@ -133,7 +133,7 @@ class LlamaServer(Contender):
 
 
 class OtherLlamaServer(LlamaServer):
-    """llama-server with other flags, to see whether they are better."""
+    """llama-server with other flags, for comparison."""
 
     name = "llama-server, other flags"
 
@@ -151,7 +151,7 @@ class OtherLlamaServer(LlamaServer):
 
 
 def version_of(binary: Path) -> str:
-    """Return what llama-server says of its version."""
+    """Return the version that llama-server prints."""
     done = subprocess.run([binary, "--version"], capture_output=True, text=True, check=True)
     return (done.stderr or done.stdout).splitlines()[0].strip()
 

@@ -1,4 +1,4 @@
-"""How much of the processor others take while we measure."""
+"""The share of the processor that other work takes during a measurement."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from upkeep import processor_seconds
 BUSY = ("user", "nice", "system", "irq", "softirq", "steal")
 CORES = psutil.cpu_count() or 1
 SHORTEST = 0.4
-"""Seconds below which processor time is too coarse to tell anything."""
+"""Seconds below which processor time is too coarse to measure."""
 
 
 class Noise:
-    """Watches for work that is not ours: other processes, and other virtual machines.
+    """Measures other work: other processes, and other virtual machines.
 
-    ``share`` is what they took while the ``with`` block ran, in percent of all cores.
+    ``share`` is their part while the ``with`` block ran, in percent of all cores.
     """
 
     def __init__(self, ours: Callable[[], Sequence[psutil.Process]]) -> None:
@@ -35,7 +35,7 @@ class Noise:
         seconds = time.perf_counter() - self._start
         after = self._seconds_of_ours()
         busy = busy_seconds() - self._busy_before
-        # Of a process that has ended meanwhile nothing is known any more; that counts for others.
+        # The time of a process that has ended meanwhile is unknown; it counts as other work.
         ours = sum(used - self._ours_before.get(who, 0.0) for who, used in after.items())
         if seconds >= SHORTEST:
             self.share = max(0.0, busy - ours) / seconds / CORES * 100

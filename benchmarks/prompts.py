@@ -81,7 +81,7 @@ def opening(tag: str) -> str:
 
 
 def turn(number: int) -> str:
-    """Return what the student says in a turn."""
+    """Return the student's text of a turn."""
     return f"\n\nStudent: {QUESTIONS[number % 16]} Tell me more.\n\nTutor: Well,"
 
 

@@ -59,7 +59,7 @@ def compare(folder: Path, name: str, megabytes: int, rounds: int) -> None:
 
 
 def timed(verb: str, store: Path, name: str) -> str:
-    """Transfer in a process of its own and return what it says of itself."""
+    """Transfer in a process of its own and return the figures that it prints."""
     command = [sys.executable, __file__, "--transfer", verb, str(store), name]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
@@ -107,6 +107,11 @@ def add_model(folder: Path, name: str, megabytes: int) -> str:
     return blob.digest
 
 
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextmanager
 def registry(folder: Path) -> Iterator[str]:
     """Run docker-registry on a free port of loopback and yield its host and port."""
@@ -117,7 +122,7 @@ def registry(folder: Path) -> Iterator[str]:
     config.write_text(CONFIG % (folder / "registry", f"127.0.0.1:{port}"))
     process = subprocess.Popen(["docker-registry", "serve", str(config)])
     try:
-        while socket.socket().connect_ex(("127.0.0.1", port)):
+        while not listens(port):
             time.sleep(0.05)
         yield f"127.0.0.1:{port}"
     finally:

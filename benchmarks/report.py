@@ -1,4 +1,4 @@
-"""What a run is told as: the machine, the versions, the settings, the table."""
+"""The report of a run: the machine, the versions, the settings, the table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def report(
     model: str,
     rounds: int,
 ) -> Iterator[str]:
-    """Yield the lines of the whole text in Markdown; ``noise`` has what others took."""
+    """Yield the lines of the whole text in Markdown; ``noise`` has the share of other work."""
     yield f"# {MODELS[model]}\n"
     yield f"- {date.today().isoformat()}, {machine()}"
     yield f"- llama-cpp-python {version('llama-cpp-python')} and the llama.cpp in it,"

@@ -37,12 +37,12 @@ import ollama
 import pandas as pd
 from embeddings import WORDS
 from jupyter_ollama_magics.embed import batches
-from jupyter_ollama_magics.questions import CLASSIFY, GREEDY
+from jupyter_ollama_magics.operators import CLASSIFY, GREEDY
 from library import serving
 
-from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.protocol import ChatPrompt, Constraint, LoadSpec
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
@@ -112,7 +112,7 @@ def compare(name: str, count: int, rounds: int, *ways: Way) -> None:
 
 
 def texts(count: int, seed: int) -> pd.Series:
-    """Return texts of 10 to 30 words, others for each seed."""
+    """Return texts of 10 to 30 words, different ones for each seed."""
     chance = random.Random(seed)
     words = WORDS.split()
     return pd.Series(
@@ -144,14 +144,15 @@ def embed_in_a_loop(client: ollama.Client, rows: pd.Series) -> pd.DataFrame:
 
 @contextmanager
 def engines(library: Library) -> Iterator[dict[str, Way]]:
-    """Start a runner for each model; yield what each makes of rows."""
+    """Start a runner for each model; yield functions that send rows to them."""
     with asyncio.Runner() as loop:
         specs = {
             CHAT: LoadSpec(str(library.find(CHAT).model_path), num_parallel=PARALLEL),
             EMBED: LoadSpec(str(library.find(EMBED).model_path), num_ctx=LENGTH),
         }
         runners = {
-            name: loop.run(Runner.start(spec, load_timeout=60)) for name, spec in specs.items()
+            name: loop.run(RunnerClient.start(spec, load_timeout=60))
+            for name, spec in specs.items()
         }
         try:
             yield {
@@ -163,7 +164,7 @@ def engines(library: Library) -> Iterator[dict[str, Way]]:
                 loop.run(runner.stop())
 
 
-async def classify_in_the_engine(runner: Runner, rows: pd.Series) -> None:
+async def classify_in_the_engine(runner: RunnerClient, rows: pd.Series) -> None:
     """Give a runner the prompts of all rows, as many at a time as it runs."""
     system = Message("system", CLASSIFY + ", ".join(LABELS))
     label = Constraint("schema", json.dumps({"type": "string", "enum": LABELS}))
@@ -179,7 +180,7 @@ async def classify_in_the_engine(runner: Runner, rows: pd.Series) -> None:
     await asyncio.gather(*map(ask, rows))
 
 
-async def embed_in_the_engine(runner: Runner, rows: pd.Series) -> None:
+async def embed_in_the_engine(runner: RunnerClient, rows: pd.Series) -> None:
     """Give a runner the batches that the accessor makes."""
     await asyncio.gather(*(runner.embed(batch, LENGTH) for batch in batches(rows.tolist())))
 

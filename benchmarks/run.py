@@ -23,6 +23,7 @@ from itertools import count
 from pathlib import Path
 
 import psutil
+import ratchet
 import upkeep
 import workloads
 from bare import BareLoop
@@ -50,7 +51,7 @@ ONE_AT_A_TIME = LlamaCppPythonServer.name
 
 @dataclass(frozen=True)
 class Workload:
-    """A workload with the setup it wants. ``without`` are contenders that it says nothing about."""
+    """A workload with its setup. ``without`` are contenders that it does not apply to."""
 
     name: str
     ask: Ask
@@ -58,7 +59,7 @@ class Workload:
     setup: Setup = NORMAL
     without: tuple[str, ...] = ()
     at_once: bool = False
-    """All contenders at the same time, for what takes no computing."""
+    """All contenders at the same time, for figures that need no computing."""
     asleep: bool = False
     """Contenders compute nothing right before."""
 
@@ -75,7 +76,7 @@ def streams(number: int, setup: Setup = NORMAL) -> Workload:
 
 
 def all_workloads(quick: bool) -> list[Workload]:
-    """Return what is run, in this order."""
+    """Return the workloads in the order they run."""
     rows, turns = (32, 6) if quick else (256, 20)
     return [
         *(streams(number) for number in (1, 4, 8, 16)),
@@ -95,10 +96,10 @@ def all_workloads(quick: bool) -> list[Workload]:
 
 
 class Comparison:
-    """Contenders, and what they reached."""
+    """Contenders and their figures."""
 
     def __init__(self, contenders: Sequence[Contender], bare: BareLoop, most_noise: float) -> None:
-        """Measurements beside which others took more than ``most_noise`` percent are retaken."""
+        """Measurements with more than ``most_noise`` percent of other work are repeated."""
         self.contenders = contenders
         self.bare = bare
         self.samples = Samples()
@@ -151,7 +152,7 @@ class Comparison:
             return
 
     async def _quiet(self) -> None:
-        """Wait until others leave the processor alone, at most PATIENCE seconds."""
+        """Wait until no other work uses the processor, at most PATIENCE seconds."""
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with Noise(self._processes) as noise:
@@ -160,7 +161,7 @@ class Comparison:
                 return
 
     async def _everyone(self, workload: Workload, turn: int, tag: str) -> dict[str, Figures]:
-        """Return what all reached, asked in another order each round."""
+        """Return the figures of all, asked in another order each round."""
         taking_part = [one for one in self.contenders if one.name not in workload.without]
         if workload.at_once:
             asked = await asyncio.gather(*(self._ask(workload, one, tag) for one in taking_part))
@@ -184,7 +185,7 @@ class Comparison:
             if not one.is_alive:
                 await one.start(workload.setup)
             if not workload.asleep:
-                # The first to compute after a pause finds a host that has fallen asleep.
+                # The first to compute after a pause finds a host whose cores are in a sleep state.
                 await one.complete(WAKING, 8)
             return await workload.ask(one, tag)
         except Refused as refused:
@@ -193,10 +194,10 @@ class Comparison:
 
 
 def contenders(arguments: argparse.Namespace, folder: Path) -> tuple[list[Contender], BareLoop]:
-    """Return who takes part, with their models in a store below ``folder``."""
+    """Return the contenders, with their models in a store below ``folder``."""
     import starter_models
 
-    from jupyter_ollama.library.model import Library
+    from jupyter_ollama.library.library import Library
     from jupyter_ollama.library.store import Store
 
     library = Library(Store(folder / "models"))
@@ -217,7 +218,7 @@ def contenders(arguments: argparse.Namespace, folder: Path) -> tuple[list[Conten
 
 
 def names_of_workloads() -> list[str]:
-    """Return what --only takes."""
+    """Return the values of --only."""
     return list(dict.fromkeys(workload.name for workload in all_workloads(False)))
 
 
@@ -233,6 +234,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--other-flags", metavar="FLAGS", help="llama-server with these as well")
     parser.add_argument("--noise", type=float, default=10, help="percent others may take (10)")
     parser.add_argument("--machine", help="its name in that of the file of results")
+    parser.add_argument("--ratchet", action="store_true", help="fail below ratchet.json")
     parser.epilog = f"Workloads: {', '.join(names)}"
     return parser.parse_args(words)
 
@@ -244,9 +246,9 @@ def is_whole(arguments: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """Run and print the table; keep that of a whole run."""
+    """Run and print the table; save it after a whole run."""
     arguments = parse()
-    # Else the servers would stay when this process is told to end.
+    # Otherwise the servers would outlive this process after SIGTERM.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("Stopped"))
     rounds = 1 if arguments.quick else arguments.rounds
     chosen = [one for one in all_workloads(arguments.quick) if one.name in arguments.only]
@@ -267,6 +269,8 @@ def main() -> None:
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
         print(f"Kept as {file}")
+    if arguments.ratchet and (slips := ratchet.slips(arguments.model, comparison.samples)):
+        sys.exit("\n".join(["Error: below benchmarks/ratchet.json:", *slips]))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ class Samples:
         self.notes: list[str] = []
 
     def add(self, who: str, turn: int, figures: Mapping[str, float]) -> None:
-        """Book what a contender reached in a round."""
+        """Record a contender's figures of a round."""
         for figure, value in figures.items():
             self._values.setdefault(figure, {}).setdefault(who, {})[turn] = value
 
@@ -31,7 +31,7 @@ class Samples:
             self.notes.append(text)
 
     def derive(self) -> None:
-        """Add what follows from two figures of a round."""
+        """Add the figures derived from two figures of a round."""
         for who, values in list(self._values.get(generating(16), {}).items()):
             one = self._values.get(generating(1), {}).get(who, {})
             for turn in values.keys() & one.keys():
@@ -46,7 +46,7 @@ class Samples:
 
     def ratios(self, figure: str, rival: str) -> list[float]:
         """Return how many times better than a rival ours was, round by round."""
-        by_name = self._values[figure]
+        by_name = self._values.get(figure, {})
         pairs = [
             (value, by_name[rival][turn])
             for turn, value in by_name.get(OURS, {}).items()
@@ -64,7 +64,7 @@ class Samples:
         yield "|---|" + "---:|" * (len(heads) - 1)
         for figure, by_name in self._values.items():
             cells = [spread(list(by_name.get(name, {}).values())) for name in contenders]
-            # Counts tell what was done, not how well.
+            # Counts describe the work, not its quality.
             counts = figure.endswith(", tokens")
             for rival in rivals:
                 cells.append("" if counts else spread(self.ratios(figure, rival)))
@@ -81,7 +81,7 @@ def spread(values: Sequence[float]) -> str:
 
 
 def digits(value: float) -> str:
-    """Return a number as far as it means something."""
+    """Return a number with its significant digits."""
     if abs(value) >= 100:
         return f"{value:.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""What contenders cost when they load a model, and when nobody asks them anything."""
+"""The cost of contenders while they load a model, and while they are idle."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ async def load(contender: Contender) -> Figures:
 
 
 async def memory(contender: Contender) -> Figures:
-    """Resident memory after what was run before."""
+    """Resident memory after the earlier workloads."""
     return {
         f"resident memory, {what}, MiB": size / 2**20 for what, size in contender.memory().items()
     }
 
 
 async def idle(contender: Contender, seconds: float) -> Figures:
-    """Use of the processor while nobody asks anything, with a second model where it can be."""
+    """Use of the processor while idle, with a second model where two can be loaded."""
     await contender.load_another()
     await asyncio.sleep(1)
     before = processor_seconds(contender.processes())
     await asyncio.sleep(seconds)
     used = processor_seconds(contender.processes()) - before
     await contender.unload_another()
-    return {"nobody asks: use of one core, %": used / seconds * 100}
+    return {"idle: use of one core, %": used / seconds * 100}
 
 
 def processor_seconds(processes: Sequence[psutil.Process]) -> float:

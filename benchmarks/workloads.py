@@ -1,4 +1,4 @@
-"""What contenders are asked. Nothing here knows who answers.
+"""The requests to contenders, the same for all of them.
 
 A workload takes a contender and a tag that no earlier call had, so that its prompts are new to
 every cache, and returns figures by name. A name ends with its unit, from which the table knows what
@@ -21,7 +21,7 @@ PREDICT = 64
 """Tokens of an answer where speed is measured."""
 
 WAKING = "Once upon a time there was"
-"""What is asked before a measurement."""
+"""The prompt before a measurement."""
 
 FIRST_TOKEN = "one token after one word: TTFT, ms"
 
@@ -34,7 +34,7 @@ def generating(count: int) -> str:
 
 
 class Completes(Protocol):
-    """All that workloads want of a contender."""
+    """The part of a contender that workloads use."""
 
     async def complete(self, prompt: str, predict: int, schema: Any = None) -> Answer:
         """Continue a prompt, greedily."""
@@ -62,10 +62,10 @@ def span(answers: Sequence[Answer]) -> float:
 
 
 def decoding_speed(answers: Sequence[Answer]) -> float | None:
-    """Return tokens a second while all streams run, None if they hardly do so together."""
+    """Return tokens a second while all streams run, None if they overlap too little."""
     start = max(answer.times[0] for answer in answers)
     stop = min(answer.times[-1] for answer in answers)
-    # A piece of text may stand for several tokens.
+    # A piece of text may have several tokens.
     tokens = sum(
         sum(start < when <= stop for when in answer.times) * answer.count / len(answer.times)
         for answer in answers
@@ -114,7 +114,7 @@ async def interference(contender: Completes, tag: str) -> Figures:
 
 
 async def conversation(contender: Completes, tag: str, turns: int) -> Figures:
-    """A conversation whose every prompt holds all that was said before."""
+    """A conversation whose every prompt holds all earlier turns."""
     text = prompts.opening(tag)
     waits = []
     for number in range(turns):
@@ -126,7 +126,7 @@ async def conversation(contender: Completes, tag: str, turns: int) -> Figures:
 
 
 async def classroom(contender: Completes, tag: str) -> Figures:
-    """Sixteen users at once under one system prompt that nobody has read before."""
+    """Sixteen users at once under one system prompt that is new to the server."""
     answers = await together(contender, prompts.classroom(tag), PREDICT)
     return {
         "class of 16, new system prompt: total time, s": span(answers),
@@ -165,7 +165,7 @@ async def constrained(contender: Completes, tag: str, count: int = 8) -> Figures
 
 
 async def first_token(contender: Completes, tag: str, times: int = 20) -> Figures:
-    """One word, one token: what is left is the way through the server."""
-    del tag  # a prompt of one token is never cheaper by being known
+    """One word, one token: the rest is the overhead of the server."""
+    del tag  # caching makes a prompt of one token no cheaper
     waits = [(await contender.complete("Once", 1)).ttft for _ in range(times)]
     return {FIRST_TOKEN: median(waits) * 1e3}

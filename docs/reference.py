@@ -1,31 +1,51 @@
-"""Write the reference pages from the code, so that they cannot differ from it."""
+"""Write the reference pages from the code, so that they cannot differ from it.
+
+`python docs/reference.py` updates the table of bounds in security.md and that of %ollama in the
+README of the magics.
+"""
 
 from __future__ import annotations
 
+import inspect
 import io
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from IPython.core.magic_arguments import real_name
-from jupyter_ollama_magics import ollama_command
+from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
+from jupyter_ollama_magics.commands import SUBCOMMANDS
 from jupyter_ollama_magics.magics import OllamaMagics
-from traitlets import HasTraits
+from jupyter_ollama_magics.partitions import OllamaRows
+from jupyter_ollama_magics.row_operator import OPERATORS
+from jupyter_ollama_magics.subcommand import help_text, markdown_rows
+from traitlets import Float, HasTraits, Int, TraitType
 from traitlets.utils.importstring import import_item
 
 from jupyter_ollama.api.openapi import document
 from jupyter_ollama.cli.app import COMMANDS, OllamaApp
 from jupyter_ollama.config import OllamaServer
+from jupyter_ollama.environment import Duration
 from jupyter_ollama.hub.authorizer import OllamaAuthorizer
 
 CONFIGURABLE: tuple[type[HasTraits], ...] = (OllamaServer, OllamaMagics, OllamaAuthorizer)
 
 
+BEGIN, END = "<!-- bounds: written by reference.py -->", "<!-- end of bounds -->"
+
+
 def write(folder: Path) -> None:
     """Write all pages into a folder."""
     folder.mkdir(exist_ok=True)
-    pages = {"settings": settings(), "commands": commands(), "magics": magics(), "api": api()}
+    pages = {
+        "settings": settings(),
+        "commands": commands(),
+        "magics": magics(),
+        "accessor": accessor(),
+        "api": api(),
+    }
     for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
         path = folder / f"{name}.md"
@@ -42,11 +62,51 @@ def settings() -> Iterator[str]:
     )
     for kind in CONFIGURABLE:
         yield f"\n## {kind.__name__}\n\n{(kind.__doc__ or '').strip().splitlines()[0]}\n"
-        for name, trait in sorted(kind.class_own_traits(config=True).items()):
+        for name, trait in sorted(own_traits(kind).items()):
             text = " ".join(trait.help.split())
             known = "" if "Default:" in text else f", default `{trait.default_value_repr()}`"
             yield f"`c.{kind.__name__}.{name}` ({type(trait).__name__}{known})"
             yield f": {text}\n"
+
+
+def own_traits(kind: type[HasTraits]) -> dict[str, TraitType[Any, Any]]:
+    """Return the settings of a class, also those that it inherits from classes of ours."""
+    return {
+        name: trait
+        for name, trait in kind.class_traits(config=True).items()
+        if trait.this_class and trait.this_class.__module__.startswith("jupyter_ollama")
+    }
+
+
+def bounds() -> str:
+    """Return the table of all settings that are numbers, with the reasons for their defaults."""
+    lines = ["| setting | default | what it bounds, and why |", "|---|---|---|"]
+    for name, trait in sorted(own_traits(OllamaServer).items()):
+        if isinstance(trait, (Int, Float, Duration)):
+            text = " ".join(trait.help.split()).replace("|", "\\|")
+            value = "" if "Default:" in text else f"`{_readable(trait.default_value)}`"
+            lines.append(f"| `{name}` | {value} | {text} |")
+    return "\n".join(lines)
+
+
+def with_bounds(page: str) -> str:
+    """Return a page with the present table of bounds between its marks."""
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{bounds()}\n{END}{after}"
+
+
+def with_subcommands(page: str) -> str:
+    """Return the README of the magics with the present table of the subcommands of %ollama."""
+    rows = "".join(f"{row}\n" for row in markdown_rows(SUBCOMMANDS))
+    return re.sub(r"(?:^\| `%+ollama.*\n)+", lambda _: rows, page, flags=re.M)
+
+
+def _readable(value: float) -> str:
+    """Write a number; whole mebibytes as such."""
+    if isinstance(value, int) and value and value % 2**20 == 0:
+        return f"{value >> 20} MiB"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def commands() -> Iterator[str]:
@@ -65,7 +125,30 @@ def magics() -> Iterator[str]:
         yield f"\n## {sign}{real_name(magic)}\n"
         yield _code(magic.__doc__ or "")
     yield "\n## %ollama\n"
-    yield _code(ollama_command.HELP)
+    yield _code(help_text(SUBCOMMANDS))
+
+
+def accessor() -> Iterator[str]:
+    """Yield the signatures and the help of ``.ollama`` and OllamaRows."""
+    yield "# .ollama on DataFrames\n"
+    yield "Operators have an async twin with the same arguments, such as `await s.ollama.achat()`."
+    twins = {f"a{name}" for name in OPERATORS}
+    for name in (name for name in dir(SeriesRows) if name[0] != "_" and name not in twins):
+        yield from _documented(f".ollama.{name}", getattr(SeriesRows, name))
+    yield from _documented(".ollama.similar of a DataFrame", FrameRows.similar)
+    yield from _documented("OllamaRows", OllamaRows)
+
+
+def _documented(title: str, item: Any) -> Iterator[str]:
+    signature = inspect.signature(item)
+    parameters = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in signature.parameters.values()
+        if parameter.name != "self"
+    ]
+    bare = signature.replace(parameters=parameters, return_annotation=signature.empty)
+    yield f"\n## {title}\n\n`{item.__name__}{bare}`\n"
+    yield _code(inspect.getdoc(item) or "")
 
 
 def api() -> Iterator[str]:
@@ -90,3 +173,12 @@ def _printed(app: OllamaApp) -> str:
 def _code(text: str | Iterable[str]) -> str:
     body = text if isinstance(text, str) else "\n".join(text)
     return f"```text\n{body.strip(chr(10))}\n```"
+
+
+if __name__ == "__main__":
+    docs = Path(__file__).parent
+    for path, renew in (
+        (docs / "security.md", with_bounds),
+        (docs.parent / "magics" / "README.md", with_subcommands),
+    ):
+        path.write_text(renew(path.read_text("utf-8")), "utf-8")

@@ -22,7 +22,7 @@ TEXTS = [
 
 
 def main(servers: list[str]) -> None:
-    """Ask the servers and print what came of it."""
+    """Send the rows to the servers and print the results."""
     ray.init(num_cpus=2, include_dashboard=False)
     rows = ray.data.from_items([{"text": text} for text in TEXTS])
     label = OllamaRows(

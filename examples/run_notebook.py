@@ -28,7 +28,7 @@ import nbformat
 from jupyter_client.blocking import BlockingKernelClient
 from jupyter_core.paths import jupyter_runtime_dir
 
-START_TIMEOUT = 60.0  # seconds
+START_TIMEOUT = 180.0  # seconds, long enough for a machine that does other work
 FAINT, BOLD, PLAIN = "\x1b[2m", "\x1b[1m", "\x1b[0m"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -70,7 +70,7 @@ class Server:
             data=json.dumps(body).encode() if body is not None else None,
             headers={"Authorization": f"token {self.token}", "Content-Type": "application/json"},
         )
-        # No proxy of the environment has a part in talking to this machine.
+        # Requests to this machine go through no proxy.
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         with opener.open(request, timeout=START_TIMEOUT) as response:
             content = response.read()
@@ -84,7 +84,7 @@ def jupyter_server(folder: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "jupyter_server", "--no-browser", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.port={server.url.rpartition(':')[2]}", "--ServerApp.port_retries=0"]
     command += [f"--ServerApp.root_dir={folder}", "--ServerApp.base_url=/", "--allow-root"]
-    # The token goes by the environment: a command line is there for all to read.
+    # The token is passed in the environment: all users can read a command line.
     environment = {**os.environ, "JUPYTER_TOKEN": server.token}
     for name in ("JUPYTER_OLLAMA_URL", "JUPYTER_OLLAMA_TOKEN"):
         environment.pop(name, None)
@@ -119,7 +119,7 @@ def wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: IO[s
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -141,11 +141,36 @@ def kernel(server: Server, notebook: Path) -> Iterator[BlockingKernelClient]:
     client.load_connection_file()
     client.start_channels()
     try:
-        client.wait_for_ready(timeout=START_TIMEOUT)
+        wait_for_kernel(client, server, session["kernel"]["id"])
         yield client
     finally:
         client.stop_channels()
         server.call("DELETE", f"/api/sessions/{session['id']}")
+
+
+def wait_for_kernel(client: BlockingKernelClient, server: Server, kernel_id: str) -> None:
+    """Return when the kernel answers; raise SystemExit if it has ended or takes too long.
+
+    jupyter_client takes one late heartbeat for the death of the kernel, which happens on a loaded
+    machine. The server knows whether the process runs.
+    """
+    end = time.monotonic() + START_TIMEOUT
+    while True:
+        try:
+            client.wait_for_ready(timeout=max(0.0, end - time.monotonic()))
+            return
+        except RuntimeError as error:
+            if time.monotonic() > end or not runs(server, kernel_id):
+                raise SystemExit(f"The kernel did not start: {error}") from None
+
+
+def runs(server: Server, kernel_id: str) -> bool:
+    """Return whether the server still has a kernel."""
+    try:
+        state: str = server.call("GET", f"/api/kernels/{kernel_id}")["execution_state"]
+    except urllib.error.HTTPError:
+        return False
+    return state != "dead"
 
 
 class Screen:
@@ -160,7 +185,7 @@ class Screen:
         self.write(f"\n{FAINT}{text}{PLAIN}\n" if tty() else f"\n{text}\n")
 
     def source(self, code: str) -> None:
-        """Show what is going to run."""
+        """Show the source of a code cell."""
         for line in code.splitlines():
             text = f"│ {line}"
             self.write(f"{BOLD}{text}{PLAIN}\n" if tty() else f"{text}\n")
@@ -212,7 +237,7 @@ def readable(data: dict[str, Any]) -> str:
 
 
 def tty() -> bool:
-    """Tell whether a person watches."""
+    """Return whether the output is a terminal."""
     return sys.stdout.isatty()
 
 

@@ -25,8 +25,8 @@ TEXTS = [
 
 
 def main(servers: list[str]) -> None:
-    """Ask the servers and print what came of it."""
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # that of the workers
+    """Send the rows to the servers and print the results."""
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # the interpreter of the workers
     spark = SparkSession.builder.master("local[2]").getOrCreate()
     spark.sparkContext.setLogLevel("ERROR")
     frame = spark.createDataFrame([(text,) for text in TEXTS], "text string").repartition(2)

@@ -13,14 +13,14 @@ __all__ = ["__version__", "load_ipython_extension", "unload_ipython_extension"]
 
 
 def _jupyter_server_extension_points() -> list[dict[str, Any]]:
-    """Tell Jupyter what to load. Imports are inside the functions to keep this module cheap."""
+    """Return the extension for Jupyter. Imports are inside functions to keep this module cheap."""
     from .extension import OllamaExtension
 
     return [{"module": "jupyter_ollama", "app": OllamaExtension}]
 
 
 def _jupyter_labextension_paths() -> list[dict[str, str]]:
-    """Tell `jupyter-builder develop` where the built extension of JupyterLab is."""
+    """Return the folder of the built JupyterLab extension for `jupyter-builder develop`."""
     return [{"src": "labextension", "dest": "jupyter-ollama"}]
 
 

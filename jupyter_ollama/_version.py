@@ -1,7 +1,8 @@
 """The one place that states the versions."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
-OLLAMA_API_VERSION = "0.13.5"
-"""The release of Ollama whose API is spoken. Some clients refuse servers below 0.6.4, and some
-registries send others no Ollama manifests."""
+OLLAMA_API_VERSION = "0.33.0"
+"""The release of Ollama whose API and model layouts this server speaks. Clients see it at
+/api/version, registries in the User-Agent header, and the ``requires`` of models is compared to
+it. Registries refuse newer models to older releases with status 412."""

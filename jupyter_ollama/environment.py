@@ -1,17 +1,21 @@
-"""Ollama's variables of the environment, and the trait for durations as they have them."""
+"""Ollama's environment variables, settings that default to them, and the trait of durations."""
 
 from __future__ import annotations
 
 import logging
 import math
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from traitlets import TraitType
+from traitlets import TraitType, Undefined
 
-from .api.durations import parse_duration
+from .durations import parse_duration
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=TraitType[Any, Any])
+D = TypeVar("D")
 
 _FALSE = {"0", "f", "false"}
 
@@ -31,7 +35,7 @@ def seconds(value: float | str) -> float:
 
 
 class Duration(TraitType[float, float | str]):
-    """Seconds, settable as a number or as a Go duration such as "5m"; below zero is for ever."""
+    """Seconds, set as a number or as a Go duration such as "5m"; a negative one is math.inf."""
 
     info_text = 'a number of seconds or a duration such as "5m"'
 
@@ -50,22 +54,49 @@ class Duration(TraitType[float, float | str]):
         return self.validate(None, s)
 
 
-def variable(name: str) -> str:
-    """Return an environment variable without spaces and quotes around it, "" if it is not set."""
-    return os.environ.get(name, "").strip().strip("\"'").strip()
+def from_variable(
+    trait: T,
+    name: str,
+    otherwise: D,
+    read: Callable[[str, D], D],
+    *,
+    shown: str | None = None,
+    brief: str = "",
+) -> T:
+    """Make a trait a setting whose default comes from an environment variable.
+
+    ``read(name, otherwise)`` returns the default. In the help of the setting ``shown`` describes
+    ``otherwise``; ``brief`` is the line for it in ``jupyter ollama serve --help``.
+    """
+    shown = f"or {otherwise}" if shown is None else shown
+    trait.help = f"{trait.help} Default: {name}{', ' if shown else ''}{shown}."
+    trait.default_value = Undefined  # traitlets would not call `default` for constants
+    trait.default = lambda obj=None: read(name, otherwise)  # type: ignore[method-assign]
+    trait.default_value_repr = lambda: repr(otherwise)  # type: ignore[method-assign]
+    return trait.tag(config=True, variable=name, brief=brief)
+
+
+def variable(name: str, otherwise: str = "") -> str:
+    """Return an environment variable without the spaces and quotes around it."""
+    return os.environ.get(name, "").strip().strip("\"'").strip() or otherwise
+
+
+def list_variable(name: str, otherwise: list[str]) -> list[str]:
+    """Return the items of an environment variable, separated by commas."""
+    return [text.strip() for text in variable(name).split(",") if text.strip()] or otherwise.copy()
 
 
 def int_variable(name: str, otherwise: int) -> int:
-    """Return a whole number of the environment; of a faulty one the log tells."""
+    """Return an integer of the environment; an invalid one is logged."""
     text = variable(name)
     if text and not (text.isascii() and text.isdigit()):
-        log.warning("%s=%r is no whole number, %d is used", name, text, otherwise)
+        log.warning("%s=%r is not a whole number, %d is used", name, text, otherwise)
         return otherwise
     return int(text or otherwise)
 
 
 def duration_variable(name: str, otherwise: float) -> float:
-    """Return the seconds of a duration of the environment; of a faulty one the log tells."""
+    """Return the seconds of a duration of the environment; an invalid one is logged."""
     text = variable(name)
     try:
         return seconds(text) if text else otherwise
@@ -74,9 +105,12 @@ def duration_variable(name: str, otherwise: float) -> float:
         return otherwise
 
 
-def bool_variable(name: str, otherwise: bool | None) -> bool | None:
-    """Return a yes or no of the environment."""
+def optional_bool_variable(name: str, otherwise: bool | None) -> bool | None:
+    """Return a boolean of the environment; as in Ollama any unknown text is true."""
     text = variable(name).lower()
-    if not text:
-        return otherwise
-    return text not in _FALSE  # Ollama takes any other text for a yes
+    return text not in _FALSE if text else otherwise
+
+
+def bool_variable(name: str, otherwise: bool) -> bool:
+    """Return a boolean of the environment, never None."""
+    return bool(optional_bool_variable(name, otherwise))

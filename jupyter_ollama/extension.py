@@ -1,4 +1,4 @@
-"""The Jupyter server extension: routes and settings in, everything unloaded at the end."""
+"""The Jupyter server extension: it adds routes and settings, and unloads models at the end."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import logging
 import os
 from typing import Any
 
+from jupyter_ollama_client.discovery import PREFIX_VARIABLE
 from jupyter_server.extension.application import ExtensionApp
 from jupyter_server.serverapp import ServerApp
 from traitlets import default
 
 from .api.events import emit_events
-from .api.jupyter import jupyter_handlers
+from .api.jupyter import JupyterExchange, jupyter_handlers
 from .api.metrics import ServerCollector
 from .config import OllamaServer
+
+
+def close_idle(serverapp: ServerApp, seconds: float) -> None:
+    """Set the time after which a Jupyter server closes idle connections; its default is an hour."""
+    server = getattr(serverapp, "_http_server", None)
+    if server is not None:
+        settings = server.conn_params
+        settings.header_timeout = min(seconds, settings.header_timeout or seconds)
 
 
 class OllamaExtension(ExtensionApp):
@@ -55,18 +64,32 @@ class OllamaExtension(ExtensionApp):
         """Add the routes, relative to the server's base URL."""
         assert self.serverapp is not None
         assert self.serverapp.event_logger is not None
-        self.handlers.extend(jupyter_handlers(self.server))
+        exchange = JupyterExchange
+        if self.server.remote_url:
+            from .api.remote import RemoteExchange
+
+            exchange = RemoteExchange
+        self.handlers.extend(jupyter_handlers(self.server, exchange))
+        self._publish_prefix(self.serverapp)
         emit_events(self.server.events, self.serverapp.event_logger)
         self.collector = ServerCollector(self.server)
         self.collector.register()
 
+    def _publish_prefix(self, serverapp: ServerApp) -> None:
+        """Send the path of the API to pages, by their configuration, and to kernels."""
+        pages = serverapp.web_app.settings.setdefault("page_config_data", {})
+        pages["ollamaPrefix"] = self.server.url_prefix
+        os.environ[PREFIX_VARIABLE] = self.server.url_prefix  # kernels inherit it
+
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
-        """Begin to load what is to be there from the start; the event loop runs by now."""
+        """Start to load the preloaded models; the event loop is running."""
+        close_idle(serverapp, self.server.idle_timeout)
         if not self.server.remote_url:
+            self.server.open_usage()
             self.server.preload()
 
     def current_activity(self) -> dict[str, Any] | None:
-        """Return what keeps an idle server from shutting down: answers under way."""
+        """Return the activity that keeps an idle server from shutting down: requests under way."""
         running = self.server.requests_running
         return {"ollama_requests": running} if running else None
 

@@ -1,4 +1,4 @@
-"""The knobs of a server that several people share: limits, accounting, figures."""
+"""The settings of a server with several users: limits, accounting, metrics."""
 
 from __future__ import annotations
 
@@ -7,35 +7,71 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from traitlets import Bool, Dict, Float, TraitError, Unicode, default
+from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, TraitError, Unicode, default
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
+from .scheduler.limits import check_limits, limit_schemas
+
 if TYPE_CHECKING:
+    from .flow_control.long_work import LongWork
+    from .flow_control.outbox import Outboxes
     from .scheduler.admission import Admission
     from .scheduler.events import Events
+    from .scheduler.running_requests import RunningRequests
 
 log = logging.getLogger(__name__)
 
 
 class Sharing(LoggingConfigurable):
-    """The settings for several users, and what is made from them."""
+    """The settings for several users, and the objects that are made from them."""
 
     limits = Dict(
         help="""Limit what users may do: {"*": {…}, "group:students": {…}, "user:alice": {…}}. A
-        user's own limits go before those of groups, these before those of everybody ("*"); of
-        several groups the one that allows most counts, for each limit by itself. None lifts a
-        limit. Each limit holds for a single user:
-        "concurrent": requests that run at once, further ones wait;
-        "queue": requests that may wait, further ones get 429;
-        "tokens_per_minute", "tokens_per_day": tokens of prompts and answers in the last 60 seconds
-        or 24 hours, after which requests get 429;
-        "models": patterns of the models that may be used, ["gemma3*", "*:1b"], others get 403;
-        "num_ctx", "num_predict": the most tokens of a context, and of an answer."""
+        user's own limits precede those of groups, these precede those of all users ("*"); of
+        several groups the most generous one counts, for each limit by itself. None lifts a limit.
+        Each limit holds for a single user: """
+        + " ".join(f'"{name}": {schema["description"]}' for name, schema in limit_schemas().items())
+    ).tag(config=True)
+    shared = Bool(
+        None,
+        allow_none=True,
+        help="""Isolate users from each other. Requests of users who may not change models then
+        cannot choose how models are loaded, which of them stay loaded and for how long, and
+        concurrent_part applies. None: for `jupyter ollama hub`, and once a second user has
+        sent a request.""",
+    ).tag(config=True)
+    concurrent_part = Float(
+        0.5,
+        min=0.0,
+        max=1.0,
+        help="""On a shared server, let a user run this part of the concurrent requests of a model,
+        one request at least, unless limits set a number ("concurrent", null for no limit). With a
+        half, the requests of one user never make others wait for the end of a long answer.""",
+    ).tag(config=True)
+    min_residence = Float(
+        30.0,
+        min=0.0,
+        help="""On a shared server, keep a model loaded for this many seconds, if others use
+        it, before the request of a user who may not change models evicts it. Loading takes
+        seconds: without it, users who request more models than fit would only cause loads.""",
+    ).tag(config=True)
+    preparation_seconds = Float(
+        30.0,
+        min=0.0,
+        help="""Let rendering and tokenizing the long texts of a request take this many seconds of
+        processor time, 0 for no limit, then answer it with 400. Ten million characters take some
+        seconds; texts that take longer are crafted to do so.""",
+    ).tag(config=True)
+    lost_slot_seconds = Float(
+        10.0,
+        min=0.0,
+        help="""Take back the slot of a request that ended this many seconds ago. No slot is known
+        to get lost; a cancelled request may hold its slot for a step of its model.""",
     ).tag(config=True)
     record_usage = Bool(
         False,
-        help="""Write down who has used which model and how many tokens, but no text, in usage_file.
+        help="""Record users, models and numbers of tokens, but no text, in usage_file.
         Budgets of tokens and blocked users then survive a restart.""",
     ).tag(config=True)
     usage_file = Unicode(
@@ -43,12 +79,50 @@ class Sharing(LoggingConfigurable):
         Jupyter's data folder."""
     ).tag(config=True)
     usage_days = Float(
-        90.0, min=1.0, help="Remove from the record of usage what is older than so many days."
+        90.0, min=1.0, help="Remove usage older than this many days from the record."
     ).tag(config=True)
     metrics_by_user = Bool(
         False,
-        help="""Name users in the figures at /metrics, which whoever may reach the server can
-        read.""",
+        help="""Name users in the metrics at /metrics, which every client that reaches the server
+        can read.""",
+    ).tag(config=True)
+
+    stalled_seconds = Float(
+        30.0,
+        min=0.0,
+        help="""Close a connection whose client has read nothing of its answer for this many
+        seconds, and end its request; 0 for no limit. Unread answers take memory.""",
+    ).tag(config=True)
+    max_unread_bytes = Int(
+        8 * 2**20,
+        min=2**16,
+        help="""Let at most this many bytes of a stream wait for a client that reads more slowly
+        than a model writes, then close its connection. The longest usual answers are smaller, those
+        with log-probabilities of their tokens, too.""",
+    ).tag(config=True)
+    max_unread_total = Int(
+        512 * 2**20,
+        min=2**20,
+        help="""Let at most this many bytes of answers wait for all clients together; beyond that
+        the connection without progress for longest is closed. Whole answers count as well: ten
+        times the vectors of 10,000 texts fit.""",
+    ).tag(config=True)
+    prefix_sharing = CaselessStrEnum(
+        ["system", "account", "all"],
+        default_value="system",
+        help="""The extent to which users share computed prefixes of prompts. "system": the prompts
+        of one user share any prefix, those of several users only whole system prompts (with
+        tools) that prefix_accounts others have sent. "account": nothing is shared between
+        users. "all": all is shared; answers start sooner, but prompt_eval_cached_count and
+        the time to the first token then reveal what others have sent.
+        A server with one user shares all.""",
+    ).tag(config=True)
+    prefix_accounts = Int(
+        3,
+        min=1,
+        help="""Share a system prompt between users once this many other accounts have sent it.
+        A person with as many accounts can test guesses of whole system prompts that another user
+        alone has sent; each of these accounts reads a new system prompt once.""",
     ).tag(config=True)
 
     @default("usage_file")
@@ -59,8 +133,6 @@ class Sharing(LoggingConfigurable):
 
     @validates("limits")
     def _readable_limits(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        from .scheduler.limits import check_limits
-
         try:
             check_limits(proposal["value"])
         except (ValueError, AttributeError) as error:
@@ -70,23 +142,54 @@ class Sharing(LoggingConfigurable):
 
     @cached_property
     def events(self) -> Events:
-        """What happens, for those who listen."""
+        """Publishes the events of the server."""
         from .scheduler.events import Events
 
         return Events()
 
     @cached_property
+    def running_requests(self) -> RunningRequests:
+        """The requests under way."""
+        from .scheduler.running_requests import RunningRequests
+
+        return RunningRequests(self.events)
+
+    @property
+    def requests_running(self) -> int:
+        """The number of requests under way that count as activity."""
+        return len(self.running_requests.open)
+
+    @cached_property
     def admission(self) -> Admission:
-        """Who may have models work for them."""
+        """Admits requests by the limits of their users."""
         from .scheduler.admission import Admission
         from .usage.store import UsageStore
 
         store = None
         if self.record_usage:
             store = UsageStore(Path(self.usage_file).expanduser(), self.usage_days)
-        return Admission(self, self.events, store)
+        return Admission(self, self.events, self.running_requests, store)
+
+    def open_usage(self) -> None:
+        """Begin to read the usage of the last day before the first request arrives."""
+        if self.record_usage:
+            assert self.admission.store
+
+    @cached_property
+    def outboxes(self) -> Outboxes:
+        """The answers that clients have not read yet."""
+        from .flow_control.outbox import Outboxes
+
+        return Outboxes(self)
+
+    @cached_property
+    def long_work(self) -> LongWork:
+        """Decodes long bodies."""
+        from .flow_control.long_work import LongWork
+
+        return LongWork()
 
     def close_usage(self) -> None:
-        """Write down what is left to be."""
+        """Write the pending usage."""
         if "admission" in self.__dict__ and self.admission.store:
             self.admission.store.close()

@@ -1,4 +1,4 @@
-"""What the tests of the command line start and talk to."""
+"""The processes and servers of the command line's tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PROGRAM = Path(sys.executable).with_name("jupyter-ollama")
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return an unused port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -47,15 +47,24 @@ class Served:
 
 @contextmanager
 def serving(
-    environment: dict[str, str], models: Path, folder: Path, *arguments: str
+    environment: dict[str, str],
+    models: Path,
+    folder: Path,
+    *arguments: str,
+    address: str = "127.0.0.1",
 ) -> Iterator[Served]:
     """Start `jupyter ollama serve` on a free port; it is ready when this returns."""
-    host = f"127.0.0.1:{free_port()}"
+    port = free_port()
+    host = f"127.0.0.1:{port}"
     log = folder / "serve.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             [PROGRAM, "serve", *arguments],
-            env={**environment, "OLLAMA_HOST": host, "OLLAMA_MODELS": str(models)},
+            env={
+                **environment,
+                "OLLAMA_HOST": f"{address}:{port}",
+                "OLLAMA_MODELS": str(models),
+            },
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -80,14 +89,14 @@ class Peer:
 
 
 class Terminal:
-    """A command on a terminal of its own: what is typed and what it shows."""
+    """A command on a terminal of its own: its input and its screen."""
 
-    def __init__(self, command: list[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], kind: str = "dumb") -> None:
         self.screen = ""
         self._keyboard, inner = pty.openpty()
         self.process = subprocess.Popen(
             command,
-            env={**environment, "TERM": "dumb"},
+            env={**environment, "TERM": kind},
             stdin=inner,
             stdout=inner,
             stderr=inner,
@@ -118,7 +127,7 @@ class Terminal:
         return before
 
     def shows(self, text: str, seconds: float) -> bool:
-        """Tell whether ``text`` is on the screen within so many seconds."""
+        """Return whether ``text`` is on the screen within so many seconds."""
         end = time.monotonic() + seconds
         while text not in self.screen:
             ready, _, _ = select.select([self._keyboard], [], [], max(0, end - time.monotonic()))
@@ -130,7 +139,7 @@ class Terminal:
     def _read(self) -> str:
         try:
             data = os.read(self._keyboard, 65536)
-        except OSError:  # Linux tells the end of a terminal this way
+        except OSError:  # Linux reports the end of a terminal this way
             data = b""
         assert data, f"the command has ended:\n{self.screen}"
         return data.decode(errors="replace").replace("\r\n", "\n")

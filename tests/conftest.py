@@ -1,10 +1,10 @@
-"""Fixtures for every room: stores with the starter models, made once a session."""
+"""Fixtures for all packages: stores with the starter models, made once a session; and markers."""
 
 from __future__ import annotations
 
 import os
 
-# Read by OpenMP when it is loaded: see jupyter_ollama.engine.process.ENVIRONMENT.
+# Read by OpenMP when it is loaded: see jupyter_ollama.engine.runner_process.ENVIRONMENT.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 import shutil
@@ -15,10 +15,32 @@ import psutil
 import pytest
 import starter_models
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
+
+UNIT = ("library", "parsing", "project", "prompt", "schema", "usage")
+"""Folders whose tests load no model and start no server."""
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import no other test modules for `-m unit`: theirs take longer than the tests."""
+    unit_only = config.option.markexpr == "unit" and collection_path.is_dir()
+    return True if unit_only and folder_of(collection_path) not in UNIT else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test by its folder: `unit`, `browser`, `hub`, and `engine` for all others."""
+    for item in items:
+        folder = folder_of(item.path)
+        own = folder if folder in ("browser", "hub") else "engine"
+        item.add_marker("unit" if folder in UNIT else own)
+
+
+def folder_of(path: Path) -> str:
+    """Return the folder of tests/ that contains a file."""
+    return path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,6 +73,14 @@ def scratch_store(ollama_store: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "models"
     shutil.copytree(ollama_store, copy, copy_function=os.link)
     return copy
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    store = Store(tmp_path / "models")
+    store.prepare()
+    return store
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ ENDLESS = {"temperature": 0, "logit_bias": {"2": -100, "0": -100}}
 
 
 def ask(url: str, options: dict[str, Any]) -> None:
-    """Continue a word, to the end or until somebody ends it."""
+    """Continue a word, to the end or until the request is cancelled."""
     body = {"model": "smollm2", "prompt": "Once", "raw": True, "options": options}
     request = Request(f"{url}/api/generate", json.dumps(body).encode())
     with suppress(OSError), urlopen(request) as answer:

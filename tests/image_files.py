@@ -1,4 +1,4 @@
-"""Image files of every kind, and what is told of the broken ones."""
+"""Image files of every kind, and the errors of broken ones."""
 
 from __future__ import annotations
 

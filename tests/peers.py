@@ -1,4 +1,4 @@
-"""The registries that the tests pull from: Debian's docker-registry, and one that goes wrong."""
+"""The registries that the tests pull from: Debian's docker-registry, and one with faults."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def docker_registry(folder: Path, login: bool = False) -> Iterator[str]:
         )
     try:
         address, port = host.split(":")
-        while socket.socket().connect_ex((address, int(port))):
+        while not _listens(address, int(port)):
             assert process.poll() is None, (folder / "log").read_text()
             time.sleep(0.02)
         yield host
@@ -75,8 +75,13 @@ def docker_registry(folder: Path, login: bool = False) -> Iterator[str]:
         process.wait(20)
 
 
+def _listens(address: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
 Fault = Callable[["Blob", bytes], Awaitable[None]]
-"""What happens to a request for a blob, in place of the right answer."""
+"""The fault of a request for a blob, in place of the right answer."""
 
 
 @dataclass
@@ -95,11 +100,17 @@ class FaultyRegistry:
     requests: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
     sent: int = 0
 
-    def publish(self, name: str, *contents: bytes, **changes: Any) -> bytes:
-        """Offer a model with a layer of each content; ``changes`` are made to its manifest."""
-        config = b'{"model_format":"gguf","model_family":"llama"}'
+    def publish(
+        self, name: str, *contents: bytes, described: dict[str, Any] | None = None, **changes: Any
+    ) -> bytes:
+        """Offer a model with a layer of each content; ``changes`` are made to its manifest.
+
+        ``described`` are fields of its config beside the format and the family.
+        """
+        whole = {"model_format": "gguf", "model_family": "llama"} | (described or {})
+        data = json.dumps(whole, separators=(",", ":")).encode()
         layers = []
-        for content in (*contents, config):
+        for content in (*contents, data):
             self.blobs[digest_of(content)] = content
             layers.append(Layer(manifest.MODEL, digest_of(content), len(content)))
         made = json.loads(Manifest(config=layers.pop(), layers=layers).to_json()) | changes
@@ -158,7 +169,7 @@ class Blob(_Handler):
             await self.send(content)
 
     def head_of(self, content: bytes, total: int | None = None) -> memoryview:
-        """Set the headers of the right answer and return the bytes that were asked for."""
+        """Set the headers of the right answer and return the requested bytes."""
         wanted = self.request.headers["Range"].removeprefix("bytes=")
         first, last = map(int, wanted.split("-"))
         rest = memoryview(content)[first : last + 1]
@@ -168,7 +179,7 @@ class Blob(_Handler):
         return rest
 
     async def send(self, content: bytes, pause: float = 0.0, piece: int = 2**16) -> None:
-        """Answer as is right, with pauses."""
+        """Give the right answer, with pauses."""
         rest = self.head_of(content)
         for start in range(0, len(rest), piece):
             self.write(bytes(rest[start : start + piece]))
@@ -177,20 +188,20 @@ class Blob(_Handler):
             await asyncio.sleep(pause)
 
 
-def status(code: int, **headers: str) -> Fault:
-    """Answer with a status."""
+def status(code: int, text: str = "", **headers: str) -> Fault:
+    """Answer with a status, and with a text if that is given."""
 
     async def fault(handler: Blob, content: bytes) -> None:
         handler.set_status(code)
         for name, value in headers.items():
             handler.set_header(name.replace("_", "-"), value)
-        handler.finish(f"failed with {code}")
+        handler.finish(text or f"failed with {code}")
 
     return fault
 
 
 def dropped(after: int) -> Fault:
-    """Cut the connection after some bytes of what was promised."""
+    """Cut the connection after some bytes of the announced length."""
 
     async def fault(handler: Blob, content: bytes) -> None:
         handler.write(bytes(handler.head_of(content)[:after]))
@@ -201,7 +212,7 @@ def dropped(after: int) -> Fault:
 
 
 def stalled(after: int) -> Fault:
-    """Say nothing more after some bytes."""
+    """Send some bytes, then nothing more."""
 
     async def fault(handler: Blob, content: bytes) -> None:
         handler.write(bytes(handler.head_of(content)[:after]))
@@ -221,7 +232,7 @@ def dripping(pause: float, piece: int) -> Fault:
 
 
 def whole() -> Fault:
-    """Answer with the whole blob, whatever range was asked for."""
+    """Answer with the whole blob, whatever the requested range."""
 
     async def fault(handler: Blob, content: bytes) -> None:
         handler.finish(content)
@@ -248,7 +259,7 @@ def of_length(total: int) -> Fault:
 
 
 def redirected(url: Callable[[Blob], str], code: int = 307) -> Fault:
-    """Send to another address."""
+    """Redirect to another address."""
 
     async def fault(handler: Blob, content: bytes) -> None:
         handler.redirect(url(handler), status=code)
@@ -257,10 +268,10 @@ def redirected(url: Callable[[Blob], str], code: int = 307) -> Fault:
 
 
 @contextmanager
-def serving(handlers: list[Any]) -> Iterator[str]:
+def serving(handlers: list[Any], address: str = "127.0.0.1") -> Iterator[str]:
     """Serve Tornado handlers in a thread on loopback and yield host and port."""
     loop = asyncio.new_event_loop()
-    sockets = netutil.bind_sockets(0, "127.0.0.1")
+    sockets = netutil.bind_sockets(0, address)
 
     async def start() -> httpserver.HTTPServer:
         server = httpserver.HTTPServer(web.Application(handlers), max_body_size=2**30)
@@ -275,7 +286,7 @@ def serving(handlers: list[Any]) -> Iterator[str]:
     thread.start()
     server = asyncio.run_coroutine_threadsafe(start(), loop).result(10)
     try:
-        yield f"127.0.0.1:{sockets[0].getsockname()[1]}"
+        yield f"{address}:{sockets[0].getsockname()[1]}"
     finally:
         asyncio.run_coroutine_threadsafe(stop(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
@@ -284,7 +295,9 @@ def serving(handlers: list[Any]) -> Iterator[str]:
 
 
 @contextmanager
-def faulty_registry(extra: list[Any] | None = None) -> Iterator[FaultyRegistry]:
+def faulty_registry(
+    extra: list[Any] | None = None, address: str = "127.0.0.1"
+) -> Iterator[FaultyRegistry]:
     """Run a registry of the tests; ``extra`` are handlers that go first."""
     registry = FaultyRegistry()
     handlers = [
@@ -292,5 +305,5 @@ def faulty_registry(extra: list[Any] | None = None) -> Iterator[FaultyRegistry]:
         ("/v2/.*/manifests/.*", ManifestHandler, {"registry": registry}),
         ("/v2/.*/blobs/(.*)", Blob, {"registry": registry}),
     ]
-    with serving(handlers) as registry.host:
+    with serving(handlers, address) as registry.host:
         yield registry

@@ -10,12 +10,12 @@ import numpy as np
 
 from jupyter_ollama.engine.constraint import TokenConstraint
 
-# llama.cpp calls it for as long as the process lives, whoever set it.
+# llama.cpp calls it as long as the process lives, so it is never freed.
 _SILENCE = llama.llama_log_callback(lambda *_: None)
 
 
 def quiet() -> object:
-    """Silence llama.cpp; return what it calls in place of writing."""
+    """Silence llama.cpp; return the callback that it calls in place of writing."""
     llama.llama_log_set(_SILENCE, ctypes.c_void_p(0))
     return _SILENCE
 

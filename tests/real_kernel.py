@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Kernel:
-    """A real kernel and what it publishes."""
+    """A real kernel and its published messages."""
 
     def __init__(self, manager: Any, client: Any) -> None:
         self.manager = manager

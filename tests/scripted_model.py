@@ -1,22 +1,23 @@
-"""A model that says what it is told to: what no small model can be relied on to say.
+"""A model that answers by scripts, with texts that no small model generates reliably.
 
 Its weights are a table of successors: embeddings are one-hot, attention and feed-forward add
-nothing, and the output matrix names the token that follows each token. So llama.cpp itself utters
-a script token by token, whatever is asked.
+nothing, and the output matrix names the token that follows each token. So llama.cpp itself
+generates a script token by token, whatever the prompt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import gguf
 import numpy as np
+from gguf_files import add_keys, finish
 from numpy.typing import NDArray
 
 NORMAL, CONTROL = 1, 3
 CERTAIN = 30.0
-"""How far the logit of a successor is above all others, about."""
+"""The approximate distance of a successor's logit above all others."""
 END = "<|end|>"
 GAP = {
     "tokenizer.ggml.fim_pre_token_id": "<|fim_before|>",
@@ -39,18 +40,21 @@ def write_scripts(
     path: Path,
     scripts: Mapping[str, str],
     *,
-    template: str = MESSAGES,
+    template: str | None = MESSAGES,
     special: Sequence[str] = (),
     architecture: str = "llama",
     begins_after: str = "",
     otherwise: str = "",
     infill: bool = False,
+    endless: Collection[str] = (),
 ) -> Path:
     """Write a GGUF that answers with the script whose name is in the last message, else the first.
 
-    ``template`` (Jinja) renders the messages before. What is in ``special`` becomes one control
-    token, which no script may have twice. The first script also follows a prompt that ends with the
-    character ``begins_after``, and one with a gap if the model can ``infill``.
+    ``template`` (Jinja) renders the messages before; None leaves the file without one. What is in
+    ``special`` becomes one control token, which no script may have twice. The first script also
+    follows a prompt that ends with the character ``begins_after``, and one with a gap if the model
+    can ``infill``.
+    The scripts named in ``endless`` begin again at their end.
     The character ``otherwise`` follows where no script goes on, as after what a grammar forced.
     """
     vocabulary = Vocabulary()
@@ -59,11 +63,11 @@ def write_scripts(
     gap = {key: vocabulary.add(word, CONTROL) for key, word in GAP.items() if infill}
     successors: dict[int, int] = {}
     for name, script in scripts.items():
-        last = vocabulary.add(f"<|{name}|>", CONTROL)
+        last = begin = vocabulary.add(f"<|{name}|>", CONTROL)
         for token in vocabulary.script(script, marks):
             assert successors.setdefault(last, token) == token, "a special token comes twice"
             last = token
-        successors[last] = end
+        successors[last] = successors[begin] if name in endless else end
     first = next(iter(scripts))
     for token in [*begins_after.encode(), *[*gap.values()][-1:]]:
         successors[token] = successors[vocabulary.words.index(f"<|{first}|>")]
@@ -71,7 +75,8 @@ def write_scripts(
         for token in range(len(vocabulary.words)):
             successors.setdefault(token, ord(otherwise))
     numbers = gap | {"tokenizer.ggml.eos_token_id": end}
-    template += CHOICE % (first, [*scripts])
+    if template is not None:
+        template += CHOICE % (first, [*scripts])
     _write(path, vocabulary, successors, numbers, template, architecture)
     return path
 
@@ -93,7 +98,7 @@ class Vocabulary:
         return len(self.words) - 1
 
     def script(self, text: str, marks: Mapping[str, int]) -> list[int]:
-        """Cut a text into tokens that nothing else uses, and marks."""
+        """Cut a text into unused tokens, and marks."""
         tokens = []
         while text:
             mark = next((mark for mark in marks if text.startswith(mark)), None)
@@ -139,7 +144,7 @@ def _write(
     vocabulary: Vocabulary,
     successors: Mapping[int, int],
     numbers: Mapping[str, int],
-    template: str,
+    template: str | None,
     architecture: str,
 ) -> None:
     width = -(-len(vocabulary.words) // 32) * 32
@@ -159,16 +164,11 @@ def _write(
     writer.add_token_list(vocabulary.words)
     writer.add_token_types(vocabulary.kinds)
     writer.add_token_merges(["! !"])
-    for key, number in numbers.items():
-        writer.add_uint32(key, number)
+    add_keys(writer, numbers)
     writer.add_add_bos_token(False)
-    writer.add_chat_template(template)
-    for name, weights in _tensors(len(vocabulary.words), width, successors).items():
-        writer.add_tensor(name, weights)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    if template is not None:
+        writer.add_chat_template(template)
+    finish(writer, _tensors(len(vocabulary.words), width, successors))
 
 
 def _tensors(

@@ -7,46 +7,101 @@ from pathlib import Path
 import llama_cpp.llama_cpp as llama
 import pytest
 
+from jupyter_ollama.engine.account_trees import SystemPrefix
 from jupyter_ollama.engine.generator import Generator
-from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.preemption import Preemption
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.sampling import Sampler
-from jupyter_ollama.engine.sequence import Sequence
-from jupyter_ollama.engine.text_stream import TextStream
+from jupyter_ollama.engine.sequence import Sequence, SequenceParams, StepOutput
 from jupyter_ollama.options import Options
 
 
 class Steps:
-    """A generator whose steps are made by the test, with ``parallel`` sequences at once."""
+    """A generator whose steps are made by the test, with ``parallel`` sequences at once.
 
-    def __init__(self, path: Path, parallel: int, preemption: Preemption | None = None) -> None:
-        self.loaded = LoadedModel(LoadSpec(model=str(path), num_ctx=256, num_parallel=parallel))
+    ``spec`` are parameters of a LoadSpec. ``answers`` has the generated tokens of each request.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        parallel: int = 0,
+        preemption: Preemption | None = None,
+        *,
+        idle_tokens: int = 0,
+        stored_bytes: int = 2**30,
+        is_repeatable: bool = True,
+        **spec: object,
+    ) -> None:
+        known = {"num_ctx": 256, "num_parallel": parallel} | spec
+        self.loaded = ModelLoader(LoadSpec(model=str(path), **known))
+        self.model = self.loaded.model
+        self.drafter = self.loaded.drafter()
         self.context = self.loaded.generation_context()
         self.generator = Generator(
-            self.loaded.model,
+            self.model,
             self.context,
-            lambda told: None,
+            self._deliver,
             lambda sequence, status, message: pytest.fail(message),
-            parallel=parallel,
-            idle_tokens=0,
-            stored_bytes=2**30,
+            parallel=self.loaded.plan.parallel,
+            idle_tokens=idle_tokens,
+            stored_bytes=stored_bytes,
+            drafter=self.drafter,
+            is_repeatable=is_repeatable,
             preemption=preemption,
         )
+        self.answers: dict[int, list[int]] = {}
+        self.steps = 0
 
-    def add(self, text: str, predict: int = 8, *, stream: bool = True) -> Sequence:
-        tokens = self.loaded.model.tokenize(text, special=True)
-        sampler = Sampler(self.loaded.model, Options(temperature=0), tokens)
-        text_stream = TextStream([])
-        sequence = Sequence(1, tokens, sampler, text_stream, 256, predict, 4, True, stream=stream)
+    def _deliver(self, outputs: list[StepOutput]) -> None:
+        for one in outputs:
+            if one.token is not None:
+                self.answers.setdefault(one.sequence.params.request, []).append(one.token)
+
+    def add(
+        self,
+        prompt: str | list[int],
+        predict: int = 8,
+        options: Options | None = None,
+        *,
+        request: int = 1,
+        stream: bool = True,
+        drafts: int = 0,
+        top_logprobs: int | None = None,
+        account: int = 0,
+        system: SystemPrefix | None = None,
+    ) -> Sequence:
+        """Queue a prompt, a text or tokens, with greedy sampling unless there are ``options``."""
+        tokens = self.model.tokenize(prompt, special=True) if isinstance(prompt, str) else prompt
+        params = SequenceParams(
+            request=request,
+            num_ctx=self.loaded.plan.num_ctx,
+            num_predict=predict,
+            num_keep=4,
+            shift=True,
+            draft_num_predict=drafts,
+            stream=stream,
+            top_logprobs=top_logprobs,
+            account=account,
+            system=system,
+        )
+        sampler = Sampler(self.model, options or Options(temperature=0), tokens)
+        sequence = Sequence(params, list(tokens), sampler)
         self.generator.add(sequence)
         return sequence
 
-    def run(self, text: str, steps: int = 1000) -> Sequence:
-        sequence = self.add(text)
+    def finish(self, steps: int = 10**6) -> None:
+        """Make so many steps, or as many as there are."""
         while self.generator.busy and steps:
             self.generator.step()
+            self.steps += 1
             steps -= 1
+
+    def run(self, text: str, steps: int = 1000) -> Sequence:
+        """Queue a prompt and make so many steps, or as many as there are."""
+        sequence = self.add(text)
+        self.finish(steps)
         return sequence
 
     def cells(self) -> int:

@@ -1,4 +1,4 @@
-"""A tiny BERT with random weights that ranks, and what numpy makes of the same weights."""
+"""A tiny BERT with random weights that ranks, and its scores computed by numpy."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 from bert_reference import BertReference
+from gguf_files import finish
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -108,13 +109,7 @@ class TinyRanker(BertReference):
         writer.add_mask_token_id(4)
         if template:
             writer.add_chat_template([{"name": "rerank", "template": template}])
-        for name, weights in self.weights.items():
-            writer.add_tensor(_gguf_name(name), weights)
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
-        return path
+        return finish(writer, {_gguf_name(name): self.weights[name] for name in self.weights})
 
 
 def _gguf_name(name: str) -> str:

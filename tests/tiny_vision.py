@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import gguf
+import gguf_files
 import numpy as np
 from numpy.typing import NDArray
 
 Tensors = dict[str, NDArray[np.float32]]
+Values = dict[str, Any]
 
 WIDTH, LAYERS, HEADS, INNER = 64, 2, 4, 128
 """Of the language models."""
@@ -28,9 +30,13 @@ MARKS = [
     "<|vision_end|>",
     "<fake_token_around_image>",
     "<global-img>",
+    "<|audio>",
+    "<audio|>",
+    "<|audio_bos|>",
+    "<|audio_eos|>",
 ]
 WORDS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "\n\n", *MARKS]
-"""A vocabulary of bytes and of what projectors put around images."""
+"""A vocabulary of bytes and of the tokens that projectors put around images."""
 
 PROJECTORS: dict[str, tuple[int, int, dict[str, int]]] = {
     "gemma3": (32, 4, {"clip.vision.projector.scale_factor": 2}),
@@ -41,10 +47,12 @@ PROJECTORS: dict[str, tuple[int, int, dict[str, int]]] = {
     ),
     "qwen2vl_merger": (56, 14, {}),
 }
-"""Side of an image and of a patch in pixels, and what else is asked for."""
+"""Side of an image and of a patch in pixels, and further settings."""
 
 
-class _Random:
+class Random:
+    """Weights of a normal distribution, the same in each run."""
+
     def __init__(self, seed: int, scale: float) -> None:
         self._rng = np.random.default_rng(seed)
         self._scale = scale
@@ -74,11 +82,11 @@ def write_language_model(path: Path, architecture: str = "llama") -> Path:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_add_space_prefix(False)
-    return _finish(writer, _language_tensors())
+    return gguf_files.finish(writer, _language_tensors())
 
 
 def _language_tensors() -> Tensors:
-    random = _Random(0, 0.15)
+    random = Random(0, 0.15)
     ones = np.ones(WIDTH, np.float32)
     tensors = {
         "token_embd.weight": random(len(WORDS), WIDTH),
@@ -106,16 +114,19 @@ def _language_tensors() -> Tensors:
 
 def write_projector(path: Path, kind: str, width: int = WIDTH) -> Path:
     """Write a projector for language models whose embeddings have ``width`` values."""
+    values = {**projector_values(kind, width), "clip.projector_type": kind}
+    return gguf_files.write(path, "clip", values, projector_tensors(kind, width))
+
+
+def projector_values(kind: str, width: int) -> Values:
+    """Return the metadata of a projector, without the type."""
     side, patch, others = PROJECTORS[kind]
-    values: dict[str, Any] = {
+    return {
         "clip.has_vision_encoder": True,
         "clip.use_gelu": True,
-        "clip.projector_type": kind,
         "clip.vision.attention.layer_norm_epsilon": 1e-6,
         "clip.vision.image_mean": [0.5, 0.5, 0.5],
         "clip.vision.image_std": [0.5, 0.5, 0.5],
-    }
-    counts = {
         "clip.vision.image_size": side,
         "clip.vision.patch_size": patch,
         "clip.vision.embedding_length": EYE_WIDTH,
@@ -125,23 +136,12 @@ def write_projector(path: Path, kind: str, width: int = WIDTH) -> Path:
         "clip.vision.projection_dim": width,
         **others,
     }
-    writer = gguf.GGUFWriter(path, "clip")
-    for key, count in counts.items():
-        writer.add_uint32(key, count)
-    for key, value in values.items():
-        if isinstance(value, bool):
-            writer.add_bool(key, value)
-        elif isinstance(value, str):
-            writer.add_string(key, value)
-        elif isinstance(value, float):
-            writer.add_float32(key, value)
-        else:
-            writer.add_array(key, value)
-    return _finish(writer, _projector_tensors(kind, side, patch, width))
 
 
-def _projector_tensors(kind: str, side: int, patch: int, width: int) -> Tensors:
-    random = _Random(1, 0.2)
+def projector_tensors(kind: str, width: int) -> Tensors:
+    """Return the weights of a projector."""
+    side, patch, _ = PROJECTORS[kind]
+    random = Random(1, 0.2)
     ones, zeros = np.ones(EYE_WIDTH, np.float32), np.zeros(EYE_WIDTH, np.float32)
     tensors = {"v.patch_embd.weight": random(EYE_WIDTH, 3, patch, patch)}
     for norm in ("blk.0.ln1", "blk.0.ln2", "post_ln"):
@@ -165,13 +165,3 @@ def _projector_tensors(kind: str, side: int, patch: int, width: int) -> Tensors:
     else:
         tensors["mm.model.fc.weight"] = random(width, 4 * EYE_WIDTH)
     return tensors
-
-
-def _finish(writer: gguf.GGUFWriter, tensors: Tensors) -> Path:
-    for name, weights in tensors.items():
-        writer.add_tensor(name, weights)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return Path(writer.path)

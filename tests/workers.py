@@ -47,7 +47,7 @@ class Worker:
 
     @property
     def memory(self) -> int:
-        """Bytes of its memory that are its own."""
+        """Bytes of its private memory."""
         info = psutil.Process(self.process.pid).memory_info()
         return int(info.rss - info.shared)
 

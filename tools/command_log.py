@@ -1,4 +1,4 @@
-"""Run long commands: everything into a log, one line of progress for the person who waits."""
+"""Run long commands with their output in a log and one line of progress on the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Failure(Exception):
-    """Something that the user has to put right; its text is all that is shown."""
+    """An error that the user has to fix; only its text is shown."""
 
 
 def say(text: str = "") -> None:
@@ -62,6 +62,6 @@ def run_logged(
 
 
 def last_lines(log: Path, count: int = 30) -> str:
-    """Return the end of a log, each line cut to what a person reads."""
+    """Return the end of a log, each line cut to a readable length."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:]
     return "\n".join(f"  | {line[:160]}" for line in lines)

@@ -30,7 +30,7 @@ from jupyterlab_page import (  # noqa: E402
 )
 from run_notebook import Server  # noqa: E402
 
-from jupyter_ollama.library.model import Library  # noqa: E402
+from jupyter_ollama.library.library import Library  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH = 900
@@ -128,7 +128,7 @@ def lab_chat(browser: Browser, server: Server, name: str) -> None:
 
 
 def unload(server: Server) -> None:
-    """Take the model from memory."""
+    """Unload the model."""
     server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
 
 

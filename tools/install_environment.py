@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python has to be told, not to crash
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets a message, not a traceback
     sys.exit(
         f"Error: Python 3.11 or newer is needed, this is {platform.python_version()}. "
         "Name another one: make PYTHON=python3.12 demo"
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def main() -> int:
-    """Install, or tell what is missing."""
+    """Install, or report what is missing."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--venv", type=Path, default=ROOT / ".venv", help="default: .venv")
     arguments = parser.parse_args()
@@ -64,13 +64,13 @@ def create_venv(venv: Path) -> Path:
 
 
 def install_llama_cpp(venv: Path, python: Path) -> None:
-    """Install llama-cpp-python into ``venv`` unless what is there is what is asked for."""
+    """Install llama-cpp-python into ``venv`` unless the requested build is installed."""
     requirement = read_requirement(ROOT / "pyproject.toml")
     marker = venv / "llama-cpp-build"
     installed = marker.read_text().strip() if marker.exists() else ""
     key = build_key(requirement)
     fits = run_quietly([str(python), "-c", SATISFIED, requirement.range])
-    # Any build will do for those who ask for none, but not the default of before.
+    # Without a request, any build is accepted except the earlier default.
     is_left = not requirement.cmake_args and installed != build_key(requirement, defaults="")
     if fits and (key == installed or is_left):
         return
@@ -101,7 +101,7 @@ def pip_install(python: Path, *arguments: str) -> None:
 
 
 def show_package(line: str) -> None:
-    """Show which package pip is at."""
+    """Show which package pip is processing."""
     verb, _, rest = line.strip().partition(" ")
     if sys.stdout.isatty() and verb in ("Collecting", "Downloading", "Building", "Installing"):
         show_in_place(f"  {verb} {rest}")

@@ -50,36 +50,36 @@ HINTS = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the project asks for (``range``), what it is tested with, and the user's CMAKE_ARGS."""
+class Requirement:
+    """The requirement (``range``), the version it pins (``tested``), and the user's CMAKE_ARGS."""
 
     range: str
     tested: str
     cmake_args: str
 
 
-def read_requirement(pyproject: Path) -> Wanted:
-    """Read the requirement; its lower bound is the version that the project is tested with."""
+def read_requirement(pyproject: Path) -> Requirement:
+    """Read the requirement, which pins the version that the project is tested with."""
     project = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]
     stated = next(item for item in project["dependencies"] if item.startswith("llama-cpp-python"))
-    bound = re.search(r">=\s*([0-9][^,;\s]*)", stated)
-    if bound is None:
-        raise Failure(f"{pyproject} states no lower bound: {stated}")
-    return Wanted(stated, bound.group(1), os.environ.get("CMAKE_ARGS", "").strip())
+    pinned = re.search(r"==\s*([0-9][^,;\s]*)", stated)
+    if pinned is None:
+        raise Failure(f"{pyproject} pins no version: {stated}")
+    return Requirement(stated, pinned.group(1), os.environ.get("CMAKE_ARGS", "").strip())
 
 
-def build_key(wanted: Wanted, defaults: str = DEFAULT_CMAKE_ARGS) -> str:
-    """Name a build by all that makes its machine code differ."""
+def build_key(requirement: Requirement, defaults: str = DEFAULT_CMAKE_ARGS) -> str:
+    """Name a build by everything that its machine code depends on."""
     settings = [defaults] * bool(defaults)
     settings += [f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES]
     # llama.cpp is compiled for the processor at hand; a home directory may be shared by several.
     settings.append(processor_features())
     digest = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:12]
-    return f"{wanted.tested}-{sysconfig.get_platform()}-{digest}"
+    return f"{requirement.tested}-{sysconfig.get_platform()}-{digest}"
 
 
 def processor_features() -> str:
-    """Return the instruction sets of this processor, or what else tells it from others."""
+    """Return the instruction sets of this processor, or another description that identifies it."""
     information = Path("/proc/cpuinfo")
     if information.exists():
         for line in information.read_text(errors="replace").splitlines():
@@ -88,12 +88,12 @@ def processor_features() -> str:
     return f"{platform.machine()} {platform.processor()}"
 
 
-def fetch_wheel(python: Path, wanted: Wanted) -> Path:
+def fetch_wheel(python: Path, requirement: Requirement) -> Path:
     """Return a wheel: the one kept before, one that is offered, or else a new build."""
-    key = build_key(wanted)
+    key = build_key(requirement)
     with lock(CACHE / "build.lock"):
-        wheel = kept_wheel(key) or offered_wheel(python, wanted, key)
-        return wheel or compiled_wheel(python, wanted, key)
+        wheel = kept_wheel(key) or offered_wheel(python, requirement, key)
+        return wheel or compiled_wheel(python, requirement, key)
 
 
 def kept_wheel(key: str) -> Path | None:
@@ -106,18 +106,24 @@ def kept_wheel(key: str) -> Path | None:
     return None
 
 
-def offered_wheel(python: Path, wanted: Wanted, key: str) -> Path | None:
+def offered_wheel(python: Path, requirement: Requirement, key: str) -> Path | None:
     """Return a finished wheel from the index or PIP_FIND_LINKS, if there is one."""
-    if wanted.cmake_args:
+    if requirement.cmake_args:
         return None
     say("Looking for a finished wheel of llama-cpp-python")
     with new_directory() as directory:
         command = [str(python), "-m", "pip", "download", "--quiet", "--no-deps"]
-        command += ["--only-binary", "llama-cpp-python", "--dest", str(directory), wanted.range]
+        command += [
+            "--only-binary",
+            "llama-cpp-python",
+            "--dest",
+            str(directory),
+            requirement.range,
+        ]
         return keep(directory, key) if run_quietly(command) else None
 
 
-def compiled_wheel(python: Path, wanted: Wanted, key: str) -> Path:
+def compiled_wheel(python: Path, requirement: Requirement, key: str) -> Path:
     """Compile the tested version and keep the wheel."""
     check_compilers()
     cores = os.cpu_count() or 1
@@ -129,10 +135,10 @@ def compiled_wheel(python: Path, wanted: Wanted, key: str) -> Path:
     )
     with new_directory() as directory:
         command = [str(python), "-m", "pip", "wheel", "--verbose", "--no-deps"]
-        # pip's own cache of wheels does not tell a CUDA build from one for the CPU.
+        # pip's own cache of wheels does not distinguish a CUDA build from one for the CPU.
         command += ["--no-cache-dir", "--no-binary", "llama-cpp-python", "--wheel-dir"]
-        command += [str(directory), f"llama-cpp-python=={wanted.tested}"]
-        settings = {"CMAKE_ARGS": f"{DEFAULT_CMAKE_ARGS} {wanted.cmake_args}".strip()}
+        command += [str(directory), f"llama-cpp-python=={requirement.tested}"]
+        settings = {"CMAKE_ARGS": f"{DEFAULT_CMAKE_ARGS} {requirement.cmake_args}".strip()}
         if run_logged(command, log, BuildProgress(), {**os.environ, **settings}) != 0:
             raise Failure(f"llama.cpp could not be compiled.\n{explain(log)}")
         return keep(directory, key)
@@ -153,14 +159,14 @@ def check_compilers() -> None:
 
 
 def explain(log: Path) -> str:
-    """Say how the log ends, what is the likely reason, and where the log is."""
+    """State the end of the log, the likely reason, and the path of the log."""
     text = log.read_text(encoding="utf-8", errors="replace")
     hints = [f"Hint: {hint}" for pattern, hint in HINTS.items() if re.search(pattern, text)]
     return "\n".join([last_lines(log), *hints, f"Full log: {log}"])
 
 
 class BuildProgress:
-    """Shows how far the compiler is: one line that changes, or in a pipe a line every 10 %."""
+    """Shows the compiler's progress: one line that changes, or in a pipe a line every 10 %."""
 
     def __init__(self) -> None:
         self.started = time.monotonic()
@@ -201,7 +207,7 @@ def keep(directory: Path, key: str) -> Path:
 def new_directory() -> Iterator[Path]:
     """Yield an empty directory beside the kept wheels, so that a rename out of it is atomic."""
     directory = CACHE / "new"
-    # What is there was left by a killed run: only the holder of the lock comes here.
+    # Existing files were left by a killed run: only the holder of the lock gets here.
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     try:
@@ -212,7 +218,7 @@ def new_directory() -> Iterator[Path]:
 
 @contextmanager
 def lock(path: Path) -> Iterator[None]:
-    """Hold ``path`` while no other process of this user does; wait for it, and say so."""
+    """Hold ``path`` while no other process of this user does; wait for it, and print a notice."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:

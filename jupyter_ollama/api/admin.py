@@ -1,4 +1,4 @@
-"""/admin: usage of all users, their requests, and what to do about them."""
+"""/admin and /health: usage and requests of all users, their administration and monitoring."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 
 from ..errors import OllamaError
 from .endpoint import Call, Reply
+from .models import allowed_loaded
 from .usage import described, sums
 
 CSV = "text/csv; charset=utf-8"
@@ -51,56 +52,78 @@ async def usage_csv(call: Call) -> Reply:
 
 
 def _inert(value: object) -> object:
-    """Keep spreadsheets from taking a name for a formula."""
+    """Keep spreadsheets from evaluating a name as a formula."""
     return f"'{value}" if isinstance(value, str) and value[:1] in tuple("=+-@\t\r") else value
 
 
 async def requests(call: Call) -> Reply:
-    """Answer GET /admin/requests: what all users have under way, and who is blocked."""
+    """Answer GET /admin/requests: the requests of all users, and the blocked users."""
     admission = call.server.admission
+    await admission.restored()
     found = [
-        {"user": ticket.account.name, "groups": list(ticket.groups)} | described(ticket)
-        for ticket in admission.tickets
+        {"user": request.user, "groups": list(request.groups)} | described(request)
+        for request in admission.requests
+        if not request.closed
     ]
     blocked = sorted(admission.blocked)
     return Reply({"draining": admission.draining, "blocked": blocked, "requests": found})
 
 
 async def cancel(call: Call) -> Reply:
-    """Answer DELETE /admin/requests/{id}: end a request of any user."""
+    """Answer DELETE /admin/requests/{id}: cancel the requests of that id, of any user."""
     (request_id,) = call.arguments
-    if not call.server.admission.cancel(request_id):
+    if not call.server.running_requests.cancel(request_id):
         raise OllamaError(404, f"request '{request_id}' not found")
     return Reply()
 
 
 async def drain(call: Call) -> Reply:
-    """Answer PUT /admin/drain: what runs or waits goes on, new requests get 503."""
+    """Answer PUT /admin/drain: running and waiting requests go on, new ones get 503."""
     call.server.admission.drain(True)
     return Reply()
 
 
 async def resume(call: Call) -> Reply:
-    """Answer PUT /admin/resume: take new requests again."""
+    """Answer PUT /admin/resume: admit new requests again."""
     call.server.admission.drain(False)
     return Reply()
 
 
 async def block(call: Call) -> Reply:
-    """Answer POST /admin/block: refuse a user from now on, and end what he has under way."""
-    admission = call.server.admission
-    user = _user(call)
-    admission.block(user, True)
-    for ticket in admission.tickets:
-        if ticket.account.name == user:
-            ticket.cancel()
+    """Answer POST /admin/block: refuse all requests of a user and cancel the running ones."""
+    call.server.admission.block(_user(call), True)
     return Reply()
 
 
 async def unblock(call: Call) -> Reply:
-    """Answer POST /admin/unblock: let a user in again."""
+    """Answer POST /admin/unblock: admit requests of a user again."""
     call.server.admission.block(_user(call), False)
     return Reply()
+
+
+async def health(call: Call) -> Reply:
+    """Answer GET and HEAD /health: 200 while the server takes requests, 503 while it is drained.
+
+    ``lost`` slots are held although their requests have ended. They are released; ``recovered``
+    counts those released since the start of the server.
+    """
+    server = call.server
+    draining = server.admission.draining
+    watchdog = server.scheduler.watchdog
+    watchdog.check()
+    accounts = server.admission.accounts.values()
+    body = {
+        "status": "draining" if draining else "ok",
+        "running": sum(account.running for account in accounts),
+        "waiting": sum(account.waiting for account in accounts),
+        "slots": {
+            "held": watchdog.held,
+            "lost": watchdog.lost,
+            "recovered": watchdog.recovered,
+        },
+        "models": [loaded.model.name.display for loaded in allowed_loaded(call)],
+    }
+    return Reply(body, status=503 if draining else 200)
 
 
 def _user(call: Call) -> str:

@@ -1,53 +1,48 @@
-"""What generate and chat have in common once the prompt is made: checks, the run, the end."""
+"""The common part of generate and chat after rendering: checks, the run, the final fields."""
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import (
-    ChatPrompt,
-    Constraint,
-    Done,
-    Logprob,
-    Progress,
-    RawPrompt,
-    SuffixPrompt,
-    Text,
-    Truncated,
-)
+import msgspec
+
+from ..engine.events import Done, Logprob, Progress, Text, Truncated
+from ..engine.meter import charge_text
+from ..engine.protocol import ChatPrompt, Constraint, RawPrompt, SuffixPrompt
 from ..errors import OllamaError
-from ..options import Options, merge_options
-from .endpoint import OLLAMA, Call, Reply, Stream
+from ..option_bounds import check_field
+from .endpoint import Call, Reply, Stream, resolve_options
 from .format import constraint
 from .progress import Status, acquiring, prompt_status
+from .request_bounds import check_bytes, check_options
 from .timestamps import now_utc
 from .wire import AnswerRequest
 
 if TYPE_CHECKING:
     from ..library.model import Model
-    from ..scheduler.queue import Tell
-    from ..scheduler.scheduler import Lease
-
-log = logging.getLogger(__name__)
+    from ..scheduler.lease import Lease
+    from ..scheduler.request import OnPosition
 
 Prompt = ChatPrompt | SuffixPrompt | RawPrompt
 Piece = tuple[Text, dict[str, Any] | None]
-"""A part of an answer, and with the last piece the fields that end the answer."""
+"""A part of an answer, and the final fields with the last part."""
 Part = Callable[[Text, dict[str, Any] | None], dict[str, Any]]
-"""Makes an object of the answer from such a part and end."""
+"""Makes an object of the answer from a part and the final fields."""
 
 NOTHING = Text(0)
 
+MEDIA = frozenset({"vision", "audio"})
+"""The capabilities of models that take files in ``images``."""
+
 LEAST_LOGPROB = -9999.0
-"""What is told of impossible tokens: JSON has no infinities. OpenAI's API does the same."""
+"""The value for impossible tokens, as in OpenAI's API: JSON has no infinities."""
 
 TRUNCATED_HEADER = "X-Ollama-Truncated"
-"""Tells how many tokens of the prompt were left out, before the first of the answer comes."""
+"""The header with the number of prompt tokens that were left out."""
 
 
 def finite(logprob: float) -> float:
@@ -56,38 +51,36 @@ def finite(logprob: float) -> float:
 
 
 def logprobs_field(text: Text) -> dict[str, Any]:
-    """Return the field that tells of the tokens of a part, if it is to be told."""
+    """Return the field with the log-probabilities of a part's tokens, if requested."""
     return {"logprobs": [_logprob(one) for one in text.logprobs]} if text.logprobs else {}
 
 
 def _logprob(one: Logprob) -> dict[str, Any]:
     token = one.piece.decode("utf-8", "replace")
-    told = {"token": token, "logprob": finite(one.logprob), "bytes": list(one.piece)}
-    return told | {"top_logprobs": [_logprob(other) for other in one.top]} if one.top else told
+    entry = {"token": token, "logprob": finite(one.logprob), "bytes": list(one.piece)}
+    return entry | {"top_logprobs": [_logprob(other) for other in one.top]} if one.top else entry
 
 
 def check_ranges(request: AnswerRequest) -> None:
-    """Raise OllamaError(400) for values that no model could make right."""
-    if not 0 <= request.top_logprobs <= 20:
-        raise OllamaError(400, "top_logprobs must be between 0 and 20")
+    """Raise OllamaError(400) for values that are invalid for every model."""
+    check_field("top_logprobs", request.top_logprobs)
 
 
-def check_capabilities(
-    call: Call, model: Model, request: AnswerRequest, task: str, needed: list[str]
-) -> None:
-    """Raise OllamaError(400) if the model lacks what ``task`` ("generate", "chat") asks of it."""
+def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: list[str]) -> None:
+    """Raise OllamaError(400) if the model lacks a capability for ``task`` ("generate", "chat")."""
     capabilities = model.capabilities
     if "completion" not in capabilities:
         raise OllamaError(400, f'"{request.model}" does not support {task}')
-    # Ollama's clients know the qualified name, those of its neighbours what they have asked for.
-    known_as = model.name.qualified if call.dialect is OLLAMA else f'"{request.model}"'
     missing = [name for name in needed if name not in capabilities]
+    if request.debug_render_only:  # shows the places of images, as Ollama does for every model
+        missing = [name for name in missing if name not in MEDIA]
     if missing:
-        raise OllamaError(400, "\n".join(f"{known_as} does not support {name}" for name in missing))
+        lines = (f'"{request.model}" does not support {name}' for name in missing)
+        raise OllamaError(400, "\n".join(lines))
 
 
 def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
-    """Return how the template is to think: models that can do so unless told otherwise."""
+    """Return the thinking mode of the template: on by default for models with that capability."""
     if "thinking" in model.capabilities:
         return True if request.think is None else request.think
     if request.think:
@@ -99,21 +92,13 @@ def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
 
 
 def resolve_truncate(call: Call, request: AnswerRequest) -> bool:
-    """Return whether a prompt that is too long may be cut: the server decides unless told."""
+    """Return whether a prompt that is too long may be cut, by default the server's setting."""
     return call.server.truncate_prompts if request.truncate is None else request.truncate
-
-
-def resolve_options(model: Model, asked: dict[str, Any]) -> Options:
-    """Return the options for a request: its own over the model's over Ollama's defaults."""
-    options, unknown = merge_options(model.params, asked)
-    if unknown:
-        log.warning("Options that nobody knows were ignored: %s", ", ".join(unknown))
-    return options
 
 
 @dataclass
 class Run:
-    """One prompt on its way through a model."""
+    """The run of one prompt through a model."""
 
     call: Call
     request: AnswerRequest
@@ -122,15 +107,18 @@ class Run:
     return_context: bool = False
     forced_call: Constraint | None = None
 
-    async def acquire(self, tell: Tell | None = None) -> Lease:
-        """Load the model if need be and wait for a place. Raises OllamaError."""
+    async def acquire(self, on_position: OnPosition | None = None) -> Lease:
+        """Load the model if necessary and wait for a slot. Raises OllamaError."""
         options = resolve_options(self.model, self.request.options)
-        return await self.call.server.scheduler.acquire(
-            self.model, options, self.request.keep_alive, tell
+        check_options(self.call.server, options)
+        if options.repetition_stop is None:
+            options.repetition_stop = self.call.server.repetition_stop
+        return await self.call.lease(
+            self.model, self.request, on_position, options=options, generates=True
         )
 
     async def answer(self, part: Part, *, empty: bool) -> Reply | Stream:
-        """Return what the client asked for; with an ``empty`` prompt only load the model."""
+        """Return the answer, whole or as a stream; an ``empty`` prompt only loads the model."""
         if empty:
             async with await self.acquire():
                 return Reply(part(NOTHING, {"done_reason": "load"}))
@@ -149,16 +137,23 @@ class Run:
                     yield part(*piece)
 
     async def _render(self) -> dict[str, Any]:
-        """Return what the model would read."""
+        """Return the rendered prompt, for a model without media the text around them."""
+        prompt, images = self.prompt, 0
+        check_bytes("prompt", _length(prompt), self.call.server.max_tokenize_bytes)
+        if not (isinstance(prompt, SuffixPrompt) or MEDIA & set(self.model.capabilities)):
+            images = len(prompt.images)
+            prompt = msgspec.structs.replace(prompt, images=[])
         async with await self.acquire() as lease:
-            rendered = await lease.runner.render(self.prompt, lease.num_ctx)
+            rendered = await lease.runner.render(prompt, lease.num_ctx, lease.sharing)
+        charge_text(rendered.tokens)
         info = {"rendered_template": rendered.text, "prompt_eval_count": rendered.tokens}
-        return info | ({"image_count": rendered.images} if rendered.images else {})
+        count = rendered.images or images
+        return info | ({"image_count": count} if count else {})
 
     async def _pieces(self) -> AsyncGenerator[Piece | Status, None]:
-        """Yield the answer as it comes; closing this stops the model. Raises OllamaError.
+        """Yield the answer while it is generated; `aclose` stops the model. Raises OllamaError.
 
-        What happens before that is told as well where the request asks for it.
+        If the request asks for progress, it comes first.
         """
         wanted = self._constraint()
         async with aclosing(self._leased()) as steps:
@@ -171,8 +166,8 @@ class Run:
                         yield piece
 
     async def _leased(self) -> AsyncGenerator[Status | Lease, None]:
-        """Yield the lease, after what happens until then if that is to be told."""
-        if self._tells_progress:
+        """Yield the lease, after the progress until then if the request asks for it."""
+        if self._reports_progress:
             async with aclosing(acquiring(self.acquire)) as steps:
                 async for step in steps:
                     yield step
@@ -181,11 +176,13 @@ class Run:
                 yield lease
 
     @property
-    def _tells_progress(self) -> bool:
+    def _reports_progress(self) -> bool:
         return self.request.progress and self.request.stream
 
     def _constraint(self) -> Constraint | None:
-        return self.forced_call or constraint(self.request.format)
+        # Ollama reads the empty schema as any object, not as any value.
+        form = "json" if self.request.format == {} else self.request.format
+        return self.forced_call or constraint(form)
 
     async def _run(
         self, lease: Lease, wanted: Constraint | None
@@ -202,7 +199,8 @@ class Run:
             constraint=wanted,
             logprobs=request.top_logprobs if request.logprobs else None,
             must_call=self.forced_call is not None,
-            progress=self._tells_progress,
+            progress=self._reports_progress,
+            sharing=lease.sharing,
         )
         async with aclosing(events):
             async for event in events:
@@ -214,12 +212,16 @@ class Run:
                 elif isinstance(event, Text):
                     if event.thinking:
                         thoughts.append(event.thinking)
+                        if event.text:
+                            # Clients read a part as thinking or as text, not as both.
+                            yield Text(event.request, thinking=event.thinking), None
+                            event = msgspec.structs.replace(event, thinking="")
                     yield event, None
                 else:
                     yield NOTHING, await self._end(event, lease, "".join(thoughts))
 
     async def whole(self) -> Piece:
-        """Return the whole answer and the fields of the end."""
+        """Return the whole answer and the final fields."""
         answer = Text(0)
         end: dict[str, Any] | None = None
         async with aclosing(self._pieces()) as pieces:
@@ -247,11 +249,20 @@ class Run:
         end: dict[str, Any] = {"done_reason": done.reason}
         if done.stop:
             end["stop_sequence"] = done.stop
+        if done.repetition:
+            end["repetition"] = True
         if done.context:
             end["context"] = done.context
         return end | {name: value for name, value in metrics.items() if value}
 
 
+def _length(prompt: Prompt) -> int:
+    """Return the characters of the texts in a prompt."""
+    if isinstance(prompt, ChatPrompt):
+        return sum(len(message.content) + len(message.thinking) for message in prompt.messages)
+    return len(prompt.text if isinstance(prompt, RawPrompt) else prompt.prompt + prompt.suffix)
+
+
 async def _count(text: str, lease: Lease) -> int:
-    """Return how many tokens make a text."""
+    """Return the number of tokens of a text."""
     return len((await lease.runner.tokenize(text, special=False)).tokens)

@@ -1,4 +1,4 @@
-"""Blobs: ask for one by digest, send one of any size."""
+"""/api/blobs/{digest}: whether a blob exists, and the upload of one of any size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from .endpoint import Body, Call, Reply
 
 if TYPE_CHECKING:
-    from ..library.store import BlobWriter
+    from ..library.blob import BlobWriter
 
 
 class Upload:
@@ -25,13 +25,13 @@ class Upload:
         self._writer.write(chunk)
 
     def commit(self) -> None:
-        """Put the blob in its place, or leave nothing behind. Raises OllamaError(400)."""
+        """Move the blob to its place, or remove it. Raises OllamaError(400)."""
         self._committing = True
         with self._stack:
             self._writer.commit()
 
     def close(self) -> None:
-        """Leave nothing behind of an upload that did not reach its end."""
+        """Remove an upload that did not complete."""
         if not self._committing:
             self._stack.close()
 
@@ -53,7 +53,7 @@ def open_upload(call: Call, digest: str) -> Body:
 
 
 async def head(call: Call) -> Reply:
-    """Answer HEAD /api/blobs/<digest>: 200 if the blob is there, 404 if not."""
+    """Answer HEAD /api/blobs/<digest>: 200 if the store has the blob, else 404."""
     return Reply(status=200 if call.server.store.has_blob(call.arguments[0]) else 404)
 
 

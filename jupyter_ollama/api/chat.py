@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from functools import partial
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..engine.protocol import ChatPrompt, Constraint, Text
+from ..engine.events import Text
+from ..engine.protocol import ChatPrompt, Constraint
 from ..errors import OllamaError
 from ..parsing.forced import calls_schema
 from ..prompt.messages import Message, ToolCall
@@ -23,9 +25,11 @@ from .answering import (
     resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
-from .images import take_images
-from .models import find_model
+from .images import needed_capabilities, take_images
+from .models import find_model, unload
+from .request_bounds import check_messages
 from .timestamps import now_utc
+from .translation import native_role
 from .wire import ChatRequest
 
 if TYPE_CHECKING:
@@ -38,33 +42,35 @@ async def chat(call: Call) -> Reply | Stream:
     """Answer with a message, whole or in parts; without messages load or unload the model."""
     request = call.decode(ChatRequest)
     check_ranges(request)
+    check_messages(call.server, request.messages)
     if not request.model:
         raise OllamaError(400, "model is required")
-    model = await find_model(call, request.model)
     if not request.messages and request.keep_alive == 0:
-        call.server.scheduler.expire(model)
+        await unload(call, request.model)
         return Reply(_part(request, NOTHING, {"done_reason": "unload"}))
-    has_images = any(message.images for message in request.messages)
+    model = await find_model(call, request.model)
+    files = (file for message in request.messages for file in message.images)
     tools, forced_call = choose_tools(request)
-    needed = ["tools"] * bool(tools) + ["vision"] * has_images
+    needed = ["tools"] * bool(tools) + needed_capabilities(files)
     think = resolve_think(model, request)
-    check_capabilities(call, model, request, "chat", needed)
-    conversation, images = take_images(_conversation(request, model))
+    check_capabilities(model, request, "chat", needed)
+    conversation, images = await asyncio.to_thread(take_images, _conversation(request, model))
     prompt = ChatPrompt(
         conversation,
         template=model.prompt_template,
         tools=tools,
         think=think,
         truncate=resolve_truncate(call, request),
-        parser=model.config.parser,
+        parser=model.parser,
         images=images,
+        renderer=model.renderer,
     )
     run = Run(call, request, model, prompt, forced_call=forced_call)
     return await run.answer(partial(_part, request), empty=not request.messages)
 
 
 def choose_tools(request: ChatRequest) -> tuple[list[dict[str, Any]], Constraint | None]:
-    """Return the tools to offer, and what the answer must look like where one has to be called.
+    """Return the tools to offer, and the format of the answer where a call is required.
 
     Raises OllamaError(400).
     """
@@ -79,7 +85,10 @@ def choose_tools(request: ChatRequest) -> tuple[list[dict[str, Any]], Constraint
         raise OllamaError(400, 'tool_choice must be "auto", "none", "required" or name a tool')
     if request.format:
         raise OllamaError(400, "format and a tool_choice that requires a call exclude each other")
-    schema = calls_schema(request.tools, name, parallel=request.parallel_tool_calls)
+    try:
+        schema = calls_schema(request.tools, name, parallel=request.parallel_tool_calls)
+    except RecursionError:
+        raise OllamaError(400, "the parameters of a tool are nested too deeply") from None
     return request.tools, Constraint("schema", json.dumps(schema))
 
 
@@ -113,7 +122,9 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
 
 def _conversation(request: ChatRequest, model: Model) -> list[Message]:
     """Return the model's messages and the request's, under a system message if there is one."""
-    asked = [msgspec.structs.replace(m, role=m.role.lower()) for m in request.messages]
+    asked = list(request.messages)
+    if not model.renderer:  # renderers have their own rules for developers
+        asked = [msgspec.structs.replace(m, role=native_role(m.role)) for m in asked]
     messages = [*model.messages, *asked]
     if asked and asked[0].role != "system" and model.system:
         messages.insert(0, Message("system", model.system))
@@ -123,7 +134,7 @@ def _conversation(request: ChatRequest, model: Model) -> list[Message]:
 
 
 def _without_old_thoughts(messages: list[Message]) -> list[Message]:
-    """Cut the thoughts from what the assistant said before the last question."""
+    """Remove the thoughts from the assistant's messages before the last question."""
     last = max((i for i, m in enumerate(messages) if m.role == "user"), default=0)
     return [
         msgspec.structs.replace(message, content=_THOUGHTS.sub("", message.content, count=1))

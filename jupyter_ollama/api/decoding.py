@@ -1,7 +1,7 @@
 """Request bodies by the rules of Go's ``encoding/json``, which Ollama's clients rely on.
 
-One JSON value is read and what follows is ignored. Field names match in any case, unknown ones are
-skipped, null leaves a default, of duplicates the last wins. Errors read as Go words them.
+One JSON value is read and the rest is ignored. Field names match in any case, unknown ones are
+skipped, null keeps a default, the last of duplicates wins. Error texts are those of Go.
 """
 
 from __future__ import annotations
@@ -10,18 +10,22 @@ import functools
 import json
 import sys
 import types
+from collections.abc import Callable
 from typing import Annotated, Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from ..bounds import MOST_VALUES
 from ..errors import OllamaError
+from . import json_shape
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 _MAX_DEPTH = 200
-"""How deep free-form values may nest: the encoders that they go through next have their limits."""
+"""The nesting of free-form values: the encoders that process them next have limits, too."""
+TOO_LARGE = "http: request body too large"
 _MAX_DIGITS = 4000
-"""How long an integer may be for Python to read it as one."""
+"""The digits of an integer up to which Python parses it."""
 
 _AT_KEY = "looking for beginning of object key string"
 _SYNTAX = {
@@ -37,26 +41,72 @@ _SYNTAX = {
 }
 
 
-def decode(body: bytes | bytearray, into: type[T]) -> T:
-    """Read the JSON object at the head of ``body`` into a struct. Raises OllamaError(400)."""
-    value = parse(body)
-    if value is None:
+def decode(
+    body: bytes | bytearray,
+    into: type[T],
+    most_values: int = MOST_VALUES,
+    hold: Callable[[int], None] = lambda values: None,
+) -> T:
+    """Read the JSON object at the head of ``body`` into a struct.
+
+    Fields that the struct lacks are skipped and cost no memory. The others may hold ``most_values``
+    values together; ``hold`` gets their number before they are built. Raises OllamaError(400).
+    """
+    found = _members(body, most_values, hold)
+    if found is None:
         return into()
-    if not isinstance(value, dict):
+    if not isinstance(found, dict):
         raise OllamaError(
-            400, f"json: cannot unmarshal {_kind(value)} into Go value of type {_go_type(into)}"
+            400, f"json: cannot unmarshal {_kind(found)} into Go value of type {_go_type(into)}"
         )
-    result: T = _convert(value, into, into.__name__, "")
+    known = {
+        key: value
+        for key, value in found.items()
+        if key in _fields(into) or key.lower() in _fields(into)
+    }
+    raw = [bytes(value) for value in known.values() if isinstance(value, msgspec.Raw)]
+    values = sum(map(json_shape.most_values, raw))
+    if values > most_values:
+        values = sum(json_shape.count_values(value)[0] for value in raw)
+        _check_values(values, most_values)
+    hold(values)
+    read = {
+        key: _parse(bytes(value)) if isinstance(value, msgspec.Raw) else value
+        for key, value in known.items()
+    }
+    result: T = _convert(read, into, into.__name__, "")
     return result
 
 
-def parse(body: bytes | bytearray) -> Any:
-    """Read the JSON value at the head of ``body``. Raises OllamaError(400)."""
+def _members(body: bytes | bytearray, most_values: int, hold: Callable[[int], None]) -> Any:
+    """Return the members of the object in ``body``, values as raw JSON; any other value is read.
+
+    Small invalid text is parsed as a whole, for Go's error text.
+    """
+    if json_shape.most_values(body) > most_values:
+        _check_values(json_shape.count_values(body)[1], most_values)
     try:
-        return msgspec.json.decode(body)
+        return msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Broken, or only laxer than msgspec allows: trailing bytes, broken UTF-8, lone surrogates.
+        # Broken, another value, or only laxer than msgspec allows: trailing bytes, broken UTF-8.
+        values = json_shape.most_values(body)
+        if values > most_values:
+            values = json_shape.count_values(body)[0]
+            _check_values(values, most_values)
+        hold(values)
         return _parse_leniently(body.decode(errors="replace"))
+
+
+def _check_values(values: int, most: int) -> None:
+    if values > most:
+        raise OllamaError(400, f"the request holds more than {most} JSON values")
+
+
+def _parse(text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _parse_leniently(text.decode(errors="replace"))
 
 
 def _parse_leniently(text: str) -> Any:

@@ -7,17 +7,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from ..errors import OllamaError
-from .answering import resolve_options
-from .endpoint import Call, Reply
+from .endpoint import Call, Reply, resolve_options
+from .models import allowed_model
 from .vectors import ARROW, answers_arrow, arrow_stream, in_json, parse_encoding_format
 from .wire import EmbeddingRequest, EmbedRequest
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..engine.handle import Embeddings
+    from ..engine.runner_client import Embeddings
     from ..library.model import Model
-    from ..scheduler.scheduler import Lease
+    from ..scheduler.lease import Lease
 
 
 async def embed(call: Call) -> Reply:
@@ -85,7 +85,7 @@ async def _find(call: Call, name: str) -> Model:
     from ..library.name import InvalidName
 
     try:
-        return await asyncio.to_thread(call.server.library.find, name)
+        return await allowed_model(call, name)
     except InvalidName:
         status = 404
     except OllamaError as error:
@@ -97,7 +97,11 @@ async def _find(call: Call, name: str) -> Model:
 
 async def _acquire(call: Call, model: Model, request: EmbedRequest | EmbeddingRequest) -> Lease:
     options = resolve_options(model, request.options)
-    return await call.server.scheduler.acquire(model, options, request.keep_alive)
+    asked = options.num_ctx
+    lease = await call.lease(model, request, options=options)
+    if asked > 0:  # the least that a context has does not bound a text to embed
+        lease.options.num_ctx = min(asked, lease.num_ctx)
+    return lease
 
 
 def _rows(result: Embeddings) -> np.ndarray:

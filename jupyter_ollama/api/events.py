@@ -1,4 +1,4 @@
-"""What happens on the server as events of Jupyter: to be logged, or to be subscribed to."""
+"""Events of the server in Jupyter's event system, for logs and subscribers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ SCHEMA = {
             "type": "string",
             "enum": [*KINDS],
         },
-        "user": {"type": "string", "description": "Who has asked, or who is meant."},
+        "user": {
+            "type": "string",
+            "description": "The sender of the request, or the affected user.",
+        },
         "model": {"type": "string"},
         "seconds": {"type": "number", "description": "How long a load took."},
         "path": {"type": "string", "description": "The path of the API that changed models."},
@@ -39,7 +42,7 @@ SCHEMA = {
 
 
 class _Named(msgspec.Struct):
-    """What requests call the model that they change."""
+    """The fields in which requests name the model that they change."""
 
     model: str = ""
     name: str = ""
@@ -57,15 +60,15 @@ def emit_events(events: Events, logger: EventLogger) -> None:
     events.listeners.append(emit)
 
 
-def tell_change(call: Call, path: str, status: int) -> None:
-    """Tell that somebody has pulled, made or deleted a model, or tried to."""
+def emit_change(call: Call, path: str, status: int) -> None:
+    """Emit an event for a pull, creation or deletion of a model, or the attempt."""
     named = _Named()
     if isinstance(call.body, Buffer):
         try:
             named = msgspec.json.decode(call.body.data, type=_Named)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
-    call.server.events.tell(
+    call.server.events.emit(
         "change",
         user=call.requester.name,
         model=named.model or named.name or named.destination,

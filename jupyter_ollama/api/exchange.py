@@ -1,61 +1,60 @@
-"""The way of every request through a Tornado handler: accept, receive, run, answer."""
+"""The handling of every request by a Tornado handler: accept, receive, run, answer."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import re
 import sys
-from contextlib import ExitStack, aclosing
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING
 
-import orjson
 from tornado import web
-from tornado.httputil import responses
 from tornado.iostream import StreamClosedError
 
 from ..errors import OllamaError
-from ..scheduler.limits import LimitReached
-from .endpoint import EVENT_STREAM, JSON, TEXT, Body, Buffer, Call, Endpoint, Reply, Route, Stream
-from .events import tell_change
+from ..flow_control.body_budget import Account
+from .arrival import Arrival
+from .decoding import TOO_LARGE
+from .endpoint import Body, Buffer, Call, Endpoint, Reply, Route
+from .events import emit_change
 from .requester import OWNER
 from .requests import CANCELLED, HEADER, PRIORITY, choose_id
+from .responder import Responder
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
-    from ..scheduler.ticket import Ticket
 
-log = logging.getLogger(__name__)
+LONG_BODY = 2**17
+"""The size in bytes from which on a body is decoded in a thread, as it would block the event loop
+noticeably."""
 
-MAX_JSON_BODY = 512 * 2**20
-"""The most bytes of a JSON body where no server setting says otherwise."""
+BYTES_PER_TOKEN = 4
+"""The mean number of bytes per token of English text, for estimates."""
 
 TOUCH_SECONDS = 30.0
-"""How often a request that runs is told to whoever culls idle servers."""
+"""The interval at which a running request is reported to the culler of idle servers."""
 
 
 @web.stream_request_body
-class Exchange(web.RequestHandler):
-    """Serve one route. Subclasses decide in ``prepare`` who may call, then call ``accept``.
+class Exchange(Responder):
+    """Serve one route. Subclasses authorize the caller in ``prepare``, then call ``accept``.
 
-    Bodies are taken as they arrive: access is decided before the first byte, Content-Type has no
-    say, and a blob never has to fit in memory.
+    Bodies are streamed: access is decided before the first byte, Content-Type is ignored, and a
+    blob need not fit in memory.
     """
 
-    max_json_body = MAX_JSON_BODY
-
     def initialize(self, server: OllamaServer, route: Route) -> None:
-        """Keep what Tornado passes from the routing table."""
-        self.server = server
-        self.route = route
-        self.call: Call | None = None
+        """Keep the arguments of the routing table."""
+        super().initialize(server, route)
         self.requester = OWNER
-        self._body_error: Exception | None = None
-        self._task: asyncio.Task[Any] | None = None
-        self._client_gone = False
-        self._has_read = False
-        self._cancelled = False
+        self._arrival: Arrival | None = None
         self._touches: asyncio.TimerHandle | None = None
-        self._ticket: Ticket | None = None
+
+    @property
+    def max_json_body(self) -> int:
+        """The most bytes of a JSON body."""
+        return self.server.max_body_bytes
 
     def endpoint(self) -> Endpoint:
         """Return the endpoint for this path and method. Raises HTTPError(404 or 405)."""
@@ -65,8 +64,19 @@ class Exchange(web.RequestHandler):
             raise web.HTTPError(405)
         return self.route.methods[self.request.method]
 
+    def redirects_to_clean_path(self) -> bool:
+        """Redirect a path with a double slash, which a base URL that ends in one leads to."""
+        if "//" not in self.request.path:
+            return False
+        # Browsers read a backslash as a slash, and two of them at the beginning as another host.
+        url = re.sub(r"[/\\]{2,}", "/", self.request.path)
+        self.redirect(url + (f"?{self.request.query}" if self.request.query else ""), status=307)
+        return True
+
     def accept(self) -> None:
-        """Get ready for the body, or answer at once where it does not matter."""
+        """Prepare for the body, or answer at once if the body does not matter."""
+        if self.redirects_to_clean_path():
+            return
         endpoint = self.endpoint()
         if self.route.path and self.request.path.endswith("/"):
             self._redirect_without_slash()
@@ -75,48 +85,66 @@ class Exchange(web.RequestHandler):
         self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         self.call = Call(
             server=self.server,
-            body=Buffer(self.max_json_body),
+            body=Buffer(self.max_json_body, Account(self.server.body_budget, self._budget_owner())),
             dialect=self.route.dialect,
             requester=self.requester,
             arguments=tuple(self.path_args),
             user_agent=self.request.headers.get("User-Agent", ""),
             accept=self.request.headers.get("Accept", ""),
+            content_type=self.request.headers.get("Content-Type", ""),
             touch=self.touch,
+            may=self.may,
         )
         try:
             self.call.body = self.open_body(endpoint, self.call)
         except OllamaError as error:
             self.fail(error)
+        else:
+            self._arrival = Arrival(self.call.body, self.server, self._abort_body)
 
     def open_body(self, endpoint: Endpoint, call: Call) -> Body:
-        """Return the place where the bytes of a body go. Raises OllamaError."""
+        """Return the destination of the body's bytes. Raises OllamaError."""
         if endpoint.open_body is not None:
-            return endpoint.open_body(call, self.path_args[0])
+            return endpoint.open_body(call, *self.path_args[:1])
         if self._declared_length() > self.max_json_body:
-            raise OllamaError(413, "http: request body too large")
+            raise OllamaError(413, TOO_LARGE)
         return call.body
 
     def data_received(self, chunk: bytes) -> None:
         """Pass on the next bytes of the body, unless it has failed already."""
-        if self.call is None or self._body_error is not None:
-            return
-        try:
-            self.call.body.write(chunk)
-            self.touch()
-        except Exception as error:
-            self._body_error = error
+        if self._arrival is not None:
+            self._arrival.write(chunk)
+            if self._arrival.error is None:
+                self.touch()
+
+    @property
+    def _body_error(self) -> Exception | None:
+        return self._arrival.error if self._arrival else None
+
+    def _abort_body(self, error: Exception) -> None:
+        """Answer before the body has arrived; the connection closes after the answer."""
+        assert self.call is not None
+        self.call.body.close()
+        if not self._finished:
+            self.fail(self._as_ollama_error(error))
+
+    def _budget_owner(self) -> str:
+        """Return the user whose memory budget a body counts against, else the address."""
+        name = self.requester.name
+        return f"{name}@{self.request.remote_ip}" if self.requester is OWNER else name
 
     async def answer(self) -> None:
-        """Run the endpoint and send what it gives, until the client goes away."""
+        """Run the endpoint and send its result, until the client disconnects."""
         self._has_read = True
+        if self._arrival:
+            self._arrival.end()
         endpoint = self.endpoint()
         assert self.call is not None
         self._task = asyncio.current_task()
-        self.server.requests_running += endpoint.tracked
-        self._keep_touching()
+        self._touch_regularly()
         try:
             with ExitStack() as stack:
-                self._enter(endpoint, self.call, stack)
+                await self._register(endpoint, self.call, stack)
                 await self._run(endpoint, self.call)
         except asyncio.CancelledError as error:
             if not self._client_gone:
@@ -133,113 +161,112 @@ class Exchange(web.RequestHandler):
             self._task = None
             if self._touches:
                 self._touches.cancel()
-            self.server.requests_running -= endpoint.tracked
-            self._tell_end(endpoint, self.call)
+            self._close_record(endpoint, self.call)
             self.call.body.close()
 
-    def _tell_end(self, endpoint: Endpoint, call: Call) -> None:
-        """Tell those who keep account how the request has ended."""
-        status = CANCELLED.status if self._cancelled else self.get_status()
-        if self._ticket:
-            self._ticket.close(status)
-        elif endpoint.changes_models:
-            tell_change(call, self.route.path, status)
+    def _close_record(self, endpoint: Endpoint, call: Call) -> None:
+        """Record the status of the answer, and emit an event if the endpoint changes models."""
+        is_cancelled = self._record is not None and self._record.is_cancelled
+        status = CANCELLED.status if is_cancelled else self.get_status()
+        if self._record:
+            self._record.close(status)
+        if endpoint.changes_models:
+            emit_change(call, self.route.path, status)
 
-    def _enter(self, endpoint: Endpoint, call: Call, stack: ExitStack) -> None:
-        """Give the answer an id by which it can be ended, and what runs a model a ticket.
+    async def _register(self, endpoint: Endpoint, call: Call, stack: ExitStack) -> None:
+        """Register the request: with an id if it can be cancelled, as admitted if it runs a model.
 
-        Endpoints that are no work need neither. Raises OllamaError where the user may not go on.
+        Raises OllamaError if the request is not admitted.
         """
         if not endpoint.can_be_cancelled:
+            self._track(endpoint, call)
             return
         headers, requester = self.request.headers, call.requester
         request_id = choose_id(headers.get(HEADER, ""))
         self.set_header(HEADER, request_id)
-        running = self.server.running_requests
-        stack.enter_context(running.known_as(requester.name, request_id, self.cancel))
-        if endpoint.runs_model:
-            self._ticket = stack.enter_context(
-                self.server.admission.ticket(
-                    requester.name,
-                    requester.groups,
-                    request_id,
-                    self.route.path,
-                    headers.get(PRIORITY),
-                    self.cancel,
-                )
+        if not endpoint.runs_model:
+            self._track(endpoint, call, request_id)
+            return
+        await self.server.admission.restored()
+        self._record = stack.enter_context(
+            self.server.admission.admit(
+                requester.name,
+                requester.groups,
+                request_id,
+                self.route.path,
+                headers.get(PRIORITY),
+                self.cancel,
+            )
+        )
+
+    def _track(self, endpoint: Endpoint, call: Call, request_id: str = "") -> None:
+        """Register a request that runs no model; without an id it cannot be cancelled."""
+        if endpoint.tracked:
+            on_cancel = self.cancel if request_id else None
+            running = self.server.running_requests
+            self._record = running.track(
+                call.requester.name, self.route.path, request_id, on_cancel
             )
 
     async def _run(self, endpoint: Endpoint, call: Call) -> None:
         if self._body_error is not None:
             raise self._body_error
+        request = self._model_request
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
-        if isinstance(call.body, Buffer) and encoding != "identity":
-            await asyncio.to_thread(call.body.decompress, encoding)
+        if isinstance(call.body, Buffer):
+            if encoding != "identity":
+                server = self.server
+                bounds = (server.max_compression_ratio, server.max_compressed_members)
+                await asyncio.to_thread(call.body.decompress, encoding, *bounds)
+            if request:
+                request.body_tokens = len(call.body.data) // BYTES_PER_TOKEN
+            if endpoint.request and len(call.body.data) > LONG_BODY:
+                ahead = partial(call.decode_ahead, endpoint.request)
+                await self.server.long_work.do(self.requester.name, ahead)
+        if request and self.server.admission.is_shared:
+            request.may_manage = await self.may("write", "ollama:models")
         result = await endpoint.run(call)
         if isinstance(result, Reply):
-            self._send(result)
+            await self._send(result)
         else:
-            if self._ticket:
-                self._ticket.streams = True
+            if request:
+                request.streams = True
             await self._send_stream(result)
 
     def cancel(self) -> None:
-        """End what runs; its client is told so."""
-        self._cancelled = True
+        """Cancel the task of the request; its client gets an error."""
         if self._task is not None:
             self._task.cancel()
 
     def on_connection_close(self) -> None:
-        """Stop at once what runs for a client that has gone."""
+        """Cancel the work for a client that disconnected."""
         super().on_connection_close()
         self._client_gone = True
+        self._outbox.close()
         if self._task is not None:
             self._task.cancel()
         elif self.call is not None:
             self.call.body.close()
+        if self._arrival:
+            self._arrival.end()
 
-    def _keep_touching(self) -> None:
-        """Count a request as activity while nothing of it is sent: loading, a whole answer."""
+    def _touch_regularly(self) -> None:
+        """Count a request as activity while it sends nothing: loading, or a whole answer."""
         self.touch()
         loop = asyncio.get_running_loop()
-        self._touches = loop.call_later(TOUCH_SECONDS, self._keep_touching)
+        self._touches = loop.call_later(TOUCH_SECONDS, self._touch_regularly)
 
     def touch(self) -> None:
-        """Tell an idle culler that work goes on. Nobody culls a stand-alone server."""
+        """Report activity to the culler of idle servers. A stand-alone server has none."""
 
-    def fail(self, error: OllamaError) -> None:
-        """Answer with the error body of the route's API."""
-        self.set_status(error.status)
-        if isinstance(error, LimitReached):
-            self.set_header("Retry-After", str(error.retry_after))
-        self._end_with_error(error.status, error.message)
-
-    def _end_with_error(self, status: int, message: str) -> None:
-        self.end(JSON, orjson.dumps(self.route.dialect.error(status, message)))
-
-    def finish(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
-        """End the answer; where the body was not read, say that the connection ends as well."""
-        if not self._has_read and {"Content-Length", "Transfer-Encoding"} & {*self.request.headers}:
-            self.set_header("Connection", "close")
-        return super().finish(*args, **kwargs)
-
-    def end(self, content_type: str, body: bytes | None = None) -> None:
-        """Finish the answer."""
-        self.set_header("Content-Type", content_type)
-        self.finish(body)
-
-    def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Give the error body of the route's API to errors of Tornado and Jupyter too."""
-        error = kwargs.get("exc_info", (None, None))[1]
-        message = error.get_message() if isinstance(error, web.HTTPError) else None
-        if status_code == 405:
-            self.set_header("Allow", ", ".join(self.route.methods))
-        self._end_with_error(status_code, message or error_text(status_code))
+    async def may(self, action: str, resource: str) -> bool:
+        """Return whether the caller has a right. Callers of a stand-alone server have all."""
+        return True
 
     def _declared_length(self) -> int:
         try:
             return int(self.request.headers.get("Content-Length", 0))
-        except ValueError:  # Tornado refuses the request once it comes to the body
+        except ValueError:  # Tornado refuses the request when it reads the body
             return 0
 
     def _redirect_without_slash(self) -> None:
@@ -247,73 +274,3 @@ class Exchange(web.RequestHandler):
         if self.request.query:
             url += f"?{self.request.query}"
         self.redirect(url, status=301 if self.request.method == "GET" else 307)
-
-    def _send(self, reply: Reply) -> None:
-        self.set_status(reply.status)
-        self._set_headers()
-        if not reply.compress:
-            # Jupyter's gzip would hold the event loop for longer than the numbers took to compute.
-            self.set_header("Content-Encoding", "identity")
-        if reply.body is None or isinstance(reply.body, bytes):
-            self.end(reply.content_type if reply.body else TEXT, reply.body)
-        else:
-            body = orjson.dumps(reply.body, option=orjson.OPT_SERIALIZE_NUMPY)
-            self.end(reply.content_type, body)
-
-    async def _send_stream(self, stream: Stream) -> None:
-        """Send part after part; until the first one an error still has its status."""
-        dialect = self.route.dialect
-        sent = 0
-        async with aclosing(stream):
-            try:
-                async for part in stream:
-                    if not sent:
-                        self._set_headers()
-                        self._set_stream_headers(dialect.content_type)
-                        # Or the kernel holds parts until the client has acknowledged others.
-                        self.request.connection.stream.set_nodelay(True)  # type: ignore[union-attr]
-                    self.write(dialect.part(part, sent))
-                    sent += 1
-                    await self.flush()
-                self.write(dialect.end)
-            except StreamClosedError:
-                raise
-            except (Exception, asyncio.CancelledError) as error:
-                if not sent or self._client_gone:
-                    raise
-                told = self._as_ollama_error(error)
-                self.write(dialect.part(dialect.error(told.status, told.message), sent))
-        self.end(dialect.content_type)
-
-    def _set_stream_headers(self, content_type: str) -> None:
-        self.set_header("Content-Type", content_type)
-        if content_type == EVENT_STREAM:
-            self.set_header("Cache-Control", "no-cache")
-            # Tornado would compress what is text, which some readers of events do not undo.
-            self.set_header("Content-Encoding", "identity")
-
-    def _set_headers(self) -> None:
-        assert self.call is not None
-        for name, value in self.call.headers.items():
-            self.set_header(name, value)
-
-    def _as_ollama_error(self, error: BaseException) -> OllamaError:
-        """Return what to tell of an error. Raises it again if it means this server's own end."""
-        if isinstance(error, OllamaError):
-            return error
-        if isinstance(error, asyncio.CancelledError):
-            if not self._cancelled or self._task is None:
-                raise error
-            self._task.uncancel()
-            return CANCELLED
-        log.error("%s %s failed", self.request.method, self.request.path, exc_info=error)
-        return OllamaError(500, "internal server error, check the server log for details")
-
-
-def error_text(status: int) -> str:
-    """Return the text for a status that came without one, in the words of Ollama's router."""
-    if status == 404:
-        return "404 page not found"
-    if status == 405:
-        return "405 method not allowed"
-    return responses.get(status, "unknown error").lower()

@@ -1,4 +1,4 @@
-"""The ``format`` of generate and chat: what an answer must look like."""
+"""The ``format`` of generate and chat, which constrains the answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import OllamaError
 
 
 def constraint(format: Any) -> Constraint | None:
-    """Return what a request's ``format`` asks for, None for nothing. Raises OllamaError(400).
+    """Return the constraint of a request's ``format``, None for none. Raises OllamaError(400).
 
     ``"json"`` is a JSON object, an object is a JSON schema, and ``{"grammar": text}`` is a grammar
     in Lark or GBNF, which is our own addition.

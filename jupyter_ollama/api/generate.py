@@ -6,7 +6,8 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt, Text
+from ..engine.events import Text
+from ..engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt
 from ..errors import OllamaError
 from ..prompt.messages import Message
 from .answering import (
@@ -20,13 +21,17 @@ from .answering import (
     resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
-from .images import decode_base64, take_images
-from .models import find_model
+from .images import decode_base64, needed_capabilities, take_images
+from .models import find_model, unload
 from .timestamps import now_utc
 from .wire import GenerateRequest
 
 if TYPE_CHECKING:
     from ..library.model import Model
+
+
+LONGEST_CHECKED = 4096
+"""Characters of a template that is compiled here as well, which takes 15 µs each."""
 
 
 async def generate(call: Call) -> Reply | Stream:
@@ -35,18 +40,19 @@ async def generate(call: Call) -> Reply | Stream:
     check_ranges(request)
     if not request.model:
         raise OllamaError(404, "model '' not found")
-    model = await find_model(call, request.model)
     if not request.prompt and request.keep_alive == 0:
-        call.server.scheduler.expire(model)
+        await unload(call, request.model)
         return Reply(_part(request, NOTHING, {"done_reason": "unload"}))
+    model = await find_model(call, request.model)
     if request.raw and (request.template or request.system or request.context):
         raise OllamaError(400, "raw mode does not support template, system, or context")
-    needed = ["insert"] * bool(request.suffix) + ["vision"] * bool(request.images)
+    needed = ["insert"] * bool(request.suffix) + needed_capabilities(request.images)
     think = resolve_think(model, request)
-    check_capabilities(call, model, request, "generate", needed)
+    check_capabilities(model, request, "generate", needed)
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
-    prompt = _prompt(request, model, think, resolve_truncate(call, request))
+    truncate = resolve_truncate(call, request)
+    prompt = await asyncio.to_thread(_prompt, request, model, think, truncate)
     run = Run(call, request, model, prompt, not request.raw)
     return await run.answer(partial(_part, request), empty=not request.prompt)
 
@@ -64,6 +70,9 @@ def _part(request: GenerateRequest, text: Text, end: dict[str, Any] | None) -> d
 
 
 def _check_template(source: str) -> None:
+    """Raise OllamaError(400) for a faulty template; a long one is compiled in the runner only."""
+    if len(source) > LONGEST_CHECKED:
+        return
     from ..prompt.errors import TemplateError
     from ..prompt.go_template import GoTemplate
 
@@ -80,7 +89,7 @@ def _prompt(
         return RawPrompt(request.prompt, [decode_base64(image) for image in request.images])
     if request.suffix:
         template = request.template or model.suffix_template
-        return SuffixPrompt(request.prompt, request.suffix, template)
+        return SuffixPrompt(request.prompt, request.suffix, template, bool(request.template))
     messages: list[Message] = []
     if system := request.system or model.system:
         messages.append(Message("system", system))
@@ -94,6 +103,8 @@ def _prompt(
         think=think,
         context=request.context,
         truncate=truncate,
-        parser=model.config.parser,
+        parser=model.parser,
         images=images,
+        renderer="" if request.template else model.renderer,
+        is_template_foreign=bool(request.template),
     )

@@ -1,12 +1,14 @@
-"""Images in requests: base64 as Ollama takes it, padded and with line breaks ignored."""
+"""Images and sounds in requests: base64 as Ollama takes it, with line breaks ignored."""
 
 from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Iterable
 
 import msgspec
 
+from ..engine.sound_file import is_sound
 from ..errors import OllamaError
 from ..prompt.messages import Message
 
@@ -27,10 +29,28 @@ def decode_base64(text: str) -> bytes:
     return binascii.a2b_base64(data)
 
 
-def take_images(messages: list[Message]) -> tuple[list[Message], list[bytes]]:
-    """Return messages whose images are places in a list of bytes, and that list.
+def needed_capabilities(files: Iterable[str]) -> list[str]:
+    """Return the capabilities that files in base64 require: "vision", "audio" or both.
 
-    Raises OllamaError(400) for what is no base64.
+    Clients send both kinds in ``images``, as in Ollama; the first bytes distinguish them.
+    """
+    found = {"audio" if is_sound(_head(text)) else "vision" for text in files}
+    return [name for name in ("vision", "audio") if name in found]
+
+
+def _head(text: str) -> bytes:
+    """Return the first twelve bytes of a base64 text, fewer or none if it is not base64."""
+    written = text[:256].replace("\r", "").replace("\n", "")[:16]
+    try:
+        return binascii.a2b_base64(written)
+    except ValueError:
+        return b""
+
+
+def take_images(messages: list[Message]) -> tuple[list[Message], list[bytes]]:
+    """Return messages whose images and sounds are places in a list of bytes, and that list.
+
+    Raises OllamaError(400) for invalid base64.
     """
     images: list[bytes] = []
     taken = []

@@ -1,4 +1,4 @@
-"""Figures for Prometheus, at the Jupyter server's own /metrics."""
+"""Metrics for Prometheus, at the Jupyter server's own /metrics."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
-    from ..scheduler.ticket import Ticket
+    from ..scheduler.request import ModelRequest
 
 PREFIX = "jupyter_ollama"
 FIRST_TOKEN = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
 TOKEN = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
-"""Bounds of the buckets in seconds."""
+"""Upper bounds of the histogram buckets in seconds."""
 
 
 def _gauge(name: str, text: str, label: str) -> GaugeMetricFamily:
@@ -24,7 +24,7 @@ def _gauge(name: str, text: str, label: str) -> GaugeMetricFamily:
 
 
 class ServerCollector(Collector):
-    """The figures of one server. No label tells what was asked; users are named only if wanted."""
+    """The metrics of one server. No label holds a text; users are named only if configured."""
 
     def __init__(self, server: OllamaServer) -> None:
         self._server = server
@@ -49,25 +49,25 @@ class ServerCollector(Collector):
             "wait_seconds", "For a model to be loaded and a slot to be free.", FIRST_TOKEN
         )
         self._is_registered = False
-        server.events.listeners.append(self._take)
+        server.events.listeners.append(self._on_event)
 
     def register(self) -> None:
-        """Appear at /metrics."""
+        """Add the metrics to /metrics."""
         REGISTRY.register(self)
         self._is_registered = True
 
     def unregister(self) -> None:
-        """Appear there no longer, however often this is said."""
+        """Remove the metrics from /metrics; a second call does nothing."""
         if self._is_registered:
             REGISTRY.unregister(self)
         self._is_registered = False
 
     def describe(self) -> list[Metric]:
-        """Claim no names: several servers of one process have the same."""
+        """Return no names: several servers of one process have the same ones."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the figures as they are now."""
+        """Yield the current values."""
         accounts = self._server.admission.accounts.values()
         running = sum(account.running for account in accounts)
         waiting = sum(account.waiting for account in accounts)
@@ -83,13 +83,13 @@ class ServerCollector(Collector):
             memory.add_metric((name, "host"), loaded.size - loaded.size_vram)
             memory.add_metric((name, "gpu"), loaded.size_vram)
         yield memory
-        yield from self._told_by_runners()
+        yield from self._runner_metrics()
         yield from self._registry.collect()
 
-    def _told_by_runners(self) -> Iterator[Metric]:
-        """Yield what runners have told last; of devices what the model used last has told."""
+    def _runner_metrics(self) -> Iterator[Metric]:
+        """Yield the last report of each runner; for devices, that of the model used last."""
         used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
-        size = _gauge("kv_cache_size_tokens", "Tokens that the KV cache has room for.", "model")
+        size = _gauge("kv_cache_size_tokens", "Tokens that fit into the KV cache.", "model")
         free = _gauge("device_memory_free_bytes", "Memory of a device that is free.", "device")
         total = _gauge("device_memory_total_bytes", "Memory of a device.", "device")
         devices = {}
@@ -112,9 +112,9 @@ class ServerCollector(Collector):
             f"{PREFIX}_{name}", text, ("model",), registry=self._registry, buckets=buckets
         )
 
-    def _take(self, kind: str, data: dict[str, Any]) -> None:
+    def _on_event(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "finish":
-            self._finish(data["ticket"])
+            self._finish(data["request"])
         elif kind == "load":
             self._loads.labels(data["model"]).inc()
         elif kind == "unload":
@@ -122,16 +122,16 @@ class ServerCollector(Collector):
         elif kind == "refuse":
             self._refused.labels(data["status"]).inc()
 
-    def _finish(self, ticket: Ticket) -> None:
-        who = (ticket.account.name,) if self._server.metrics_by_user else ()
-        labels = (ticket.model, *who)
-        self._requests.labels(*labels, ticket.status).inc()
-        self._tokens.labels(*labels, "prompt").inc(ticket.prompt_tokens)
-        self._tokens.labels(*labels, "cached").inc(ticket.cached_tokens)
-        self._tokens.labels(*labels, "generated").inc(ticket.generated_tokens)
-        self._waits.labels(ticket.model).observe(ticket.waited)
-        if ticket.first_text_at:
-            self._first.labels(ticket.model).observe(ticket.first_text_at - ticket.opened)
-        if ticket.generated_tokens > 1:
-            pauses = ticket.generated_tokens - 1
-            self._between.labels(ticket.model).observe(ticket.generating / pauses)
+    def _finish(self, request: ModelRequest) -> None:
+        user = (request.user,) if self._server.metrics_by_user else ()
+        labels = (request.model, *user)
+        self._requests.labels(*labels, request.status).inc()
+        self._tokens.labels(*labels, "prompt").inc(request.prompt_tokens)
+        self._tokens.labels(*labels, "cached").inc(request.cached_tokens)
+        self._tokens.labels(*labels, "generated").inc(request.generated_tokens)
+        self._waits.labels(request.model).observe(request.waited)
+        if request.first_text_at:
+            self._first.labels(request.model).observe(request.first_text_at - request.opened)
+        if request.generated_tokens > 1:
+            pauses = request.generated_tokens - 1
+            self._between.labels(request.model).observe(request.generating / pauses)

@@ -1,57 +1,131 @@
-"""What is in the store and what is loaded: tags, ps, show, copy, delete."""
+"""Stored and loaded models: tags, ps, show, copy, delete."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from ..errors import OllamaError
+from ..scheduler.request import current_request
 from .endpoint import Call, Reply
+from .timestamps import rfc3339
 from .wire import CopyRequest, DeleteRequest, ShowRequest
 
 if TYPE_CHECKING:
     from ..library.model import Model
+    from ..scheduler.limits import Limits
+    from ..scheduler.loaded import LoadedModel
+
+
+def limits_of(call: Call) -> Limits:
+    """Return the limits of the caller."""
+    return call.server.admission.limits(call.requester.name, call.requester.groups)
+
+
+def check_name(call: Call, *names: str) -> None:
+    """Raise OllamaError(403) if the caller's limits exclude a model.
+
+    The model need not exist. Invalid names pass: the endpoint refuses them with its own error.
+    """
+    from ..library.name import InvalidName, ModelName
+
+    limits = limits_of(call)
+    for name in names:
+        with suppress(InvalidName):
+            limits.check_model(ModelName.parse(name))
+
+
+async def allowed_model(call: Call, name: str) -> Model:
+    """Return the model of a name. Raises InvalidName, or OllamaError: 403 where the caller's limits
+    exclude it, 404 for no such model.
+    """
+    check_name(call, name)
+    model = await asyncio.to_thread(call.server.library.find, name)
+    limits_of(call).check_model(model.name)
+    return model
+
+
+async def allowed_models(call: Call) -> list[Model]:
+    """Return all models that the caller's limits allow, newest first."""
+    limits = limits_of(call)
+    found = await asyncio.to_thread(call.server.library.list)
+    return [model for model in found if limits.allows(model.name)]
+
+
+def allowed_loaded(call: Call) -> list[LoadedModel]:
+    """Return the loaded models that the caller's limits allow, the last to expire first."""
+    limits = limits_of(call)
+    return [one for one in call.server.scheduler.loaded() if limits.allows(one.model.name)]
+
+
+MAY_NOT_UNLOAD = (
+    "others may use this model: only users who may change models unload it, else it is unloaded "
+    "when it has been idle for a while"
+)
 
 
 async def find_model(call: Call, name: str) -> Model:
-    """Return the model of a request. Raises OllamaError: 400 for no name, 404 for no such model."""
-    from ..library.name import InvalidName
+    """Return the model of a request.
 
-    def find() -> Model:
-        model = call.server.library.find(name)
-        # Reads the GGUF's header and perhaps parses a template: not for the event loop.
-        _ = model.capabilities
-        return model
+    Raises OllamaError: 400 for no name, 403 where the caller's limits exclude the model, 404 for no
+    such model.
+    """
+    from ..library.name import InvalidName
 
     if name not in call.models:
         try:
-            call.models[name] = await asyncio.to_thread(find)
+            model = await allowed_model(call, name)
         except InvalidName as error:
             raise OllamaError(400, str(error)) from None
+        # Reads the GGUF's header and perhaps parses a template: not for the event loop.
+        await asyncio.to_thread(lambda: model.capabilities)
+        call.models[name] = model
     return call.models[name]
 
 
+async def unload(call: Call, name: str) -> None:
+    """Unload the model of a name or a digest when its requests end.
+
+    A name that was deleted while the model served a request counts, too. Raises OllamaError: 404 if
+    there is no such model, 403 on a shared server for users who may not change models.
+    """
+    request = current_request.get()
+    if request and not request.may_manage:
+        raise OllamaError(403, MAY_NOT_UNLOAD)
+    try:
+        model = await find_model(call, name)
+    except OllamaError as error:
+        # A digest can pass for a name, which the limits may exclude.
+        scheduler, limits = call.server.scheduler, limits_of(call)
+        if error.status not in (403, 404) or not await scheduler.expire_by_id(name, limits.allows):
+            raise
+    else:
+        call.server.scheduler.expire(model)
+
+
 async def tags(call: Call) -> Reply:
-    """Answer GET and HEAD /api/tags: all models, newest first."""
+    """Answer GET and HEAD /api/tags: all models that the caller may use, newest first."""
+    from .model_views import tag
 
-    def entries() -> list[dict[str, Any]]:
-        return [model.tag() for model in call.server.library.list()]
-
-    return Reply({"models": await asyncio.to_thread(entries)})
+    models = await allowed_models(call)
+    entries = await asyncio.to_thread(lambda: [tag(model) for model in models])
+    return Reply({"models": entries})
 
 
 async def ps(call: Call) -> Reply:
     """Answer GET /api/ps: the loaded models, the last to expire first."""
-    from ..library.show import rfc3339
+    from .model_views import details
 
-    loaded = sorted(call.server.scheduler.loaded(), key=lambda m: m.expires_at, reverse=True)
+    await call.server.scheduler.check_library()
+    loaded = sorted(allowed_loaded(call), key=lambda m: m.expires_at, reverse=True)
     entries = [
         {
             "name": one.model.name.display,
             "model": one.model.name.display,
             "size": one.size,
             "digest": one.model.digest,
-            "details": one.model.details(),
+            "details": details(one.model),
             "expires_at": rfc3339(one.expires_at),
             "size_vram": one.size_vram,
             "context_length": one.num_ctx,
@@ -64,6 +138,7 @@ async def ps(call: Call) -> Reply:
 async def show(call: Call) -> Reply:
     """Answer POST /api/show: everything known about a model."""
     from ..library.name import ModelName
+    from . import model_views
 
     request = call.decode(ShowRequest)
     name = request.model or request.name
@@ -76,7 +151,9 @@ async def show(call: Call) -> Reply:
             raise
         message = f"model '{ModelName.parse(name).display}' not found"
         raise OllamaError(404, message) from None
-    body = await asyncio.to_thread(model.show, request.verbose)
+    body = await asyncio.to_thread(
+        model_views.show, model, request.verbose, request.system, request.options
+    )
     if call.user_agent.startswith("GitHubCopilotChat/"):
         # Copilot lists models under this key, and fails where a GGUF lacks it.
         body["model_info"]["general.basename"] = name
@@ -86,7 +163,9 @@ async def show(call: Call) -> Reply:
 async def copy(call: Call) -> Reply:
     """Answer POST /api/copy: a second name for a model."""
     request = call.decode(CopyRequest)
+    check_name(call, request.source, request.destination)
     await asyncio.to_thread(call.server.library.copy, request.source, request.destination)
+    call.server.scheduler.library_changed()
     return Reply()
 
 
@@ -96,5 +175,7 @@ async def delete(call: Call) -> Reply:
     name = request.model or request.name
     if not name:
         raise OllamaError(400, "model is required")
+    check_name(call, name)
     await asyncio.to_thread(call.server.library.delete, name)
+    call.server.scheduler.library_changed()
     return Reply()

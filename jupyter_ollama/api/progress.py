@@ -1,4 +1,4 @@
-"""What happens to a request before its first text, for clients that ask for it."""
+"""Progress of a request before its first text, for clients that ask for it."""
 
 from __future__ import annotations
 
@@ -6,35 +6,42 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
-from ..engine.protocol import Progress
+from ..engine.events import Progress
 
 if TYPE_CHECKING:
-    from ..scheduler.queue import Tell
-    from ..scheduler.scheduler import Lease
+    from ..scheduler.lease import Lease
+    from ..scheduler.request import OnPosition
 
 Status = dict[str, Any]
-"""The fields of a line that tell of it, those besides the model and the time."""
+"""The fields of a progress line, except the model and the time."""
 
 
 async def acquiring(
-    acquire: Callable[[Tell], Coroutine[Any, Any, Lease]],
+    acquire: Callable[[OnPosition], Coroutine[Any, Any, Lease]],
 ) -> AsyncGenerator[Status | Lease, None]:
-    """Yield what a request waits for, then its lease, which ends when this is closed."""
-    places: asyncio.Queue[int | None] = asyncio.Queue()
-    task = asyncio.ensure_future(acquire(places.put_nowait))
-    task.add_done_callback(lambda _: places.put_nowait(None))
+    """Yield the states of a waiting request, then its lease, which is released by `aclose`."""
+    positions: asyncio.Queue[int | None] = asyncio.Queue()
+    task = asyncio.ensure_future(acquire(positions.put_nowait))
+    task.add_done_callback(lambda _: positions.put_nowait(None))
     try:
-        while (place := await places.get()) is not None:
-            yield {"status": "queued", "position": place} if place else {"status": "loading"}
+        while (position := await positions.get()) is not None:
+            yield {"status": "queued", "position": position} if position else {"status": "loading"}
         yield await task
     finally:
-        task.cancel()
-        await asyncio.wait([task])
-        if not task.cancelled() and not task.exception():
-            async with task.result():
-                pass
+        # Do not await here: a second cancellation would interrupt it and lose the lease.
+        if task.done():
+            _release(task)
+        else:
+            task.add_done_callback(_release)
+            task.cancel()
+
+
+def _release(task: asyncio.Task[Lease]) -> None:
+    """Release the lease that a task has acquired, if any."""
+    if not task.cancelled() and not task.exception():
+        task.result().release()
 
 
 def prompt_status(event: Progress) -> Status:
-    """Return what tells how much of a prompt is read, in tokens."""
+    """Return the number of tokens of the prompt that are computed, and their total."""
     return {"status": "prompt", "completed": event.completed, "total": event.total}

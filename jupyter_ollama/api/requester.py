@@ -1,24 +1,23 @@
-"""Who asks: the one place where Jupyter's identity becomes a name and groups."""
+"""The sender of a request: the one place that maps Jupyter's identity to a name and groups."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..scheduler.account import OWNER_NAME
+
 if TYPE_CHECKING:
     from jupyter_server.auth.identity import IdentityProvider, User
     from jupyter_server.base.handlers import JupyterHandler
 
-_MAKES_UP_NAMES = "jupyter_server.auth.identity"
-"""The module of Jupyter's own logins, to which every request comes from somebody new."""
-
-OWNER_NAME = "owner"
-"""The name of the person whom a server belongs to, where the login does not tell names."""
+_ANONYMOUS_MODULE = "jupyter_server.auth.identity"
+"""The module of Jupyter's own logins, which invent a new name for every request."""
 
 
 @dataclass(frozen=True)
 class Requester:
-    """Who has sent a request. ``groups`` are those of the JupyterHub."""
+    """The sender of a request. ``groups`` are the user's groups in the JupyterHub."""
 
     name: str
     groups: tuple[str, ...] = ()
@@ -27,17 +26,17 @@ class Requester:
 NO_TOKEN = 'send the server\'s token as "Authorization: Bearer <token>"'
 
 OWNER = Requester(OWNER_NAME)
-"""Who asks a server without a login, or one that a token opens."""
+"""The sender of all requests to a server without a login or with a plain token."""
 
 
 def requester_of(handler: JupyterHandler, user: User) -> Requester:
-    """Return who has sent the request of a handler."""
+    """Return the sender of a handler's request."""
     groups = getattr(user, "hub_user", {}).get("groups", ())
     return Requester(_name(user, handler.identity_provider), tuple(groups))
 
 
 async def why_refused(handler: JupyterHandler) -> str:
-    """Say what a caller lacks who is nobody here: a token, or the leave of the JupyterHub."""
+    """Return why a caller is not authenticated: no token, or no access by the JupyterHub."""
     hub_auth = getattr(handler.identity_provider, "hub_auth", None)
     if hub_auth is None:
         return NO_TOKEN
@@ -49,6 +48,6 @@ async def why_refused(handler: JupyterHandler) -> str:
 
 
 def _name(user: User, provider: IdentityProvider) -> str:
-    """Return a name that is the same for the next request of this person."""
-    made_up = type(provider).__module__ == _MAKES_UP_NAMES
-    return OWNER_NAME if made_up else user.username
+    """Return a name that is the same for all requests of this user."""
+    is_anonymous = type(provider).__module__ == _ANONYMOUS_MODULE
+    return OWNER_NAME if is_anonymous else user.username

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..errors import OllamaError
-from .answering import resolve_options
 from .endpoint import Call, Reply
 from .models import find_model
+from .request_bounds import check_bytes
 from .wire import KeepAlive
 
 if TYPE_CHECKING:
-    from ..engine.handle import Embeddings
-    from ..scheduler.scheduler import Lease
+    from ..engine.runner_client import Embeddings
+    from ..scheduler.lease import Lease
 
 RANK = 4
 """The pooling type of models that rank, as a GGUF names it."""
@@ -24,7 +24,7 @@ DOCUMENTS = "documents must be a list of texts, or of objects with a text"
 
 
 class RerankRequest(msgspec.Struct, kw_only=True):
-    """The body of POST /api/rerank and /v1/rerank. Without ``top_n`` all documents come back."""
+    """The body of POST /api/rerank and /v1/rerank. Without ``top_n`` all documents are returned."""
 
     model: str = ""
     query: str = ""
@@ -50,7 +50,7 @@ async def rerank(call: Call) -> Reply:
 
 
 async def rerank_v1(call: Call) -> Reply:
-    """Answer the same as ``rerank`` with what Jina's clients find beside it."""
+    """Answer as ``rerank`` with the additional fields of Jina's API."""
     request = call.decode(RerankRequest)
     ranked, _, results = await _rank(call, request)
     read = ranked.prompt_eval_count
@@ -70,12 +70,12 @@ async def _rank(
         raise OllamaError(400, DOCUMENTS)
     if request.top_n is not None and request.top_n < 1:
         raise OllamaError(400, "top_n must be at least 1")
+    size = len(texts) * len(request.query)
+    check_bytes("query, once for each of the documents,", size, call.server.max_body_bytes)
     model = await find_model(call, request.model)
     if not model.has_weights or model.header.get("pooling_type") != RANK:
         raise OllamaError(400, f'"{request.model}" does not support rerank')
-    options = resolve_options(model, request.options)
-    scheduler = call.server.scheduler
-    async with await scheduler.acquire(model, options, request.keep_alive) as lease:
+    async with await call.lease(model, request) as lease:
         ranked = await lease.runner.rerank(
             request.query, texts, lease.num_ctx, truncate=request.truncate
         )

@@ -9,7 +9,6 @@ from . import (
     create,
     embed,
     generate,
-    health,
     meta,
     models,
     openapi,
@@ -20,62 +19,79 @@ from . import (
     transfer,
     usage,
     web,
+    wire,
 )
 from .anthropic import messages
-from .anthropic.dialect import ANTHROPIC
+from .anthropic import wire as anthropic_wire
+from .anthropic.wire import ANTHROPIC
 from .endpoint import Endpoint, Route
 from .openai import audio, completions, embeddings, responses
 from .openai import chat as openai_chat
 from .openai import models as openai_models
-from .openai.dialect import OPENAI, RESPONSES
+from .openai import wire as openai_wire
+from .openai.wire import OPENAI, RESPONSES
 
 _root = Endpoint(meta.root, "read", "ollama", tracked=False)
 _version = Endpoint(meta.version, "read", "ollama", tracked=False)
 _status = Endpoint(meta.status, "read", "ollama", tracked=False)
 _me = Endpoint(meta.me, "read", "ollama", tracked=False)
+_signout = Endpoint(meta.signout, "read", "ollama", tracked=False)
+_recommendations = Endpoint(meta.recommendations, "read", "ollama", tracked=False)
 _openapi_json = Endpoint(openapi.as_json, "read", "ollama", tracked=False)
 _openapi_yaml = Endpoint(openapi.as_yaml, "read", "ollama", tracked=False)
 _tags = Endpoint(models.tags, "read", "ollama", tracked=False)
 _ps = Endpoint(models.ps, "read", "ollama", tracked=False)
-_show = Endpoint(models.show, "read", "ollama", tracked=False)
-_copy = Endpoint(models.copy, "write", "ollama:models")
-_delete = Endpoint(models.delete, "write", "ollama:models")
+_show = Endpoint(models.show, "read", "ollama", tracked=False, request=wire.ShowRequest)
+_copy = Endpoint(models.copy, "write", "ollama:models", request=wire.CopyRequest)
+_delete = Endpoint(models.delete, "write", "ollama:models", request=wire.DeleteRequest)
 _create = Endpoint(create.create, "write", "ollama:models")
 _has_blob = Endpoint(blobs.head, "read", "ollama:models")
 _upload = Endpoint(blobs.upload, "write", "ollama:models", open_body=blobs.open_upload)
-_generate = Endpoint(generate.generate, "execute", "ollama:run")
-_chat = Endpoint(chat.chat, "execute", "ollama:run")
-_embed = Endpoint(embed.embed, "execute", "ollama:run")
-_embeddings = Endpoint(embed.embeddings, "execute", "ollama:run")
-_tokenize = Endpoint(tokens.tokenize, "execute", "ollama:run")
-_detokenize = Endpoint(tokens.detokenize, "execute", "ollama:run")
-_score = Endpoint(score.score, "execute", "ollama:run")
-_rerank = Endpoint(rerank.rerank, "execute", "ollama:run")
-_rerank_v1 = Endpoint(rerank.rerank_v1, "execute", "ollama:run")
+_generate = Endpoint(generate.generate, "execute", "ollama:run", request=wire.GenerateRequest)
+_chat = Endpoint(chat.chat, "execute", "ollama:run", request=wire.ChatRequest)
+_embed = Endpoint(embed.embed, "execute", "ollama:run", request=wire.EmbedRequest)
+_embeddings = Endpoint(embed.embeddings, "execute", "ollama:run", request=wire.EmbeddingRequest)
+_tokenize = Endpoint(tokens.tokenize, "execute", "ollama:run", request=tokens.TokenizeRequest)
+_detokenize = Endpoint(tokens.detokenize, "execute", "ollama:run", request=tokens.DetokenizeRequest)
+_score = Endpoint(score.score, "execute", "ollama:run", request=score.ScoreRequest)
+_rerank = Endpoint(rerank.rerank, "execute", "ollama:run", request=rerank.RerankRequest)
+_rerank_v1 = Endpoint(rerank.rerank_v1, "execute", "ollama:run", request=rerank.RerankRequest)
 _cancel = Endpoint(requests.cancel, "execute", "ollama:run", tracked=False)
-_web_fetch = Endpoint(web.web_fetch, "execute", "ollama:web")
-_web_search = Endpoint(web.web_search, "execute", "ollama:web")
-_pull = Endpoint(transfer.pull, "write", "ollama:models")
-_push = Endpoint(transfer.push, "write", "ollama:models")
-_openai_chat = Endpoint(openai_chat.chat_completions, "execute", "ollama:run")
-_completions = Endpoint(completions.completions, "execute", "ollama:run")
-_openai_embeddings = Endpoint(embeddings.embeddings, "execute", "ollama:run")
-_responses = Endpoint(responses.responses, "execute", "ollama:run")
-_transcriptions = Endpoint(audio.transcriptions, "execute", "ollama:run", tracked=False)
+_web_fetch = Endpoint(web.web_fetch, "execute", "ollama:web", request=web.WebFetchRequest)
+_web_search = Endpoint(web.web_search, "execute", "ollama:web", request=web.WebSearchRequest)
+_pull = Endpoint(transfer.pull, "write", "ollama:models", request=transfer.TransferRequest)
+_push = Endpoint(transfer.push, "write", "ollama:models", request=transfer.TransferRequest)
+_openai_chat = Endpoint(
+    openai_chat.chat_completions, "execute", "ollama:run", request=openai_wire.ChatCompletionRequest
+)
+_completions = Endpoint(
+    completions.completions, "execute", "ollama:run", request=openai_wire.CompletionRequest
+)
+_openai_embeddings = Endpoint(
+    embeddings.embeddings, "execute", "ollama:run", request=openai_wire.EmbeddingsRequest
+)
+_responses = Endpoint(
+    responses.responses, "execute", "ollama:run", request=openai_wire.ResponsesRequest
+)
+_transcriptions = Endpoint(audio.transcriptions, "execute", "ollama:run", open_body=audio.open_form)
 _openai_models = Endpoint(openai_models.models, "read", "ollama", tracked=False)
 _openai_model = Endpoint(openai_models.model, "read", "ollama", tracked=False)
-_messages = Endpoint(messages.messages, "execute", "ollama:run")
-_count_tokens = Endpoint(messages.count_tokens, "execute", "ollama:run")
+_messages = Endpoint(
+    messages.messages, "execute", "ollama:run", request=anthropic_wire.MessagesRequest
+)
+_count_tokens = Endpoint(
+    messages.count_tokens, "execute", "ollama:run", request=anthropic_wire.CountRequest
+)
 _requests = Endpoint(usage.requests, "read", "ollama", tracked=False)
 _usage = Endpoint(usage.usage, "read", "ollama", tracked=False)
-_health = Endpoint(health.health, "read", "ollama", tracked=False)
+_health = Endpoint(admin.health, "read", "ollama", tracked=False)
 _admin_usage = Endpoint(admin.usage, "read", "ollama:admin", tracked=False)
 _admin_csv = Endpoint(admin.usage_csv, "read", "ollama:admin", tracked=False)
 _admin_requests = Endpoint(admin.requests, "read", "ollama:admin", tracked=False)
 _admin_cancel = Endpoint(admin.cancel, "write", "ollama:admin", tracked=False)
 _drain = Endpoint(admin.drain, "write", "ollama:admin", tracked=False)
 _resume = Endpoint(admin.resume, "write", "ollama:admin", tracked=False)
-_block = Endpoint(admin.block, "write", "ollama:admin", tracked=False)
+_block = Endpoint(admin.block, "write", "ollama:admin", tracked=False, request=admin.BlockRequest)
 _unblock = Endpoint(admin.unblock, "write", "ollama:admin", tracked=False)
 
 ROUTES: tuple[Route, ...] = (
@@ -85,6 +101,9 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/version", {"GET": _version, "HEAD": _version}),
     Route("/api/status", {"GET": _status}),
     Route("/api/me", {"POST": _me}),
+    Route("/api/signout", {"POST": _signout}),
+    Route("/api/user/keys/([^/]+)", {"DELETE": _signout}),
+    Route("/api/experimental/model-recommendations", {"GET": _recommendations}),
     Route("/api/tags", {"GET": _tags, "HEAD": _tags}),
     Route("/api/ps", {"GET": _ps}),
     Route("/api/show", {"POST": _show}),

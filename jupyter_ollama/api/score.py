@@ -8,24 +8,26 @@ from typing import Any
 
 import msgspec
 
-from ..engine.protocol import Logprob, Text
+from ..engine.events import Logprob, Text
 from ..errors import OllamaError
-from .answering import finite, logprobs_field, resolve_options
+from .answering import finite, logprobs_field
 from .endpoint import Call, Reply
 from .models import find_model
+from .request_bounds import check_bytes
 from .wire import KeepAlive
-
-MOST_CONTINUATIONS = 256
-"""Continuations of one request. They are queued together, so others wait for them."""
 
 
 class ScoreRequest(msgspec.Struct, kw_only=True):
-    """The body of POST /api/score. ``choices`` is another name of ``continuations``."""
+    """The body of POST /api/score. ``choices`` is another name of ``continuations``.
+
+    With ``raw`` the texts may name special tokens, as prompts that a template has made do.
+    """
 
     model: str = ""
     prompt: str = ""
     continuations: list[str] = []
     choices: list[str] = []
+    raw: bool = False
     keep_alive: KeepAlive = None
     options: dict[str, Any] = {}
 
@@ -36,15 +38,16 @@ async def score(call: Call) -> Reply:
     texts = request.continuations or request.choices
     if not texts or not all(texts):
         raise OllamaError(400, "continuations must be a list of texts, none of them empty")
-    if len(texts) > MOST_CONTINUATIONS:
-        raise OllamaError(400, f"continuations must be {MOST_CONTINUATIONS} at most")
+    # The last tokens of a prompt depend on the text after it: each continuation is read with it.
+    size = len(texts) * len(request.prompt) + sum(map(len, texts))
+    check_bytes("prompt and continuations", size, call.server.max_tokenize_bytes)
     model = await find_model(call, request.model)
     if "completion" not in model.capabilities:
         raise OllamaError(400, f'"{request.model}" does not support score')
-    options = resolve_options(model, request.options)
-    scheduler = call.server.scheduler
-    async with await scheduler.acquire(model, options, request.keep_alive) as lease:
-        scored = await lease.runner.score(request.prompt, texts, lease.num_ctx)
+    async with await call.lease(model, request) as lease:
+        scored = await lease.runner.score(
+            request.prompt, texts, lease.num_ctx, raw=request.raw, sharing=lease.sharing
+        )
     body: dict[str, Any] = {
         "model": request.model,
         "results": results(texts, scored.continuations),
@@ -56,7 +59,7 @@ async def score(call: Call) -> Reply:
 
 
 def results(texts: list[str], found: list[list[Logprob]]) -> list[dict[str, Any]]:
-    """Return what is told of each continuation; the probabilities add up to 1."""
+    """Return the result of each continuation; the probabilities add up to 1."""
     sums = [sum(finite(token.logprob) for token in tokens) for tokens in found]
     most = max(sums)
     weights = [math.exp(total - most) for total in sums]

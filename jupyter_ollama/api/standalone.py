@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+from hmac import compare_digest
 from typing import Any
 
+from ..errors import OllamaError
 from .endpoint import OLLAMA, TEXT
-from .exchange import Exchange, error_text
-from .origins import Origins, is_local_host
+from .exchange import Exchange
+from .origins import ALLOWED_HEADERS, Hosts, Origins
+from .requester import NO_TOKEN
+from .responder import error_text
 
 _METHODS = "GET,POST,PUT,PATCH,DELETE,HEAD,OPTIONS"
-_STAINLESS = (
-    "arch async custom-poll-interval helper-method lang os package-version poll-helper "
-    "retry-count runtime runtime-version timeout"
-)
-_HEADERS = ",".join(
-    ["Authorization", "Content-Type", "User-Agent", "Accept", "X-Requested-With", "OpenAI-Beta"]
-    + ["X-Api-Key", "Anthropic-Version", "Anthropic-Beta", "X-Request-Id", "X-Ollama-Priority"]
-    + ["Anthropic-Dangerous-Direct-Browser-Access"]
-    + [f"X-Stainless-{name.title()}" for name in _STAINLESS.split()]
-)
 _MAX_AGE = "43200"
+_UNKNOWN_HOST = (
+    '"{}" is not a name of this server: set OLLAMA_ALLOWED_HOSTS (OllamaServer.allowed_hosts) '
+    "to the names that it is reached by"
+)
 
 
 class StandaloneExchange(Exchange):
@@ -40,13 +38,18 @@ class StandaloneExchange(Exchange):
             self._forbid()
         elif origin and self.request.method == "OPTIONS":
             self.set_header("Access-Control-Allow-Methods", _METHODS)
-            self.set_header("Access-Control-Allow-Headers", _HEADERS)
+            self.set_header("Access-Control-Allow-Headers", ",".join(ALLOWED_HEADERS))
             self.set_header("Access-Control-Max-Age", _MAX_AGE)
             self.clear_header("Content-Type")
             self.set_status(204)
             self.finish()
-        elif self.settings["check_host"] and not is_local_host(self.request.host):
-            self._forbid()
+        elif self.settings["check_host"] and not self._allows_host():
+            if self.settings.get("names_the_setting"):
+                self.fail(OllamaError(403, _UNKNOWN_HOST.format(self.request.host)))
+            else:
+                self._forbid()
+        elif not self._has_token():
+            self.fail(OllamaError(403, NO_TOKEN))
         else:
             self.accept()
 
@@ -60,7 +63,7 @@ class StandaloneExchange(Exchange):
         self.end(TEXT, error_text(status_code).encode())
 
     async def get(self, *arguments: str) -> None:
-        """Answer; ``prepare`` has checked all there is to check."""
+        """Answer; ``prepare`` has authorized the request."""
         await self.answer()
 
     head = post = put = patch = delete = options = get
@@ -75,6 +78,19 @@ class StandaloneExchange(Exchange):
         origin = self.request.headers.get("Origin", "")
         host = self.request.headers.get("Host", "")
         return "" if origin in (f"http://{host}", f"https://{host}") else origin
+
+    def _allows_host(self) -> bool:
+        hosts: Hosts = self.settings.get("hosts") or Hosts((), beyond_loopback=False)
+        return hosts.allow(self.request.host)
+
+    def _has_token(self) -> bool:
+        """Return whether the request carries the access token, if there is one."""
+        token: str = self.settings.get("token", "")
+        headers = self.request.headers
+        scheme, _, given = headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            given = headers.get("X-Api-Key", "")
+        return not token or compare_digest(given.strip().encode(), token.encode())
 
     def _forbid(self) -> None:
         self.clear_header("Content-Type")

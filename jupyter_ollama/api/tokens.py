@@ -1,4 +1,4 @@
-"""POST /api/tokenize and /api/detokenize: what a model's vocabulary makes of a text."""
+"""POST /api/tokenize and /api/detokenize: the tokens of a text in a model's vocabulary."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .answering import resolve_options
+from ..engine.meter import charge_text
 from .endpoint import Call, Reply
 from .models import find_model
+from .request_bounds import check_bytes
 from .wire import KeepAlive
 
 if TYPE_CHECKING:
-    from ..scheduler.scheduler import Lease
+    from ..scheduler.lease import Lease
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True):
@@ -43,13 +44,16 @@ class DetokenizeRequest(msgspec.Struct, kw_only=True):
 
 
 async def tokenize(call: Call) -> Reply:
-    """Answer with the ids of a text's tokens, and with what they stand for if that is wanted."""
+    """Answer with the ids of a text's tokens, and their texts if requested."""
     request = call.decode(TokenizeRequest)
+    text = request.content or request.text
+    check_bytes("content", len(text), call.server.max_tokenize_bytes)
     special = request.special if request.add_special is None else request.add_special
     async with await _acquire(call, request) as lease:
         found = await lease.runner.tokenize(
-            request.content or request.text, special=special, parse_special=request.parse_special
+            text, special=special, parse_special=request.parse_special
         )
+    charge_text(len(found.tokens))
     tokens: list[Any] = found.tokens
     if request.with_pieces:
         pairs = zip(found.tokens, found.pieces, strict=True)
@@ -62,13 +66,13 @@ async def detokenize(call: Call) -> Reply:
     request = call.decode(DetokenizeRequest)
     async with await _acquire(call, request) as lease:
         text = await lease.runner.detokenize(request.tokens, special=request.special)
+    charge_text(len(request.tokens))
     return Reply({"model": request.model, "content": text})
 
 
 async def _acquire(call: Call, request: TokenizeRequest | DetokenizeRequest) -> Lease:
     model = await find_model(call, request.model)
-    options = resolve_options(model, request.options)
-    return await call.server.scheduler.acquire(model, options, request.keep_alive)
+    return await call.lease(model, request)
 
 
 def _text_or_bytes(piece: bytes) -> str | list[int]:

@@ -1,4 +1,4 @@
-"""What the neighbours of Ollama's API have in common on their way to its endpoints and back."""
+"""The common parts of the translations between other APIs and Ollama's endpoints."""
 
 from __future__ import annotations
 
@@ -63,9 +63,10 @@ def optional(value: dict[str, Any], name: str, kind: type[T], message: str) -> T
 
 
 def parse_arguments(text: str, message: str) -> dict[str, Any]:
-    """Return the arguments of a tool call from JSON text. Raises OllamaError(400)."""
+    """Return the arguments of a tool call from JSON text, {} for none. Raises OllamaError(400)."""
     try:
-        return typed(orjson.loads(text), dict, message)
+        arguments = orjson.loads(text) if text.strip() else None
+        return {} if arguments is None else typed(arguments, dict, message)
     except orjson.JSONDecodeError:
         raise OllamaError(400, message) from None
 
@@ -73,6 +74,11 @@ def parse_arguments(text: str, message: str) -> dict[str, Any]:
 def arguments_text(call: dict[str, Any]) -> str:
     """Return the arguments of a call that a model made as JSON text."""
     return orjson.dumps(call["function"].get("arguments") or {}).decode()
+
+
+def native_role(role: str) -> str:
+    """Return the role of a message; models know a developer's instructions as the system's."""
+    return "system" if role.lower() == "developer" else role.lower()
 
 
 def name_tools(messages: list[Message]) -> list[Message]:
@@ -95,7 +101,7 @@ async def whole(answer: Coroutine[Any, Any, Reply | Stream]) -> dict[str, Any]:
 
 
 async def parts(answer: Reply | Stream) -> Stream:
-    """Yield the parts of an answer, of which one that is no stream has one."""
+    """Yield the parts of an answer; one that is not a stream has a single part."""
     if isinstance(answer, Reply):
         yield answer.body
         return
@@ -105,7 +111,7 @@ async def parts(answer: Reply | Stream) -> Stream:
 
 
 async def together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
-    """Run all at once and return what they give; the first that fails ends the others."""
+    """Run all concurrently and return their results; the first failure cancels the others."""
     tasks = [asyncio.ensure_future(coroutine) for coroutine in coroutines]
     try:
         return await asyncio.gather(*tasks)
@@ -114,9 +120,9 @@ async def together(coroutines: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 
 
 async def merged(streams: Sequence[Stream]) -> AsyncGenerator[tuple[int, dict[str, Any]], None]:
-    """Yield the parts of all streams as they come, each with the place of its stream.
+    """Yield the parts of all streams as they arrive, each with the index of its stream.
 
-    No stream runs ahead of what is taken; the first that fails ends the others.
+    No stream runs ahead of its consumer; the first failure ends the others.
     """
     nexts = {_next(stream): index for index, stream in enumerate(streams)}
     try:

@@ -1,4 +1,4 @@
-"""GET /usage and /api/requests: what a user has used, may use, and has under way."""
+"""GET /usage and /api/requests: the usage, limits and requests of the caller."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..scheduler.request import ModelRequest, State
 from .endpoint import Call, Reply
 
 if TYPE_CHECKING:
-    from ..scheduler.ticket import Ticket
     from ..usage.store import UsageStore
 
 PERIODS = {"day": 86400.0, "month": 30 * 86400.0}
-"""What usage is summed up over, in seconds until now."""
+"""The periods that usage is summed up over, in seconds until now."""
+
+RIGHTS = {
+    "run": ("execute", "ollama:run"),
+    "manage": ("write", "ollama:models"),
+    "admin": ("write", "ollama:admin"),
+}
+"""The rights of a user, as action and resource."""
 
 
 async def usage(call: Call) -> Reply:
-    """Answer GET /usage: the caller's tokens, limits and, where it is recorded, models."""
+    """Answer GET /usage: the caller's rights, tokens, limits and, where recorded, models."""
     admission = call.server.admission
+    await admission.restored()
     requester = call.requester
     account = admission.account(requester.name)
     limits = msgspec.to_builtins(admission.limits(requester.name, requester.groups))
     body: dict[str, Any] = {
         "user": requester.name,
         "groups": list(requester.groups),
+        "rights": {name: await call.may(*needed) for name, needed in RIGHTS.items()},
         "limits": {name: value for name, value in limits.items() if value is not None},
         "tokens_last_minute": account.minute.total,
         "tokens_last_day": account.day.total,
@@ -55,22 +64,21 @@ async def sums(
 
 
 async def requests(call: Call) -> Reply:
-    """Answer GET /api/requests: the caller's requests under way; those waiting have a place."""
+    """Answer GET /api/requests: the caller's requests under way; queued ones have a position."""
     name = call.requester.name
-    mine = [one for one in call.server.admission.tickets if one.account.name == name]
-    return Reply({"requests": [described(ticket) for ticket in mine]})
+    open_ones = [one for one in call.server.admission.requests if not one.closed]
+    return Reply({"requests": [described(one) for one in open_ones if one.user == name]})
 
 
-def described(ticket: Ticket) -> dict[str, Any]:
-    """Return what is told of a request under way."""
-    position = max((queue.place(ticket) for queue in ticket.account.queues), default=0)
-    state = "queued" if position else "running" if ticket.share else "loading"
-    told: dict[str, Any] = {
-        "id": ticket.request_id,
-        "path": ticket.path,
-        "model": ticket.model,
-        "state": state,
-        "bulk": bool(ticket.bulk),
-        "seconds": round(time.perf_counter() - ticket.opened, 3),
+def described(request: ModelRequest) -> dict[str, Any]:
+    """Return the description of a request for its user and for administrators."""
+    state = request.state
+    fields: dict[str, Any] = {
+        "id": request.request_id,
+        "path": request.path,
+        "model": request.model,
+        "state": State.LOADING if state is State.PREPARING else state,
+        "bulk": bool(request.bulk),
+        "seconds": round(time.perf_counter() - request.opened, 3),
     }
-    return told | ({"position": position} if position else {})
+    return fields | ({"position": request.position} if request.position else {})

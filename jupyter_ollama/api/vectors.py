@@ -1,4 +1,4 @@
-"""How embeddings are written: as JSON numbers, as base64 in JSON, or as an Arrow stream."""
+"""The forms of embeddings: JSON numbers, base64 in JSON, or an Arrow stream."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def parse_encoding_format(value: str) -> str:
 
 
 def in_json(rows: np.ndarray, encoding_format: str) -> np.ndarray | list[str]:
-    """Return what stands for float32 rows (count, size) in JSON.
+    """Return the JSON form of float32 rows (count, size).
 
     "base64" makes a text of each row: its numbers in little-endian order.
     """
@@ -37,7 +37,7 @@ def in_json(rows: np.ndarray, encoding_format: str) -> np.ndarray | list[str]:
 
 
 def answers_arrow(accept: str) -> bool:
-    """Tell by an Accept header whether the answer is to be an Arrow stream.
+    """Return whether an Accept header requests an Arrow stream.
 
     Without pyarrow it cannot be one: JSON is the answer where the header allows it. Raises
     OllamaError(406) where it does not.
@@ -55,7 +55,7 @@ def answers_arrow(accept: str) -> bool:
 
 
 def _qualities(accept: str) -> dict[str, float]:
-    """Return how much each media range of an Accept header is wanted, 0 to 1."""
+    """Return the quality value of each media range of an Accept header, 0 to 1."""
     qualities = {}
     for item in accept.lower().split(","):
         kind, *parameters = (piece.strip() for piece in item.split(";"))

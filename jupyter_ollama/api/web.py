@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from importlib import import_module
 from importlib.util import find_spec
 
 import msgspec
@@ -37,24 +35,17 @@ async def web_fetch(call: Call) -> Reply:
     request = call.decode(WebFetchRequest)
     if not request.url:
         raise OllamaError(400, "url is required")
-    # The HTTP client takes long to import: not in the event loop.
-    await asyncio.to_thread(import_module, "jupyter_ollama.web.fetch")
-    from ..web.fetch import fetch
-    from ..web.guard import Guard
-
-    return Reply(await fetch(request.url, Guard(call.server.web_allowed_addresses)))
+    return Reply(await call.server.pages.fetch(request.url, call.requester.name))
 
 
 async def web_search(call: Call) -> Reply:
-    """Answer with the titles, URLs and contents of what a search finds."""
+    """Answer with the titles, URLs and contents of search results."""
     if not call.server.web_search_url:
         raise OllamaError(501, "web search is not configured: see OllamaServer.web_search_url")
     request = call.decode(WebSearchRequest)
     if not request.query:
         raise OllamaError(400, "query is required")
     count = request.max_results if request.max_results > 0 else DEFAULT_RESULTS
-    await asyncio.to_thread(import_module, "jupyter_ollama.web.search")
-    from ..web.search import search
-
-    found = await search(request.query, min(count, MAX_RESULTS), call.server.web_search_url)
+    pages = call.server.pages
+    found = await pages.search(request.query, min(count, MAX_RESULTS), call.requester.name)
     return Reply({"results": found})

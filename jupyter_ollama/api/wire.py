@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import msgspec
 
+from ..durations import parse_keep_alive
 from ..errors import OllamaError
 from ..prompt.messages import Message
-from .durations import parse_keep_alive
 
 _THINK_LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
@@ -28,9 +28,9 @@ Think = Annotated[bool | str | None, parse_think]
 
 
 class AnswerRequest(msgspec.Struct, kw_only=True):
-    """What generate and chat have in common. None stands for what was not sent.
+    """The common fields of generate and chat. None stands for a field that was not sent.
 
-    ``keep_alive`` is in seconds. ``progress`` is an extension: a stream tells then what happens
+    ``keep_alive`` is in seconds. ``progress`` is an extension: a stream then reports what happens
     before its first text.
     """
 
@@ -98,11 +98,16 @@ class EmbeddingRequest(msgspec.Struct, kw_only=True):
 
 
 class ShowRequest(msgspec.Struct, kw_only=True):
-    """The body of POST /api/show. ``name`` is the older spelling of ``model``."""
+    """The body of POST /api/show. ``name`` is the older spelling of ``model``.
+
+    ``system`` and ``options`` are shown instead of the model's own.
+    """
 
     model: str = ""
     name: str = ""
     verbose: bool = False
+    system: str = ""
+    options: dict[str, Any] = {}
 
 
 class DeleteRequest(msgspec.Struct, kw_only=True):

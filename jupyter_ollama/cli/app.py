@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from jupyter_core.application import JupyterApp
-from jupyter_ollama_magics.errors import OllamaClientError, OllamaConnectionError
+from jupyter_ollama_client.errors import OllamaClientError, OllamaConnectionError
 from traitlets import TraitError
 
 from .._version import __version__
@@ -30,6 +30,10 @@ COMMANDS = {
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),
     "check": ("jupyter_ollama.cli.check.CheckCommand", "see if the files of models are whole"),
+    "doctor": (
+        "jupyter_ollama.cli.doctor.command.DoctorCommand",
+        "check the installation, and say what to do about faults",
+    ),
     "bench": ("jupyter_ollama.cli.bench.BenchCommand", "measure how fast a model runs here"),
 }
 
@@ -42,9 +46,9 @@ commands:"""
 
 TAIL = """\
 
-Every command has its own --help. serve, hub, bench and check use the models of OLLAMA_MODELS
-themselves, all others talk to the server that OLLAMA_HOST names (an address or a URL, default
-127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
+Every command has its own --help. serve, hub, bench, check and doctor use the models of
+OLLAMA_MODELS themselves, all others talk to the server that OLLAMA_HOST names (an address or a
+URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 
@@ -80,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         leave(128 + signal.SIGINT)
     except BrokenPipeError:
-        # The reader has gone; whatever is still buffered must not fail a second time at exit.
+        # The reader has closed the pipe; buffered output must not fail a second time at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         leave(1)
     except Exception as error:
@@ -91,7 +95,7 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def user_message(error: Exception) -> str | None:
-    """Return what to tell the user, or None for an error that is a fault of this program."""
+    """Return the message for the user, or None for an error of this program."""
     if isinstance(error, OllamaConnectionError) and not error.connected:
         return (
             f"no server answers at {error.url} ({error.reason}). Start one with\n"

@@ -9,11 +9,11 @@ import logging
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..config import OllamaServer
 from ..errors import OllamaError
@@ -26,8 +26,10 @@ from .speed import Workload, limit, serve
 if TYPE_CHECKING:
     from ..library.model import Model
 
+T = TypeVar("T")
+
 COMPARED_UP_TO = 10**9
-"""Bytes of a file that is compared with other formats unless told otherwise."""
+"""The largest file, in bytes, that is compared with other formats by default."""
 
 
 class BenchCommand(Command):
@@ -43,7 +45,7 @@ class BenchCommand(Command):
     epilog = (
         "On a CPU a quantized model of up to 1 GB is written in other formats, too, into a\n"
         "temporary folder, to see if one of them is faster here. --compare does that with larger\n"
-        "ones; every format takes up to twice the room of the model, and the time to write it."
+        "ones; each takes up to twice the disk space of the model, and the time to write it."
     )
     classes = [OllamaServer]
 
@@ -51,7 +53,7 @@ class BenchCommand(Command):
         return logging.WARNING
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take a name and what to measure."""
+        """Take a name and the measurements."""
         add = parser.add_argument
         add("model", metavar="MODEL")
         add("--streams", metavar="N,N", type=numbers, default=[1, 8, 16], help="default: 1,8,16")
@@ -63,7 +65,7 @@ class BenchCommand(Command):
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Measure, then print."""
-        # It does what Ctrl-C does, else the files in the temporary folder would stay.
+        # The default action would leave the files in the temporary folder.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         workload = Workload(tuple(arguments.streams), arguments.tokens, arguments.prompt)
         try:
@@ -94,9 +96,10 @@ class BenchCommand(Command):
         )
         with tempfile.TemporaryDirectory(prefix="jupyter-ollama-bench-") as folder:
             for turn in range(1, rounds + 1):
-                with told(f"round {turn} of {rounds}: server"):
+                with announced(f"round {turn} of {rounds}: server"):
                     key = str(time.time_ns())
-                    served = asyncio.run(serve(OllamaServer(parent=self), model, workload, key))
+                    work = serve(OllamaServer(parent=self), model, workload, key)
+                    served = asyncio.run(cancelled_by_sigterm(work))
                     measured.served.append(served)
                     note(", limit", end="")
                     workload = replace(workload, streams=tuple(served.speeds))
@@ -110,8 +113,27 @@ class BenchCommand(Command):
         return measured
 
 
+async def cancelled_by_sigterm(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work``; SIGTERM cancels it, so that it cleans up. Raises KeyboardInterrupt then.
+
+    An exception that a signal handler raises leaves the event loop at an arbitrary point, and the
+    cleanup may then wait without end.
+    """
+    task = asyncio.ensure_future(work)
+    loop = asyncio.get_running_loop()
+    before = signal.getsignal(signal.SIGTERM)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, before)
+
+
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def announced(what: str) -> Iterator[None]:
     """Show a line that grows while the block runs, and how long that took."""
     start = time.monotonic()
     note(what, end="")
@@ -123,7 +145,7 @@ def told(what: str) -> Iterator[None]:
 
 
 def wants_comparison(measured: Measured, asked: bool | None) -> bool:
-    """Tell whether other formats are to be tried: not for GPUs, where they are no faster."""
+    """Return whether to try other formats: not for GPUs, where they are no faster."""
     if measured.on_gpu:
         return False
     return measured.size <= COMPARED_UP_TO if asked is None else asked

@@ -1,4 +1,4 @@
-"""What `jupyter ollama bench` tells: the figures of all rounds, summed up and put into words."""
+"""The report of `jupyter ollama bench`: a summary of the figures of all rounds."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from statistics import median
 from textwrap import fill
 from typing import Any
 
-from jupyter_ollama_magics.readable import size
+from jupyter_ollama_client.readable import size
 
 from .formats import table
 from .other_formats import BITS, bits, candidates
 from .speed import Served, Speed, Workload
 
 CLEARLY_FASTER = 1.1
-"""What a format must gain in every round to be called faster."""
+"""The gain in every round for which a format counts as faster."""
 NOT_SLOWER = 0.95
 NOISY = 0.1
-"""How far rounds may lie apart, as a part of their median, before they are called rough."""
+"""The spread of rounds, as a part of their median, above which they count as rough."""
 ABOVE_THE_LIMIT = 1.05
 """A ratio of runner and bare loop that needs to be explained."""
 
@@ -38,10 +38,10 @@ class Format:
 
 @dataclass
 class Measured:
-    """What the rounds gave. ``format`` is the type of the weights, ``size`` the bytes of the file.
+    """The figures of all rounds. ``format`` is the type of the weights, ``size`` is in bytes.
 
     ``limits`` are speeds of the bare loop by number of streams. The first of ``formats`` is the
-    model's own, measured once more beside the others.
+    model's own, measured once more with the others.
     """
 
     model: str
@@ -129,14 +129,16 @@ def _format(each: Format, measured: Measured) -> dict[str, Any]:
 
 
 def text(facts: dict[str, Any]) -> str:
-    """Return the figures as a table with what is to be said about them."""
+    """Return the figures as a table with remarks."""
     head = f"{facts['model']}    {facts['format']}    {size(facts['size'])}    "
     place = "GPU" if facts["size_vram"] else f"{facts['cpus']} CPUs"
     parts = [head + place, _speeds(facts), _explanation(facts)]
     if len(facts["formats"]) > 1:
         parts += [_formats(facts), _advice(facts)]
     elif candidates(facts["format"]) and not facts["size_vram"]:
-        parts.append("Other formats were not tried. --compare does, at the cost of room and time.")
+        parts.append(
+            "Other formats were not tried. --compare does, at the cost of disk space and time."
+        )
     return "\n\n".join(parts)
 
 
@@ -170,7 +172,7 @@ def _explanation(facts: dict[str, Any]) -> str:
 
 
 def _noise(facts: dict[str, Any]) -> list[str]:
-    """Say how far the figures can be trusted."""
+    """Return a remark on the noise of the figures."""
     rounds, spread = facts["rounds"], facts["spread"]
     if spread is None:
         sentences = ["One round only: how far such figures vary was not seen."]
@@ -228,7 +230,7 @@ def _gain(kind: str, gain: float) -> str:
 
 
 def _price(other: dict[str, Any], facts: dict[str, Any]) -> str:
-    """Say what a faster format costs."""
+    """Return a remark on the costs of a faster format."""
     if BITS[other["format"]] == bits(facts["format"]):
         return f"and is less exact than {facts['format']}"
     return f"and takes {other['size'] / facts['size']:.1f} times the memory"

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from jupyter_ollama_magics.readable import size
+from jupyter_ollama_client.readable import size
 
 from ..config import OllamaServer
 from ..errors import OllamaError
@@ -27,8 +27,8 @@ class CheckCommand(Command):
     name = "jupyter-ollama-check"
     verb = "check"
     description = (
-        "Read all files of the store (OLLAMA_MODELS), or those of some models, and tell which are\n"
-        "missing or damaged. Needs no server. The exit status is 1 if anything is wrong."
+        "Read all files of the store (OLLAMA_MODELS), or those of some models, and report the\n"
+        "missing and damaged ones. Needs no server. The exit status is 1 if anything is wrong."
     )
     epilog = (
         "--repair moves damaged files aside and gets what is missing from the registries of the\n"
@@ -43,10 +43,12 @@ class CheckCommand(Command):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take names, and whether to mend."""
         parser.add_argument("models", metavar="MODEL", nargs="*")
-        parser.add_argument("--repair", action="store_true", help="mend what can be mended")
+        parser.add_argument(
+            "--repair", action="store_true", help="repair damaged and missing files"
+        )
 
     def run(self, arguments: argparse.Namespace) -> None:
-        """Check, mend, tell."""
+        """Check, repair and report."""
         server = OllamaServer(parent=self)
         store = Store(Path(server.models_dir).expanduser())
         needs = Needs(store, named(store, arguments.models))
@@ -55,7 +57,7 @@ class CheckCommand(Command):
         for name, reason in needs.unreadable.items():
             say(f"the manifest of {name.display} cannot be read: {reason}")
         if not arguments.models:
-            tell_leftovers(store, arguments.repair)
+            report_leftovers(store, arguments.repair)
         if left or needs.unreadable:
             raise CommandError(verdict(left, needs, arguments.repair))
         say(f"{needs.models} models with {len(needs.blobs)} files ({size(needs.size)}) are whole")
@@ -76,7 +78,7 @@ def named(store: Store, texts: Iterable[str]) -> list[ModelName]:
 
 
 def checked(store: Store, needs: Needs) -> Iterator[Fault]:
-    """Yield what is wrong, showing how far the reading is."""
+    """Yield the faults, showing the progress of the reading."""
     progress, done = Progress(), 0
 
     def advance(count: int) -> None:
@@ -92,7 +94,7 @@ def checked(store: Store, needs: Needs) -> Iterator[Fault]:
 
 
 def mended(server: OllamaServer, store: Store, fault: Fault) -> bool:
-    """Put a damaged blob aside and get it anew; tell whether that went well."""
+    """Move a damaged blob aside and download it again; return whether that succeeded."""
     if fault.seen:
         set_aside(store, fault)
     bars = LayerBars()
@@ -100,9 +102,9 @@ def mended(server: OllamaServer, store: Store, fault: Fault) -> bool:
         try:
             asyncio.run(fetch(server, name, fault, bars))
         except OllamaError as error:
-            say(f"{title(fault)} does not come from {name.display}: {error.message}")
+            say(f"{title(fault)} cannot be downloaded from {name.display}: {error.message}")
         else:
-            say(f"{title(fault)} has come from {name.display} and is whole")
+            say(f"{title(fault)} was downloaded from {name.display} and is intact")
             return True
         finally:
             bars.close()
@@ -124,8 +126,8 @@ def sources(fault: Fault) -> list[ModelName]:
     return list({name.parts[:3]: name for name in reversed(found)}.values())[::-1]
 
 
-def tell_leftovers(store: Store, repair: bool) -> None:
-    """Say what no model needs, and remove what of it is ours."""
+def report_leftovers(store: Store, repair: bool) -> None:
+    """Report files that no model uses, and remove those that this program wrote."""
     left = Leftovers(store)
     if left.ours:
         verb = "removed" if repair else "left over"
@@ -143,7 +145,7 @@ def verdict(left: list[Fault], needs: Needs, repair: bool) -> str:
     """Return the error that ends the command."""
     broken = {name.display for fault in left for name in fault.needed.models}
     broken |= {name.display for name in needs.unreadable}
-    hint = "" if repair else " --repair mends what registries still have."
+    hint = "" if repair else " --repair downloads the files that registries still have."
     return (
         f"{len(left)} files and {len(needs.unreadable)} manifests are missing or damaged.{hint}\n"
         f"Pull, create or remove: {', '.join(sorted(broken))}"

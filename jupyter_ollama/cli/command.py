@@ -1,4 +1,4 @@
-"""What all commands share: arguments by argparse, settings by traitlets, output as plain lines."""
+"""The base of all commands: arguments by argparse, settings by traitlets, plain output."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class ArgumentParser(argparse.ArgumentParser):
 class Command(JupyterApp):
     """A subcommand of `jupyter ollama`.
 
-    traitlets cannot parse ``run MODEL --verbose PROMPT``, so arguments go to argparse, and what
-    looks like a setting (``--Class.trait=value``, ``--debug``, ``--config=FILE``) to traitlets.
+    traitlets cannot parse ``run MODEL --verbose PROMPT``, so arguments go to argparse, and
+    settings (``--Class.trait=value``, ``--debug``, ``--config=FILE``) to traitlets.
     """
 
     verb: ClassVar[str] = ""
@@ -85,6 +85,6 @@ def say(text: str = "", end: str = "\n") -> None:
 
 
 def note(text: str, end: str = "\n") -> None:
-    """Write to standard error, for what is not the answer of the command."""
+    """Write to standard error: output besides the answer of the command."""
     sys.stderr.write(text + end)
     sys.stderr.flush()

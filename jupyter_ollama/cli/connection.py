@@ -1,4 +1,4 @@
-"""The server that the client commands talk to: OLLAMA_HOST and OLLAMA_API_KEY, as Ollama has it."""
+"""The server of the client commands, from OLLAMA_HOST and OLLAMA_API_KEY as in Ollama's CLI."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import logging
 import os
 from functools import cached_property
 
-from jupyter_ollama_magics.client import Client
-from jupyter_ollama_magics.discovery import parse_host
+from jupyter_ollama_client.addresses import parse_host
+from jupyter_ollama_client.client import Client
 
 from .command import Command, CommandError
 
 
 class ClientCommand(Command):
-    """A command that asks a server."""
+    """A command that sends requests to a server."""
 
     def _log_level_default(self) -> int:
         return logging.WARNING
@@ -23,6 +23,14 @@ class ClientCommand(Command):
         """The client of the server that the environment names."""
         return connect()
 
+    def start(self) -> None:
+        """Run the command and close its connections."""
+        try:
+            super().start()
+        finally:
+            if "client" in vars(self):
+                self.client.close()
+
 
 def connect() -> Client:
     """Return a client of the server at OLLAMA_HOST. Nothing is sent yet."""
@@ -30,5 +38,5 @@ def connect() -> Client:
     try:
         url = parse_host(host)
     except ValueError as error:
-        raise CommandError(f"OLLAMA_HOST is no address: {error}") from error
+        raise CommandError(f"OLLAMA_HOST is not an address: {error}") from error
     return Client(url, os.environ.get("OLLAMA_API_KEY", "").strip() or None)

@@ -1,7 +1,8 @@
-"""A conversation with a model: what was said, the settings, and the stream of the answer."""
+"""A conversation with a model: the messages, the settings, and the stream of the answer."""
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -9,30 +10,34 @@ from typing import Any
 
 from .command import note, say
 from .formats import duration
+from .waiting import after_waiting, is_shown
+from .word_wrap import WordWrap
 
 FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 @dataclass
 class Settings:
-    """What goes along with every request of a `run`."""
+    """The settings of every request of a `run`."""
 
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     system: str = ""
     think: bool | str | None = None
     format: Any = None
-    keep_alive: str | None = None
+    keep_alive: int | str | None = None
     verbose: bool = False
+    wrap: bool = True
 
     def request(self) -> dict[str, Any]:
-        """Return the request fields that chat and generate share; what is not set is left out."""
+        """Return the request fields that chat and generate share, without those not set."""
         fields = {
             "model": self.model,
             "options": self.options or None,
             "think": self.think,
             "format": self.format,
             "keep_alive": self.keep_alive,
+            "progress": is_shown() or None,
         }
         return {name: value for name, value in fields.items() if value is not None}
 
@@ -46,17 +51,17 @@ class Conversation:
         self.messages: list[dict[str, Any]] = []
 
     def ask(self, text: str) -> None:
-        """Send ``text``, print the answer as it comes and keep both.
+        """Send ``text``, print the answer as it arrives and keep both.
 
-        Ctrl-C ends the answer; what was said until then stays part of the conversation.
+        Ctrl-C ends the answer; its text so far stays part of the conversation.
         """
         self.messages.append({"role": "user", "content": text})
         system = self.settings.system
         first = [{"role": "system", "content": system}] if system else []
-        answer = Answer()
+        answer = Answer(self.settings.wrap)
         stream = self.client.chat(messages=first + self.messages, **self.settings.request())
         try:
-            answer.show(stream)
+            answer.show(after_waiting(stream, self.client, self.settings.model))
         except KeyboardInterrupt:
             if not answer.text:
                 say()
@@ -72,13 +77,15 @@ class Conversation:
 
 
 class Answer:
-    """Prints a stream of the API as it comes: thinking set off, content as it is."""
+    """Prints a stream of the API: thinking set off, on a terminal in whole words."""
 
-    def __init__(self) -> None:
+    def __init__(self, wrap: bool = True) -> None:
         self.text = ""
         self.final: dict[str, Any] = {}
         self.thinking = False
         self.faint = sys.stdout.isatty()
+        self._wraps = wrap and sys.stdout.isatty()
+        self._wrap = WordWrap(columns)
 
     def show(self, stream: Iterable[dict[str, Any]]) -> None:
         """Print all of ``stream``, of chat or of generate."""
@@ -87,6 +94,7 @@ class Answer:
                 self.take(chunk)
         finally:
             self.stop_thinking()
+            say(self._wrap.flush(), end="")
             if self.text and not self.text.endswith("\n"):
                 say()
 
@@ -98,7 +106,7 @@ class Answer:
         if piece := message.get("content") or chunk.get("response"):
             self.stop_thinking()
             self.text += piece
-            say(piece, end="")
+            say(self.wrapped(piece), end="")
         if chunk.get("done"):
             self.final = chunk
 
@@ -107,17 +115,33 @@ class Answer:
         if not self.thinking:
             say("Thinking...")
             self.thinking = True
-        say(f"{FAINT}{thought}{PLAIN}" if self.faint else thought, end="")
+        self.say_thought(self.wrapped(thought))
+
+    def say_thought(self, text: str) -> None:
+        """Print thinking."""
+        if text:
+            say(f"{FAINT}{text}{PLAIN}" if self.faint else text, end="")
+
+    def wrapped(self, text: str) -> str:
+        """Return a piece with line breaks as the terminal needs them."""
+        return self._wrap.feed(text) if self._wraps else text
 
     def stop_thinking(self) -> None:
         """Mark the end of thinking, if there was any."""
         if self.thinking:
+            self.say_thought(self._wrap.flush())
+            self._wrap = WordWrap(columns)
             say("\n...done thinking.\n")
             self.thinking = False
 
 
+def columns() -> int:
+    """Return the columns of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
 def metrics(final: dict[str, Any]) -> str:
-    """Return the numbers of a final chunk, one a line, each only where the server tells it."""
+    """Return the numbers of a final chunk, one a line, each only where the server reports it."""
     rows: list[tuple[str, str]] = []
     for name in ("total_duration", "load_duration"):
         if final.get(name):

@@ -1,11 +1,11 @@
-"""`jupyter ollama create`: read a Modelfile, upload what it names, let the server do the rest."""
+"""`jupyter ollama create`: read a Modelfile, upload its files, let the server create the model."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
 
-from jupyter_ollama_magics.modelfile import parse
+from jupyter_ollama_client.modelfile import parse
 
 from .command import CommandError
 from .connection import ClientCommand
@@ -44,7 +44,7 @@ class CreateCommand(ClientCommand):
         )
 
     def run(self, arguments: argparse.Namespace) -> None:
-        """Upload, then show what the server does."""
+        """Upload, then show the steps of the server."""
         from ..config import OllamaServer
 
         path = Path(arguments.file).expanduser()

@@ -1,4 +1,4 @@
-"""How numbers, durations and tables read, the way Ollama's own command line prints them."""
+"""Numbers, durations and tables as Ollama's command line prints them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def parameter_count(count: int) -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return lines of columns that are as wide as their widest cell, four blanks apart."""
+    """Return lines with columns as wide as their widest cell, four blanks apart."""
     lines = [heads, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
     padded = (map(str.ljust, line, widths) for line in lines)

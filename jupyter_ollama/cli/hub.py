@@ -21,7 +21,7 @@ class HubCommand(Command):
     verb = "hub"
     description = (
         "Serve the Ollama API to the users of a JupyterHub, each under her name there. The Hub\n"
-        "starts this as a service, or is told of one that runs elsewhere. Nothing else of a\n"
+        "starts this as a service, or gets the address of one elsewhere. Nothing else of a\n"
         "Jupyter server is there: no kernels, no files, no terminals."
     )
     epilog = """\
@@ -36,12 +36,15 @@ settings (also in jupyter_ollama_config.py; --help-all describes them and those 
     classes = [OllamaServer, OllamaAuthorizer]
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what the Hub says in the environment of its own services."""
+        """Declare the settings that the Hub puts into the environment of its own services."""
         parser.add_argument(
             "--name", default="ollama", help="name of the service at the Hub (ollama)"
         )
         parser.add_argument(
             "--hub-api", default="", metavar="URL", help="API of the Hub, as this host reaches it"
+        )
+        parser.add_argument(
+            "--allow-root", action="store_true", help="start although the user is root"
         )
         parser.add_argument(
             "--listen", default="", metavar="HOST:PORT", help="where the Hub's proxy reaches this"
@@ -56,9 +59,9 @@ settings (also in jupyter_ollama_config.py; --help-all describes them and those 
         """Serve until SIGTERM."""
         if find_spec("jupyterhub") is None:
             raise CommandError('JupyterHub is not installed: pip install "jupyter-ollama[hub]"')
-        type(self).clear_instance()  # a Jupyter server wants to be the one application
+        type(self).clear_instance()  # a Jupyter server must be the only application
         try:
             server.complete(os.environ, arguments.name, arguments.hub_api, arguments.listen)
-            server.serve(self.settings)
+            server.serve([*self.settings, *["--allow-root"] * arguments.allow_root])
         except server.LaunchError as error:
             raise CommandError(str(error)) from error

@@ -1,12 +1,12 @@
-"""The commands that look after models: list, ps, cp, rm, stop."""
+"""The commands that manage models: list, ps, cp, rm, stop."""
 
 from __future__ import annotations
 
 import argparse
 
-from jupyter_ollama_magics.client import Client
-from jupyter_ollama_magics.errors import OllamaResponseError
-from jupyter_ollama_magics.readable import age, expiry, moment, size
+from jupyter_ollama_client.client import Client
+from jupyter_ollama_client.errors import OllamaResponseError
+from jupyter_ollama_client.readable import age, expiry, moment, size
 
 from .command import CommandError, note, say
 from .connection import ClientCommand
@@ -46,7 +46,7 @@ class PsCommand(ClientCommand):
 
     name = "jupyter-ollama-ps"
     verb = "ps"
-    description = "List the models that are loaded, what they run on and until when they stay."
+    description = "List the loaded models, their devices and when they are unloaded."
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Print a table."""
@@ -65,7 +65,7 @@ class PsCommand(ClientCommand):
 
 
 def processor(total: int, on_gpu: int) -> str:
-    """Say how the bytes of a model are spread: 100% GPU, or 48%/52% CPU/GPU."""
+    """Return the distribution of a model's bytes: 100% GPU, or 48%/52% CPU/GPU."""
     if on_gpu == 0:
         return "100% CPU"
     if on_gpu >= total:
@@ -108,7 +108,6 @@ class RemoveCommand(ClientCommand):
         failed: list[str] = []
         for name in arguments.models:
             try:
-                unload(self.client, name)
                 self.client.delete(name)
             except OllamaResponseError as error:
                 failed.append(str(error))

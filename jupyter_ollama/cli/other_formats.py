@@ -1,14 +1,14 @@
-"""The formats that a CPU may compute faster than that of a model, written to be tried."""
+"""The formats that may be faster on a CPU than the one of a model, written for a trial."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from ..library import child
+from ..engine import quantize
 
 BITS = {"Q4_0": 4, "Q8_0": 8}
-"""What llama.cpp packs anew for the CPU at load, with the bits of a weight."""
+"""The formats that llama.cpp repacks for the CPU at load, and their bits per weight."""
 
 _QUANTIZED = re.compile(r"I?Q(\d)_")
 
@@ -22,7 +22,7 @@ def bits(file_type: str) -> int | None:
 def candidates(file_type: str) -> list[str]:
     """Return formats that may be faster and hold as many bits a weight as ``file_type`` or more.
 
-    There are none for weights that are not quantized, or were trained in a format of their own.
+    There are none for weights that are not quantized, or were trained in their own format.
     """
     own = bits(file_type)
     return [name for name, held in BITS.items() if own and held >= own and name != file_type]
@@ -31,6 +31,6 @@ def candidates(file_type: str) -> list[str]:
 def write(source: Path, type_name: str, folder: Path) -> Path:
     """Quantize a GGUF file into ``folder`` in a child process. Raises OllamaError."""
     target = folder / f"{type_name}.gguf"
-    for _ in child.run("jupyter_ollama.engine.quantize", str(source), str(target), type_name):
+    for _ in quantize.run(source, target, type_name):
         pass
     return target

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from jupyter_ollama_magics.readable import size
+from jupyter_ollama_client.readable import size
 
 from .command import note
 
@@ -18,7 +18,7 @@ class Progress:
         self.terminal = sys.stderr.isatty()
 
     def show(self, step: dict[str, Any]) -> None:
-        """Show one step: its status and, where the server tells them, the bytes done."""
+        """Show one step: its status and, where the server reports them, the bytes done."""
         status, total = step.get("status", ""), step.get("total", 0)
         if status != self.status:
             self.close()

@@ -6,11 +6,12 @@ import contextlib
 from collections.abc import Callable
 from pathlib import Path
 
-from jupyter_ollama_magics.errors import OllamaResponseError
-from jupyter_ollama_magics.modelfile import InvalidModelfile, parse
+from jupyter_ollama_client.errors import OllamaResponseError
+from jupyter_ollama_client.modelfile import InvalidModelfile, parse
 
 from .command import CommandError, note, say
 from .conversation import Conversation
+from .hint import HINT, show_until_key
 from .show import PARTS, summary
 
 with contextlib.suppress(ImportError):
@@ -49,8 +50,12 @@ class Repl:
 
     def loop(self) -> None:
         """Go on until /bye or the end of the input."""
+        hinted = False
         while True:
             try:
+                if not show_until_key(PROMPT) and not hinted:
+                    say(HINT)
+                hinted = True
                 text = read()
             except KeyboardInterrupt:
                 say("\nCtrl-D or /bye leaves.")

@@ -7,12 +7,13 @@ import json
 import sys
 from typing import Any
 
-from jupyter_ollama_magics.errors import OllamaResponseError
+from jupyter_ollama_client.errors import OllamaResponseError
 
 from .command import CommandError, note, say
 from .connection import ClientCommand
 from .conversation import Answer, Conversation, Settings, metrics
 from .transfer import transfer
+from .waiting import after_waiting, waiting
 
 THINK: dict[str, bool | str] = {
     "true": True,
@@ -42,15 +43,21 @@ class RunCommand(ClientCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take the model, the words of the prompt and what goes into the request."""
+        """Take the model, the words of the prompt and the settings of the request."""
         add = parser.add_argument
         add("model", metavar="MODEL")
         add("prompt", metavar="PROMPT", nargs="*", default=[])
         add("--verbose", action="store_true", help="print times and rates after each answer")
         add("--format", metavar="FORMAT", help="'json', or a JSON schema that the answer follows")
         add("--think", choices=THINK, help="let a thinking model think, or not, or how much")
-        add("--insecure", action="store_true", help="pull it by plain HTTP if it is not there")
-        add("--keepalive", metavar="TIME", help="how long the model stays loaded: 10m, 0, -1")
+        add("--insecure", action="store_true", help="pull it by plain HTTP if it is missing")
+        add("--nowordwrap", action="store_true", help="do not break lines between words")
+        add(
+            "--keepalive",
+            metavar="TIME",
+            type=keep_alive,
+            help="how long the model stays loaded: 10m, 0, -1",
+        )
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Answer one prompt if there is one, else hold a conversation."""
@@ -60,6 +67,7 @@ class RunCommand(ClientCommand):
             format=parse_format(arguments.format),
             keep_alive=arguments.keepalive,
             verbose=arguments.verbose,
+            wrap=not arguments.nowordwrap,
         )
         interactive = sys.stdin.isatty() and not arguments.prompt
         prompt = " ".join(arguments.prompt)
@@ -71,12 +79,14 @@ class RunCommand(ClientCommand):
         elif interactive:
             from .repl import Repl  # readline, for conversations only
 
+            if settings.keep_alive not in (0, "0s"):  # that would unload it, also for others
+                self.load(settings)
             Repl(Conversation(self.client, settings)).loop()
         else:
             self.answer(prompt, settings)
 
     def facts(self, model: str, insecure: bool) -> dict[str, Any]:
-        """Return what the server tells of a model, pulling it first if it is not there."""
+        """Return the server's description of a model, pulling it first if it is missing."""
         try:
             return self.client.show(model)
         except OllamaResponseError as error:
@@ -87,22 +97,38 @@ class RunCommand(ClientCommand):
 
     def answer(self, prompt: str, settings: Settings) -> None:
         """Print the answer to one prompt; an empty one only loads the model."""
-        answer = Answer()
-        stream = self.client.generate(prompt=prompt, **settings.request())
         if not prompt:
-            for _ in stream:
-                pass
+            self.load(settings)
             return
-        answer.show(stream)
+        answer = Answer(settings.wrap)
+        stream = self.client.generate(prompt=prompt, **settings.request())
+        answer.show(after_waiting(stream, self.client, settings.model))
         if settings.verbose:
             note(metrics(answer.final))
 
-    def embed(self, model: str, text: str, keep_alive: str | None) -> None:
+    def load(self, settings: Settings) -> None:
+        """Have the server load the model."""
+        for _ in after_waiting(
+            self.client.generate(prompt="", **settings.request()), self.client, settings.model
+        ):
+            pass
+
+    def embed(self, model: str, text: str, keep_alive: int | str | None) -> None:
         """Print the embedding of ``text``."""
         if not text:
             raise CommandError(f"{model} is an embedding model and needs a text")
         body = {"model": model, "input": text, "keep_alive": keep_alive}
-        say(json.dumps(self.client.call("POST", "/api/embed", body)["embeddings"][0]))
+        with waiting(self.client, model):
+            vectors = self.client.call("POST", "/api/embed", body)["embeddings"]
+        say(json.dumps(vectors[0]))
+
+
+def keep_alive(text: str) -> int | str:
+    """Return the ``keep_alive`` field: seconds as a number, else a duration as it is."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
 
 
 def parse_format(text: str | None) -> Any:

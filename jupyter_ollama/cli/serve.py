@@ -1,4 +1,4 @@
-"""`jupyter ollama serve`: the API on an address of its own, without a Jupyter server."""
+"""`jupyter ollama serve`: the API on its own address, without a Jupyter server."""
 
 from __future__ import annotations
 
@@ -9,9 +9,19 @@ import logging
 import os
 import signal
 
+from ..api.connections import raise_descriptor_limit
 from ..api.listener import listen, parse_host
 from ..config import OllamaServer
 from .command import Command, CommandError
+
+
+def variables() -> str:
+    """Return a table of the environment variables, with the settings that they are defaults of."""
+    traits = OllamaServer.class_traits(brief=bool).values()
+    return "\n".join(
+        f"  {trait.metadata['variable']:<25} {trait.name:<18} {trait.metadata['brief']}"
+        for trait in sorted(traits, key=lambda trait: str(trait.name))
+    )
 
 
 class ServeCommand(Command):
@@ -21,27 +31,26 @@ class ServeCommand(Command):
     verb = "serve"
     description = (
         "Serve the Ollama API at OLLAMA_HOST, by default 127.0.0.1:11434, until Ctrl-C.\n"
-        "There is no login: who reaches the address may use the models."
+        "There is no login: any client that reaches the address may use the models, unless there\n"
+        "is an access token. Requests from other hosts must name an IP address, a host of the\n"
+        "network or an allowed host."
     )
-    epilog = """\
+    epilog = f"""\
 settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_config.py):
-  OLLAMA_MODELS             models_dir         where models are kept (~/.ollama/models)
-  OLLAMA_KEEP_ALIVE         keep_alive         how long an idle model stays loaded (5m)
-  OLLAMA_CONTEXT_LENGTH     context_length     context of a request that asks for none (4096)
-  OLLAMA_NUM_PARALLEL       num_parallel       requests at once on a model
-  OLLAMA_MAX_LOADED_MODELS  max_loaded_models  models in memory
-  OLLAMA_MAX_QUEUE          max_queue          requests that may wait (512)
-  OLLAMA_KV_CACHE_TYPE      kv_cache_type      f16, q8_0 or q4_0
-  OLLAMA_FLASH_ATTENTION    flash_attention    1 or 0; default: where it is supported
-  OLLAMA_LOAD_TIMEOUT       load_timeout       when loading has failed (5m)
-  OLLAMA_ORIGINS            origins            pages that may call, besides local ones
-  OLLAMA_TRUNCATE_PROMPTS   truncate_prompts   0 refuses prompts that are too long
-  OLLAMA_DEBUG              debug              log more
+{variables()}
 --help-all describes them at length."""
     classes = [OllamaServer]
 
     def _log_format_default(self) -> str:
         return "[%(levelname)1.1s %(asctime)s] %(message)s"
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the way back to Ollama's own rule."""
+        parser.add_argument(
+            "--open",
+            action="store_true",
+            help="answer requests for any host name, as Ollama does (allowed_hosts=*)",
+        )
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -56,8 +65,11 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
 
     async def serve(self, host: str) -> None:
         """Listen at ``host``, a form of OLLAMA_HOST, and at the end close and unload everything."""
+        raise_descriptor_limit()
         address, port = parse_host(host)
         server = OllamaServer(parent=self)
+        if self.arguments.open:
+            server.allowed_hosts = ["*"]
         if server.debug:
             logging.getLogger("jupyter_ollama").setLevel(logging.DEBUG)
         models = len(server.library.list())
@@ -67,6 +79,7 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
             raise CommandError(refusal(f"{address}:{port}", error)) from error
         self.log.info("Models: %d, in %s", models, server.models_dir)
         self.log.info("Ollama API at http://%s:%d", address, port)
+        server.open_usage()
         server.preload()
         await stop_signal()
         self.log.info("Closing, and unloading all models")
@@ -87,7 +100,7 @@ async def stop_signal() -> None:
 
 
 def refusal(address: str, error: OSError) -> str:
-    """Say why an address cannot be listened at."""
+    """Return the reason why the server cannot listen at an address."""
     if error.errno == errno.EADDRINUSE:
         return (
             f"{address} is in use, perhaps by Ollama itself. OLLAMA_HOST chooses another:\n"

@@ -1,4 +1,4 @@
-"""`jupyter ollama show`: a model's facts, or one of its parts as it is."""
+"""`jupyter ollama show`: a model's facts, or one of its parts unchanged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ShowCommand(ClientCommand):
 
     name = "jupyter-ollama-show"
     verb = "show"
-    description = "Show what is known of a model, or with an option only that part of it."
+    description = "Show the description of a model, or with an option only that part of it."
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take a name and at most one part."""
@@ -68,7 +68,7 @@ def section(title: str, rows: Sequence[Sequence[str]]) -> str:
 
 
 def model_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return architecture, size, context and the like, as far as the server tells them."""
+    """Return architecture, size, context and so on, as far as the server reports them."""
     details, info = facts.get("details") or {}, facts.get("model_info") or {}
     family = info.get("general.architecture") or details.get("family", "")
     count = info.get("general.parameter_count")
@@ -84,13 +84,17 @@ def model_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def projector_rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what is known of a model's eyes."""
+    """Return the facts about a model's projectors."""
     info = facts.get("projector_info") or {}
     kind = info.get("general.architecture", "")
+
+    def of_tower(key: str) -> Any:
+        return info.get(f"{kind}.vision.{key}") or info.get(f"{kind}.audio.{key}")
+
     rows = [
         ("architecture", kind),
-        ("embedding length", info.get(f"{kind}.vision.embedding_length")),
-        ("dimensions", info.get(f"{kind}.vision.projection_dim")),
+        ("embedding length", of_tower("embedding_length")),
+        ("dimensions", of_tower("projection_dim")),
     ]
     return [(name, str(value)) for name, value in rows if value]
 

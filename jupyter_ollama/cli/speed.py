@@ -1,4 +1,4 @@
-"""How fast this host runs a model: a runner as the server has it, and the bare loop beside it."""
+"""The speed of a model on this host: in a runner, and in the bare loop for comparison."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..engine.handle import Runner
-from ..engine.process import ENVIRONMENT
-from ..engine.protocol import Done, LoadSpec, RawPrompt, Ready, Text
+from ..engine.events import Done, Ready, Text
+from ..engine.protocol import LoadSpec, RawPrompt
+from ..engine.runner_client import RunnerClient
+from ..engine.runner_process import ENVIRONMENT
 from ..engine.workload import PROMPT_WORDS, prompts
 from ..options import Options, merge_options
 from .command import CommandError
@@ -58,7 +59,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class Served:
-    """What a runner was asked for, what it got, and its speed by number of streams."""
+    """The specification of a runner, its state, and its speed by number of streams."""
 
     spec: LoadSpec
     ready: Ready
@@ -67,7 +68,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Stream:
-    """An answer: when pieces of its text came and how long they are, and its tokens in all."""
+    """An answer: the times and lengths of its pieces, and its number of tokens."""
 
     pieces: list[tuple[float, int]]
     tokens: int
@@ -77,7 +78,7 @@ async def serve(server: OllamaServer, model: Model, workload: Workload, key: str
     """Load a model as the server would, measure it and unload it.
 
     Numbers of streams that the runner does not hold at once are left out. ``key`` must be new for
-    every call that shall read its prompts anew. Raises OllamaError, or CommandError where nothing
+    every call that must not reuse prompts. Raises OllamaError, or CommandError where nothing
     can be measured.
     """
     options, _ = merge_options(model.params, GREEDY)
@@ -102,7 +103,7 @@ async def serve(server: OllamaServer, model: Model, workload: Workload, key: str
         await server.stop()
 
 
-async def decode(runner: Runner, options: Options, texts: list[str], tokens: int) -> float:
+async def decode(runner: RunnerClient, options: Options, texts: list[str], tokens: int) -> float:
     """Return tokens a second of streams while all of them generate, about ``tokens`` each.
 
     Raises OllamaError, or CommandError if they are never at it together.
@@ -112,8 +113,8 @@ async def decode(runner: Runner, options: Options, texts: list[str], tokens: int
     return speed_together(await asyncio.gather(*(follow(runner, options, text) for text in texts)))
 
 
-async def follow(runner: Runner, options: Options, text: str) -> Stream:
-    """Generate, and note when how much came."""
+async def follow(runner: RunnerClient, options: Options, text: str) -> Stream:
+    """Generate, and record the time and length of each piece."""
     pieces: list[tuple[float, int]] = []
     async with aclosing(runner.generate(RawPrompt(text), options, truncate=False)) as events:
         async for event in events:
@@ -128,7 +129,7 @@ def speed_together(streams: Sequence[Stream]) -> float:
     """Return tokens a second from when the last stream began to when the first one ended.
 
     A message of the runner has the text of all streams up to then, of several tokens each: so the
-    tokens are told from the length of the text. Raises CommandError if there is no such time.
+    tokens are estimated from the length of the text. Raises CommandError if there is no such time.
     """
     start = max((stream.pieces[0][0] for stream in streams if stream.pieces), default=0.0)
     stop = min((stream.pieces[-1][0] for stream in streams if stream.pieces), default=0.0)
@@ -144,7 +145,7 @@ def speed_together(streams: Sequence[Stream]) -> float:
     return tokens / (stop - start)
 
 
-async def prefill(runner: Runner, options: Options, texts: list[str]) -> float:
+async def prefill(runner: RunnerClient, options: Options, texts: list[str]) -> float:
     """Return tokens a second of reading prompts at once, up to the first token of the last."""
     only_read = msgspec.structs.replace(options, num_predict=1)
 

@@ -8,8 +8,8 @@ import sys
 import time
 from typing import Any, ClassVar
 
-from jupyter_ollama_magics.client import Client
-from jupyter_ollama_magics.readable import size
+from jupyter_ollama_client.client import Client
+from jupyter_ollama_client.readable import size
 
 from .command import note
 from .connection import ClientCommand
@@ -20,7 +20,7 @@ _BESIDE_BAR = 64
 
 
 class TransferCommand(ClientCommand):
-    """What both have in common."""
+    """The common part of pull and push."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Take a name, and whether the registry may go without encryption."""
@@ -30,7 +30,7 @@ class TransferCommand(ClientCommand):
         )
 
     def run(self, arguments: argparse.Namespace) -> None:
-        """Show what the server does."""
+        """Show the steps of the server."""
         transfer(self.client, self.verb, arguments.model, arguments.insecure)
 
 
@@ -50,7 +50,7 @@ class PushCommand(TransferCommand):
 
     name = "jupyter-ollama-push"
     verb: ClassVar[str] = "push"
-    description = "Send a model to the registry that its name says."
+    description = "Send a model to the registry in its name."
 
 
 def transfer(client: Client, verb: str, model: str, insecure: bool) -> None:

@@ -8,8 +8,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jupyter_ollama_magics.client import Client, is_loopback
-from jupyter_ollama_magics.upload import Uploader
+from jupyter_ollama_client.addresses import is_loopback
+from jupyter_ollama_client.client import Client
+from jupyter_ollama_client.upload import Uploader
 
 if TYPE_CHECKING:
     from ..library.store import Store
@@ -30,7 +31,7 @@ class SharingUploader(Uploader):
         self.store = own_store(models) if is_loopback(client.url) else None
 
     def upload(self, file: Path) -> str:
-        """Get a file to the server unless it is there, and return its digest."""
+        """Upload a file unless the server has it, and return its digest."""
         shared = self._share(file) if self.store else None
         return super().upload(file) if shared is None else shared
 
@@ -57,7 +58,7 @@ class SharingUploader(Uploader):
         return digest
 
     def _link(self, file: Path) -> str | None:
-        from ..library.link import is_read_only, link_blob, make_read_only
+        from ..library.hard_link import is_read_only, link_blob, make_read_only
 
         assert self.store
         if self.link:

@@ -11,8 +11,8 @@ from pathlib import Path
 from .command import Command, CommandError, note
 
 WARNING = """\
-Warning: whoever reaches {host}:{port} can read and change what this process holds, and perhaps run
-code in it. llama.cpp's RPC knows no users and encrypts nothing. Give it a network of its own."""
+Warning: any client that reaches {host}:{port} can read and change the memory of this process, and
+perhaps run code in it. llama.cpp's RPC has no users and no encryption. Use a separate network."""
 
 
 class WorkerCommand(Command):
@@ -22,16 +22,16 @@ class WorkerCommand(Command):
     verb = "worker"
     description = (
         "Lend the GPUs of this host, or its CPU and memory if it has none, to a server elsewhere\n"
-        "whose own host has no room for a model. It serves one model at a time."
+        "whose own host lacks the memory for a model. It serves one model at a time."
     )
     epilog = """\
-The server has to know of it:
+Name it in the settings of the server:
     c.OllamaServer.rpc_servers = ["10.1.2.3:50052"]
 Both need a llama-cpp-python of the same version, built with CMAKE_ARGS=-DGGML_RPC=on.
 There is no login, and nothing is encrypted: keep --host to this machine or a network of its own."""
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Take where to listen and what to lend."""
+        """Take the address to listen at and the memory to lend."""
         parser.add_argument("--host", type=IPv4Address, default=IPv4Address("127.0.0.1"))
         parser.add_argument("--port", type=int, default=50052)
         parser.add_argument(
@@ -46,7 +46,7 @@ There is no login, and nothing is encrypted: keep --host to this machine or a ne
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Serve until a signal ends the process."""
-        from ..engine.process import ENVIRONMENT
+        from ..engine.runner_process import ENVIRONMENT
 
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)  # read when llama.cpp is loaded
@@ -58,7 +58,7 @@ There is no login, and nothing is encrypted: keep --host to this machine or a ne
             note(WARNING.format(host=host, port=port))
         if arguments.cache:
             arguments.cache.mkdir(parents=True, exist_ok=True)
-        # llama.cpp does not come back to Python, whose own handler would never run.
+        # llama.cpp does not return to Python, whose own handler would never run.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
             serve(

@@ -1,4 +1,4 @@
-"""How an answer is read: which parser takes it apart, and from where on a constraint holds."""
+"""The parser of an answer, and the point from which a constraint applies to it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..parsing.choice import PASSTHROUGH, parser_for, style_for
 from ..parsing.forced import ForcedCalls
+from ..parsing.style_selection import PASSTHROUGH, parser_for, style_for
+from ..prompt.continuation import is_continued
 from .protocol import ChatPrompt, Generate
 
 if TYPE_CHECKING:
     from ..parsing.parsed import Parser
-    from ..parsing.styles import Style
+    from ..parsing.tagged import Style
     from .constraint import TokenConstraint
     from .llama_model import LlamaModel
 
 
 class AnswerReader:
-    """Reads the answer to one request, whose prompt was rendered to ``text``.
+    """Parses the answer to one request, whose prompt was rendered to ``text``.
 
-    A model that is to think before it keeps to a format is made to begin with it: ``text`` may have
-    become longer.
+    A model that thinks before it follows a format must begin by thinking: ``text`` is extended by
+    the tag if necessary.
     """
 
     def __init__(self, model: LlamaModel, command: Generate, text: str) -> None:
@@ -31,7 +32,9 @@ class AnswerReader:
         self._command = command
         self._style = self._choose_style(command)
         self.text = text
-        if command.constraint and self._may_think:
+        prompt = command.prompt
+        self._is_continued = isinstance(prompt, ChatPrompt) and is_continued(prompt.messages)
+        if command.constraint and self._thinks_first:
             self.text = self._opened(text)
 
     def _choose_style(self, command: Generate) -> Style:
@@ -44,36 +47,48 @@ class AnswerReader:
 
     @property
     def _may_think(self) -> bool:
-        prompt = self._command.prompt
+        prompt, style = self._command.prompt, self._style
         wanted = isinstance(prompt, ChatPrompt) and bool(prompt.think)
-        return self._style.harmony or (wanted and bool(self._style.thinking))
+        opened = style.unwanted == "thinking" and self._is_opened(self.text)
+        return style.headed or (bool(style.thinking) and (wanted or opened))
+
+    @property
+    def _thinks_first(self) -> bool:
+        """True if thinking may precede the part of the answer that a constraint applies to.
+
+        A continued answer has already finished thinking.
+        """
+        return self._may_think and not self._is_continued
+
+    def _is_opened(self, text: str) -> bool:
+        """Return whether a prompt ends within thinking."""
+        return text.rstrip().endswith(tuple(begin for begin, _ in self._style.thinking))
 
     def _opened(self, text: str) -> str:
-        """Return a prompt after which the model thinks: its first token would be free else."""
-        if self._style.harmony:
+        """Return a prompt that opens thinking, or the first token would be free of constraints."""
+        if self._style.headed or self._is_opened(text):
             return text
-        begins = [begin for begin, _ in self._style.thinking]
-        return text if text.rstrip().endswith(tuple(begins)) else text + begins[0] + "\n"
+        return text + self._style.thinking[0][0] + "\n"
 
     def parser(self) -> Parser | None:
-        """Return a new parser, or None if all of the answer is content as it stands."""
+        """Return a new parser, or None if the whole answer is content."""
         command, prompt = self._command, self._command.prompt
         if not isinstance(prompt, ChatPrompt):
             return None
         tools = [] if command.must_call else prompt.tools
-        if not (tools or command.must_call or self._may_think):
+        if not (tools or command.must_call or self._may_think or self._style.always):
             return None
         parser = parser_for(self._style, self.text, tools, prompt.think or False)
         return ForcedCalls(parser) if command.must_call else parser
 
     def constrained(self, constraint: TokenConstraint) -> TokenConstraint | AfterThinking:
-        """Return a constraint that holds from the end of thinking on."""
-        parser = self.parser() if self._may_think else None
+        """Return a constraint that applies from the end of thinking on."""
+        parser = self.parser() if self._thinks_first else None
         return AfterThinking(constraint, parser, self._model) if parser else constraint
 
 
 class AfterThinking:
-    """A constraint that begins to hold when a parser has seen the end of thinking."""
+    """A constraint that applies after a parser has read the end of thinking."""
 
     def __init__(self, constraint: TokenConstraint, parser: Parser, model: LlamaModel) -> None:
         self._constraint = constraint
@@ -88,7 +103,7 @@ class AfterThinking:
             self._constraint.prepare()
 
     def allows(self, token: int) -> bool:
-        """Tell whether a token may follow."""
+        """Return whether a token may follow."""
         return not self._holds or self._constraint.allows(token)
 
     def apply(self, logits: NDArray[np.float32]) -> None:
@@ -97,7 +112,7 @@ class AfterThinking:
             self._constraint.apply(logits)
 
     def accept(self, token: int) -> None:
-        """Go on by a token. Raises ValueError if it may not follow."""
+        """Advance by a token. Raises ValueError if it may not follow."""
         if self._holds:
             self._constraint.accept(token)
             return
@@ -110,5 +125,5 @@ class AfterThinking:
 
     @property
     def is_over(self) -> bool:
-        """True if nothing but the end may follow."""
+        """True if only the end may follow."""
         return self._holds and self._constraint.is_over

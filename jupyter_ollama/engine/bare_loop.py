@@ -1,8 +1,8 @@
-"""The limit: llama_decode in the barest loop, no server, no text, no pipe.
+"""The upper limit of speed: llama_decode in a minimal loop without server, text or pipe.
 
-``python -m jupyter_ollama.engine.bare_loop MODEL.gguf STREAMS...`` prints a JSON object: tokens a
-second of generation for each number of streams (prompts are read before the clock starts). With
-``--prefill`` a second line has the same for reading prompts.
+``python -m jupyter_ollama.engine.bare_loop MODEL.gguf STREAMS...`` prints a JSON object: generated
+tokens a second for each number of streams, without the time of the prompts. With ``--prefill`` a
+second line has the tokens a second of reading prompts.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import time
 
 import msgspec
 
-from .llama_context import Batch, LlamaContext
+from .batch import Batch
+from .llama_context import LlamaContext
 from .llama_model import LlamaModel
-from .loading import LoadedModel
+from .loading import ModelLoader
 from .protocol import LoadSpec
 from .workload import PROMPT_WORDS, prompts
 
@@ -22,16 +23,16 @@ DEFAULT_SPEC = LoadSpec(model="", num_ctx=1024, num_parallel=16)
 
 
 class BareLoop:
-    """A model and the context that a runner would make for it."""
+    """A model and the context that a runner makes for it."""
 
     def __init__(self, spec: LoadSpec) -> None:
-        loaded = LoadedModel(spec)
+        loaded = ModelLoader(spec)
         self.model: LlamaModel = loaded.model
         self.context: LlamaContext = loaded.generation_context()
         self._batch = Batch(self.context.batch)
 
     def decode(self, streams: int, tokens: int) -> float:
-        """Return tokens a second over ``streams`` sequences of ``tokens`` greedy tokens."""
+        """Return the tokens a second of ``streams`` sequences of ``tokens`` greedy tokens."""
         read = [self._tokens(text) for text in prompts(streams, PROMPT_WORDS)]
         newest = self._read(read)
         start = time.perf_counter()
@@ -45,7 +46,7 @@ class BareLoop:
         return streams * tokens / (time.perf_counter() - start)
 
     def prefill(self, streams: int, tokens: int) -> float:
-        """Return tokens a second of reading ``streams`` prompts of ``tokens`` tokens in all."""
+        """Return the tokens a second of ``streams`` prompts of ``tokens`` tokens in total."""
         read = [self._tokens(text) for text in prompts(streams, tokens // streams)]
         start = time.perf_counter()
         self._read(read)
@@ -63,11 +64,11 @@ class BareLoop:
         for sequence, tokens in enumerate(texts):
             position = 0
             while position < len(tokens):
-                if not self._batch.room:
+                if not self._batch.remaining:
                     newest += self._run(rows)
                     rows = []
                     self._batch.clear()
-                taken = tokens[position : position + self._batch.room]
+                taken = tokens[position : position + self._batch.remaining]
                 is_last = position + len(taken) == len(tokens)
                 outputs = "last" if is_last else "none"
                 row = self._batch.add(taken, position, sequence, outputs=outputs)

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import llama_cpp.llama_cpp as llama
+from .llama_internals import ggml
 
 CPU, GPU, INTEGRATED_GPU = 0, 1, 2
-"""ggml's types of devices that hold layers; BLAS and its like compute on the CPU's memory."""
+"""ggml's types of devices that hold layers; BLAS and similar ones compute in the CPU's memory."""
 
 PROC = Path("/proc")
 CGROUP = Path("/sys/fs/cgroup")
 RUNNER = b"jupyter_ollama.engine.runner"
 
 RPC = "RPC"
-"""How ggml's names of other hosts' devices begin."""
+"""The prefix of ggml's names for devices of other hosts."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """One device of ggml, with its memory in bytes. A remote one is another host's."""
+    """One device of ggml, with its memory in bytes. A remote one belongs to another host."""
 
     name: str
     free: int
@@ -37,7 +37,7 @@ class Device:
 def devices() -> list[Device]:
     """List the devices that llama.cpp puts layers on, in its order: remote ones, GPUs, the CPU.
 
-    ggml takes all memory of the host for free; see `available_memory`.
+    ggml counts all memory of the host as free; this uses `available_memory`.
     """
     found = list(_all_devices())
     remote = [device for _, device in found if device.is_remote]
@@ -45,7 +45,7 @@ def devices() -> list[Device]:
 
 
 def devices_now() -> list[Device]:
-    """List the devices of this host in less time: what the kernel calls available is free."""
+    """List the devices of this host faster: memory that the kernel calls available is free."""
     return _of_host(_all_devices(remote=False), _left_to_take())
 
 
@@ -79,28 +79,30 @@ def _all_devices(*, remote: bool = True) -> Iterator[tuple[int, Device]]:
         yield kind, Device(name, free.value, total.value, kind == CPU, is_remote, device)
 
 
-def ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
-    """Return a function of the ggml that llama.cpp uses.
-
-    llama_cpp._ggml may be a second one in this process, with other devices.
-    """
-    function: Callable[..., Any] = llama._lib[name]
-    function.restype, function.argtypes = result, arguments  # type: ignore[attr-defined]
-    return function
-
-
 def available_memory() -> int | None:
-    """Return the bytes of host memory that may still be taken, None where nobody tells.
+    """Return the bytes of host memory that may still be allocated, None if unknown.
 
-    It is what the kernel calls available, and no more than the control groups of this process
-    allow. Weights that runners have mapped count as taken, though the kernel would give them up.
+    It is the memory that the kernel calls available, within the limits of this process's control
+    groups. Mapped weights of runners count as allocated, although the kernel could drop them.
     """
     left = _left_to_take()
     return None if left is None else max(0, left - _mapped_by_runners())
 
 
+def total_memory() -> int | None:
+    """Return the bytes of memory of this host, or of its control groups; None if unknown."""
+    try:
+        sizes = [_fields(PROC / "meminfo")["MemTotal"] * 1024]
+    except (OSError, KeyError):
+        return None
+    for folder, limit, _ in _memory_groups():
+        with suppress(OSError, ValueError):
+            sizes.append(int((folder / limit).read_text()))
+    return min(sizes)
+
+
 def own_memory() -> int:
-    """Return the bytes of memory that this process has for itself, 0 where nobody tells."""
+    """Return the bytes of private memory of this process, 0 if unknown."""
     try:
         return _fields(PROC / "self/status").get("RssAnon", 0) * 1024
     except OSError:
@@ -122,7 +124,7 @@ def _fields(path: Path) -> dict[str, int]:
 
 
 def _left_in_groups() -> Iterator[int]:
-    """What each control group above this process leaves of its limit; files in memory are free."""
+    """Yield the free bytes of each control group of this process; cached files count as free."""
     for folder, limit, used in _memory_groups():
         try:
             most = (folder / limit).read_text().strip()
@@ -137,7 +139,7 @@ def _left_in_groups() -> Iterator[int]:
 
 
 def _memory_groups() -> Iterator[tuple[Path, str, str]]:
-    """The folders of this process's groups up to the root, and their files of limit and use."""
+    """Yield the folders of this process's groups up to the root, and their limit and use files."""
     try:
         lines = (PROC / "self/cgroup").read_text().splitlines()
     except OSError:
@@ -151,26 +153,26 @@ def _memory_groups() -> Iterator[tuple[Path, str, str]]:
         else:
             continue
         folder = root / name.lstrip("/")
-        # In a container the name may be that of the host's tree; the root is ours then.
+        # In a container the name may belong to the host's tree; the root is the container's then.
         for one in (folder, *folder.parents):
             if one.is_relative_to(root):
                 yield one, *files
 
 
 def _mapped_by_runners() -> int:
-    """Bytes of files that the runners on this host, this one among them, have in memory."""
+    """Return the bytes of files that the runners on this host, this one included, have mapped."""
     total = 0
     for folder in PROC.glob("[0-9]*"):
         try:
             if RUNNER in (folder / "cmdline").read_bytes():
                 total += _fields(folder / "status").get("RssFile", 0) * 1024
-        except OSError:  # it has just ended, or it is not ours to look at
+        except OSError:  # it has just ended, or belongs to another user
             continue
     return total
 
 
 def physical_threads() -> int:
-    """Return the cores this process may use, hyper-threads counted once."""
+    """Return the physical cores that this process may use."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     smt = Path("/sys/devices/system/cpu/smt/active")
     siblings = 2 if smt.exists() and smt.read_text().strip() == "1" else 1

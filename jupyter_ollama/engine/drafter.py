@@ -1,77 +1,99 @@
-"""Speculation with a draft model: a small model with the same vocabulary says what may follow.
+"""Speculative decoding beside the batch loop (Leviathan et al. 2023, Chen et al. 2023).
 
-It drafts for all streams in one batch a token. Its KV cache holds a prefix of each of them, to
-which it is cut back when a draft was refused or the context was shifted. How far it drafts, and
-whether at all, is the business of DraftPace.
+A drafter proposes the next tokens of all streams in one batch a token; the model verifies them in
+its next step. The drafter's KV cache holds a part of each stream and is cut back when a draft was
+refused or the context was shifted. DraftCosts decides how many tokens to draft, if any.
 """
 
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import llama_cpp.llama_cpp as llama
+import numpy as np
+from numpy.typing import NDArray
 
-from .llama_context import Batch, LlamaContext
-from .llama_model import LlamaModel, LoadError
-from .pace import RELAX, DraftPace
+from .batch import Batch
+from .llama_context import LlamaContext
+from .llama_model import LlamaModel
 from .sequence import Sequence
+from .step_costs import RELAX, DraftCosts
 
 FIRST_RATE = 0.75
-"""How often a drafted token is right, as long as nothing is known."""
+"""The assumed fraction of correct drafts before any was verified."""
 
 NEAR = 16
-"""Tokens that are read along with the first step; more are read ahead, in chunks."""
+"""Unread tokens that are read together with the first step; reading more must pay."""
 
 PLAIN_EVERY = 16
-"""One step of so many goes without drafts, to see what they save."""
-
-PADDING = 128
-"""Tokens by which vocabularies may differ in size: some are padded."""
+"""One step of so many has no drafts, to measure their saving."""
 
 
 @dataclass(slots=True, eq=False)
 class Track:
-    """What the draft model knows of a sequence.
+    """The drafter's state of a sequence.
 
-    Its KV cache has the tokens ``held`` in ``slot``. ``drafts`` followed the first ``start`` tokens
-    of the sequence, ``rate`` is how often they are right, ``waited`` the steps since.
+    The KV cache has the tokens ``held`` in ``slot``, of which the first is number ``first`` of the
+    sequence. ``drafts`` followed the first ``start`` tokens of the sequence, ``rate`` is the
+    fraction of them that is right, ``waited`` the steps since, ``rounds`` the number of steps in
+    which it could be drafted. ``row`` is the output row of its last token in the batch.
     """
 
     slot: int
     rate: float
     waited: int
+    first: int = 0
     held: list[int] = field(default_factory=list)
     start: int = 0
     drafts: list[int] = field(default_factory=list)
+    row: int = -1
+    rounds: int = 0
+
+    @property
+    def end(self) -> int:
+        """The number of the first token that the KV cache does not have."""
+        return self.first + len(self.held)
 
 
-class Wish(NamedTuple):
-    """A sequence that may have up to ``room`` drafts."""
+class DraftRequest(NamedTuple):
+    """A sequence that may get up to ``limit`` drafts."""
 
     sequence: Sequence
-    room: int
+    limit: int
 
 
 Task = tuple[Sequence, Track, int]
-"""A sequence, what is known of it, and how many tokens to draft for it."""
+"""A sequence, its track, and how many tokens to draft for it."""
 
 
-class Drafter:
-    """The draft model beside the batch loop."""
+class Drafter(ABC):
+    """Drafts by a model in a context of its own, beside the batch loop."""
 
-    def __init__(self, model: LlamaModel, context: LlamaContext, n_vocab: int) -> None:
-        """``n_vocab`` is the size of the vocabulary that drafts are for."""
+    reads_images = False
+    """Whether it can draft for a sequence with images."""
+
+    def __init__(
+        self, model: LlamaModel, context: LlamaContext, n_vocab: int, width: int = 0
+    ) -> None:
+        """``n_vocab`` is the size of the vocabulary that is drafted for.
+
+        With a ``width`` the context takes a hidden state of that width beside each token.
+        """
         self._model = model
         self._context = context
         self._n_vocab = min(n_vocab, model.n_vocab)
-        self._batch = Batch(context.batch)
+        self._batch = Batch(context.batch, width)
         self._tracks: dict[Sequence, Track] = {}
         self._slots = list(range(context.max_sequences))
         self._rate = FIRST_RATE
         self._rounds = 0
-        self.pace = DraftPace(self._warm_up(1), self._warm_up(min(32, self._batch.capacity)))
+        self.is_solo = False
+        """Whether drafts must depend only on the sequence, which runs alone, and on the costs that
+        were measured at the load."""
+        costs = self._warm_up(1), self._warm_up(min(32, self._batch.capacity))
+        self.costs, self._first_costs = DraftCosts(*costs), DraftCosts(*costs)
 
     def _warm_up(self, count: int) -> float:
         """Decode so many tokens a few times, and return seconds a token."""
@@ -87,124 +109,138 @@ class Drafter:
         return seconds
 
     def forget(self, sequence: Sequence) -> None:
-        """Drop what is known of a sequence that has left the batch loop."""
+        """Forget a sequence that has left the batch loop."""
         track = self._tracks.pop(sequence, None)
         if track:
             self._context.forget(track.slot)
             self._slots.append(track.slot)
 
-    def draft(self, wishes: list[Wish], streams: int, worth: float, price: float) -> None:
+    def draft(self, requests: list[DraftRequest], streams: int, worth: float, price: float) -> None:
         """Give sequences their drafts; they are among ``streams`` that run.
 
-        For ``worth`` and ``price`` see DraftPace.
+        For ``worth`` and ``price`` see DraftCosts.
         """
-        self._rounds += 1
-        if self._rounds % PLAIN_EVERY == 0:
+        if self._is_plain_round(requests):
             return
-        wanted = [
-            (wish.sequence, track, count)
-            for wish in wishes
-            if (track := self._follow(wish.sequence))
-            and (count := self._count(wish, track, len(wishes), worth, price))
+        tasks = [
+            (one.sequence, track, count)
+            for one in requests
+            if (track := self._follow(one.sequence))
+            and (count := self._count(one, track, len(requests), worth, price))
         ]
-        self._read_ahead(wanted, worth * streams)
-        self._propose(self._near(wanted))
+        self._read_ahead(tasks, worth * streams)
+        self._propose(self._near(tasks))
 
+    def _is_plain_round(self, requests: list[DraftRequest]) -> bool:
+        if not self.is_solo:
+            self._rounds += 1
+            return self._rounds % PLAIN_EVERY == 0
+        tracks = [self._tracks[one.sequence] for one in requests if one.sequence in self._tracks]
+        for track in tracks:
+            track.rounds += 1
+        return any(track.rounds % PLAIN_EVERY == 0 for track in tracks)
+
+    @property
+    def _applied_costs(self) -> DraftCosts:
+        """The costs that decide how many tokens to draft."""
+        return self._first_costs if self.is_solo else self.costs
+
+    @abstractmethod
+    def observe(self, sequence: Sequence, states: NDArray[np.float32]) -> None:
+        """Take the hidden states (tokens, width) that a sequence's newest tokens were chosen from.
+
+        They are valid until the next decode.
+        """
+
+    @abstractmethod
     def _follow(self, sequence: Sequence) -> Track | None:
-        """Hold what the sequence and the KV cache have in common, learn from what was chosen."""
-        track = self._tracks.get(sequence)
-        if track is None:
-            if not self._slots:
-                return None
-            track = Track(self._slots.pop(), self._rate, sequence.generated)
-            self._tracks[sequence] = track
-        tokens, held = sequence.tokens, track.held
-        for drafted, token in zip(track.drafts, tokens[track.start :], strict=False):
+        """Cut the KV cache to its common prefix with the sequence; None without a free slot."""
+
+    def _make_track(self, sequence: Sequence) -> Track | None:
+        """Begin to follow a sequence; None without a free slot."""
+        if not self._slots:
+            return None
+        rate = FIRST_RATE if self.is_solo else self._rate
+        track = self._tracks[sequence] = Track(self._slots.pop(), rate, sequence.generated)
+        return track
+
+    def _learn(self, sequence: Sequence, track: Track) -> None:
+        """Learn which drafts were right, and forget them."""
+        for drafted, token in zip(track.drafts, sequence.tokens[track.start :], strict=False):
             track.rate += ((drafted == token) - track.rate) * 0.1
             self._rate += ((drafted == token) - self._rate) * 0.02
             if drafted != token:
                 break
         track.drafts = []
-        # The newest token is read anew, whatever is held: its logits are wanted.
-        most = min(len(held), len(tokens) - 1)
-        sure = min(track.start, most)
-        if held[:sure] != tokens[:sure]:
-            sure = 0
-        common = next((i for i in range(sure, most) if held[i] != tokens[i]), most)
-        if common < len(held):
-            self._context.cut(track.slot, common)
-            del held[common:]
-        return track
 
-    def _count(self, wish: Wish, track: Track, sequences: int, worth: float, price: float) -> int:
-        """Return how many tokens to draft; 0 also where there is no room, or it is too late."""
-        sequence = wish.sequence
-        room = min(wish.room, sequence.draft_num_predict)
-        behind = _behind(sequence, track)
-        count, speed = self.pace.length(track.rate, sequences, worth, price, room)
+    def _cut(self, sequence: Sequence, track: Track, end: int) -> None:
+        """Keep only the tokens of a sequence before number ``end``."""
+        if end < track.end:
+            self._context.cut(track.slot, sequence.cache.position(end))
+            del track.held[end - track.first :]
+
+    def _count(
+        self, request: DraftRequest, track: Track, sequences: int, worth: float, price: float
+    ) -> int:
+        """Return how many tokens to draft; 0 if the limit is 0 or too much is unread."""
+        sequence = request.sequence
+        limit = min(request.limit, sequence.params.draft_num_predict)
+        behind = len(sequence.tokens) - track.end
+        costs = self._applied_costs
+        count, speed = costs.length(track.rate, sequences, worth, price, limit)
         track.waited += 1
         if not count:
             self._relax(track, sequences)
             return 0
         saving = worth * (1 - 1 / speed)
-        if behind > NEAR and not self.pace.affords(behind, track.waited, saving):
+        if behind > NEAR and not costs.affords(behind, track.waited, saving):
             return 0
-        if any(not 0 <= token < self._n_vocab for token in sequence.tokens[-behind:]):
+        if any(not 0 <= token < self._n_vocab for token in sequence.tokens[track.end :]):
             return 0
         held = sum(len(other.held) + NEAR for other in self._tracks.values())
-        return count if held + behind + room <= self._context.cells else 0
+        return count if held + behind + limit <= self._context.cells else 0
 
     def _relax(self, track: Track, sequences: int) -> None:
-        self.pace.relax(sequences)
+        self.costs.relax(sequences)
         track.rate += (FIRST_RATE - track.rate) * RELAX
         self._rate += (FIRST_RATE - self._rate) * RELAX
 
-    def _read_ahead(self, wanted: list[Task], seconds: float) -> None:
-        """Read a chunk of what lies far behind, in about so many seconds."""
-        self._batch.clear()
-        room = min(self.pace.chunk(seconds), self._batch.capacity)
-        for sequence, track, _ in wanted:
-            behind = _behind(sequence, track)
-            if behind > NEAR and self._batch.size < room:
-                at = len(track.held)
-                count = min(behind - 1, room - self._batch.size)
-                self._batch.add(sequence.tokens[at : at + count], at, track.slot, outputs="none")
-                track.held += sequence.tokens[at : at + count]
-        if self._batch.size:
-            start = time.perf_counter()
-            if self._decode():
-                llama.llama_synchronize(self._context.pointer)
-                self.pace.record_read(time.perf_counter() - start, self._batch.size)
+    @abstractmethod
+    def _read_ahead(self, tasks: list[Task], seconds: float) -> None:
+        """Read a part of the tokens that are far behind, in about so many seconds."""
 
-    def _near(self, wanted: list[Task]) -> list[Task]:
-        """Return those of whom a batch can hold all that is left to read."""
-        near, room = [], self._batch.capacity
-        for sequence, track, count in wanted:
-            behind = _behind(sequence, track)
-            if behind <= min(NEAR, room):
-                near.append((sequence, track, count))
-                room -= behind
-        return near
+    @abstractmethod
+    def _near(self, tasks: list[Task]) -> list[Task]:
+        """Return the tasks of which a batch holds all unread tokens."""
+
+    def _put(self, sequence: Sequence, track: Track, tokens: list[int]) -> None:
+        """Put the next tokens into the batch; logits come with the last one."""
+        position = sequence.cache.position(track.end)
+        track.row = self._batch.add(tokens, position, track.slot, outputs="last")
+        track.held += tokens
+
+    @abstractmethod
+    def _stepped(self, tracks: list[Track]) -> None:
+        """Take the results of a step besides logits."""
 
     def _propose(self, going: list[Task]) -> None:
-        """Draft for all of them, a token in one batch after the other."""
+        """Draft for all tasks, a token in one batch after the other."""
         for sequence, track, _ in going:
             track.start, track.waited = len(sequence.tokens), 0
         while going:
             start = time.perf_counter()
             self._batch.clear()
             for sequence, track, _ in going:
-                tokens = track.drafts[-1:] or sequence.tokens[len(track.held) :]
-                self._batch.add(tokens, len(track.held), track.slot, outputs="last")
-                track.held += tokens
+                self._put(sequence, track, track.drafts[-1:] or sequence.tokens[track.end :])
             if not self._decode():
                 break
+            self._stepped([track for _, track, _ in going])
             logits = self._context.all_logits(len(going))[:, : self._n_vocab]
             for (sequence, track, _), token in zip(going, logits.argmax(axis=1), strict=True):
                 track.drafts.append(int(token))
-                sequence.drafts.append(int(token))
+                sequence.step.drafts.append(int(token))
             if self._batch.size <= 2 * len(going):
-                self.pace.record_step(time.perf_counter() - start, len(going))
+                self.costs.record_step(time.perf_counter() - start, len(going))
             going = [
                 (sequence, track, count)
                 for sequence, track, count in going
@@ -212,37 +248,10 @@ class Drafter:
             ]
 
     def _decode(self) -> bool:
-        """Run the batch; where that fails nothing is held any more."""
+        """Run the batch; if that fails the KV cache is emptied."""
         if self._context.decode(self._batch) == 0:
             return True
         self._context.forget(-1)
         for track in self._tracks.values():
             track.held = []
         return False
-
-
-def _behind(sequence: Sequence, track: Track) -> int:
-    """Tokens of a sequence that the draft model has not read."""
-    return len(sequence.tokens) - len(track.held)
-
-
-def check_vocabulary(model: LlamaModel, draft: LlamaModel) -> None:
-    """Raise LoadError unless the tokens of a draft model mean what those of the model do."""
-    shared = min(model.n_vocab, draft.n_vocab)
-    vocabularies = model.vocab, draft.vocab
-    if abs(model.n_vocab - draft.n_vocab) > PADDING:
-        difference = f"{draft.n_vocab} tokens, the model {model.n_vocab}"
-    elif (draft.bos, draft.eos) != (model.bos, model.eos):
-        difference = (
-            f"BOS and EOS {draft.bos} and {draft.eos}, the model {model.bos} and {model.eos}"
-        )
-    else:
-        texts = (
-            tuple(llama.llama_vocab_get_text(vocab, token) for vocab in vocabularies)
-            for token in range(shared)
-        )
-        other = next((token for token, (ours, its) in enumerate(texts) if ours != its), None)
-        if other is None:
-            return
-        difference = f"another token {other}"
-    raise LoadError(f"the draft model does not have the model's vocabulary: it has {difference}")

@@ -1,153 +1,113 @@
-"""Embeddings: texts of many requests packed into each batch, pooled by the model."""
+"""Embeddings: texts of many requests packed into each batch, pooled by the model.
+
+Where the last token of a text is pooled, a long text is decoded in parts, and other texts share the
+batch. Encoders see a text in one graph, since they attend in both directions.
+"""
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
-import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import OllamaError
-from .llama_context import Batch, LlamaContext
-from .output import Output
-from .prompting import Prompter
-from .protocol import Embed, Embedded, Failed
+from .embed_job import EmbedJob
+from .embed_lane import PACK_TOKENS, Lane, SplitText
+from .events import Embedded, Failed
+from .reading_order import TILE
+from .step_costs import ALONE, StepCosts
 
-PACK_TOKENS = 256
-"""Tokens of a packed batch, single longer texts apart. More gain nothing on a CPU, from 500 on they
-cost: attention looks at the mask of every pair. Fewer tokens waste time between the layers."""
+if TYPE_CHECKING:
+    from .llama_context import LlamaContext
+    from .llama_model import LlamaModel
+    from .output import Output
 
+FIRST_TOKEN = 0.02
+"""Assumed seconds of a token before a batch was measured."""
 
-class EmbedJob:
-    """A request on its way: the next text to embed, and the rows that are done."""
-
-    def __init__(self, command: Embed) -> None:
-        self.command = command
-        self.tokens = 0
-        self.ended = False
-        self._rows: NDArray[np.float32] | None = None
-        self._missing = len(command.texts)
-        self._taken = 0
-        self._next: list[int] | None = None
-
-    def peek(self, prompter: Prompter, longest: int) -> list[int] | None:
-        """Return the tokens of the next text, None behind the last. Raises OllamaError.
-
-        Those of a document are behind those of the query.
-        """
-        command = self.command
-        if self._next is None and self._taken < len(command.texts):
-            num_ctx = min(command.num_ctx, longest)
-            text = command.texts[self._taken]
-            self._next = prompter.pooled_tokens(
-                command.query, text, num_ctx, truncate=command.truncate
-            )
-        return self._next
-
-    def take(self) -> int:
-        """Pass on to the text after the one that was looked at, and return the place of that."""
-        self.tokens += len(self._next or ())
-        self._next = None
-        self._taken += 1
-        return self._taken - 1
-
-    def put(self, place: int, vector: NDArray[np.float32]) -> None:
-        """Copy the vector of the text at a place."""
-        if self._rows is None:
-            self._rows = np.empty((len(self.command.texts), vector.size), np.float32)
-        self._rows[place] = vector
-        self._missing -= 1
-
-    def result(self) -> NDArray[np.float32] | None:
-        """Return the embeddings (texts, n_embd_out) once all are there, normalised if wanted."""
-        if self._rows is None or self._missing:
-            return None
-        if self.command.normalize:
-            norms = np.linalg.norm(self._rows, axis=1, keepdims=True)
-            self._rows /= np.maximum(norms, 1e-12)
-        return self._rows
-
-
-class Lane:
-    """A context, and the batch that it runs. ``texts`` has the request and place of each text."""
-
-    def __init__(self, context: LlamaContext) -> None:
-        self.context = context
-        self.batch = Batch(context.batch)
-        self.texts: list[tuple[EmbedJob, int]] = []
-
-    def clear(self) -> None:
-        """Make the batch empty."""
-        self.batch.clear()
-        self.texts = []
-
-    def fits(self, tokens: list[int]) -> bool:
-        """Tell whether a text may join the batch; one that is longer than a pack goes alone."""
-        pack = PACK_TOKENS - self.batch.size if self.texts else self.batch.room
-        return len(tokens) <= min(pack, self.batch.room)
-
-    def add(self, tokens: list[int], job: EmbedJob) -> None:
-        """Put the text that ``job`` is at into the batch."""
-        self.batch.add(tokens, 0, len(self.texts), outputs="all")
-        self.texts.append((job, job.take()))
-
-    def run(self, threads: int) -> int:
-        """Run the batch on so many threads and return llama_decode's code."""
-        llama.llama_set_n_threads(self.context.pointer, threads, threads)
-        code = self.context.decode(self.batch)
-        self.context.forget(-1)
-        return code
+OVERRUN = 2
+"""Multiple of its time that a step may take on an idle host to fill a tile of attention. A token of
+a smaller batch costs a CPU three times as much (SmolLM2)."""
 
 
 class Embedder:
-    """Packs texts and reads their vectors. ``step`` is to be called as long as ``busy``."""
+    """Packs texts and reads their vectors. Call ``step`` as long as ``busy``."""
 
     def __init__(
         self,
-        prompter: Prompter,
+        model: LlamaModel,
         context: LlamaContext,
         longest: int,
         output: Output,
         beside: Sequence[LlamaContext] = (),
+        *,
+        splits: bool = False,
+        seconds: Callable[[], float] = lambda: ALONE,
+        expect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         """``longest`` is the longest text in tokens that the context can embed.
 
-        Contexts ``beside`` it, for PACK_TOKENS tokens, share its threads while there is much to do:
-        two batches on a core each are faster than one on both, which wait for each other between
-        the layers.
+        With ``splits`` long texts are decoded in parts: then a step takes about ``seconds``.
+        Contexts ``beside`` it, for PACK_TOKENS tokens, share its threads while many texts wait: two
+        batches on a core each are faster than one on both, which wait for each other between the
+        layers. ``expect`` is called with the expected duration of each step.
         """
-        self._prompter = prompter
-        self._longest = longest
+        self._model = model
+        self.longest = longest
         self._output = output
+        self._seconds = seconds
+        self._expect = expect
         self._jobs: deque[EmbedJob] = deque()
         self._threads: int = llama.llama_n_threads_batch(context.pointer)
-        self._idle = [Lane(one) for one in (context, *beside)]
-        self._share = max(1, self._threads // len(self._idle))
+        lanes = [Lane(context, splits=splits), *(Lane(one) for one in beside)]
+        self._lanes = lanes
+        self._idle = [*lanes]
+        self._share = max(1, self._threads // len(lanes))
         self._running: dict[Future[int], Lane] = {}
-        self._pool = ThreadPoolExecutor(len(self._idle), thread_name_prefix="embed")
+        self._pool = ThreadPoolExecutor(len(lanes), thread_name_prefix="embed")
+        seconds_per_token, self._idle_cost = FIRST_TOKEN, FIRST_TOKEN
+        if splits:
+            seconds_per_token, self._idle_cost = self._warm_up(lanes[0])
+        self._costs = StepCosts(seconds_per_token)
+
+    def _warm_up(self, lane: Lane) -> tuple[float, float]:
+        """Decode a tile of tokens; return the seconds of each, and those without other load.
+
+        Other load on a CPU lengthens a step, but not the processor time of this thread.
+        """
+        count = min(TILE, lane.batch.capacity)
+        lane.clear(count)
+        lane.batch.add([self._model.filler_token] * count, 0, 0, outputs="all")
+        start, start_cpu = time.perf_counter(), time.thread_time()
+        lane.run(self._threads)
+        seconds, cpu = time.perf_counter() - start, time.thread_time() - start_cpu
+        return seconds / count, cpu / count
 
     @property
     def busy(self) -> bool:
         """True while there is a text to embed."""
-        return bool(self._jobs or self._running)
+        return bool(self._jobs or self._running or any(lane.split for lane in self._lanes))
 
     def add(self, job: EmbedJob) -> None:
         """Queue a request."""
         self._jobs.append(job)
 
     def cancel(self, request: int) -> None:
-        """Forget a request."""
-        under_way = (job for lane in self._running.values() for job, _ in lane.texts)
-        for job in (*self._jobs, *under_way):
+        """Drop a request."""
+        for job in (*self._jobs, *(job for lane in self._lanes for job in lane.jobs)):
             job.ended = job.ended or job.command.request == request
         self._jobs = deque(job for job in self._jobs if not job.ended)
 
     def step(self) -> None:
-        """Embed a batch of texts; those of other contexts may still run when this returns."""
+        """Embed a batch of texts; batches of other contexts may still run when this returns."""
         filled = [lane for lane in self._idle if self._fill(lane)]
+        count = sum(lane.batch.size for lane in filled)
+        self._expect(self._costs.expected(0, count))
+        start = time.perf_counter()
         if self._running or (len(filled) > 1 and filled[-1].batch.size > PACK_TOKENS // 2):
             for lane in filled:
                 self._idle.remove(lane)
@@ -159,16 +119,18 @@ class Embedder:
         else:
             for lane in filled:
                 self._deliver(lane, lane.run(self._threads))
+        if count:
+            self._costs.record(time.perf_counter() - start, 0, 0, count)
 
     def _fill(self, lane: Lane) -> bool:
         """Pack texts, one of each request in turn; return False if there is none.
 
-        So no request waits for all the texts of another. One whose next text does not fit is the
-        first of the next batch; one with no more texts is queued no longer.
+        So no request waits for all the texts of another. A request whose next text does not fit is
+        the first of the next batch; where texts may be split, a part of the text fills this one.
         """
-        lane.clear()
+        lane.clear(self._budget())
         passed: deque[EmbedJob] = deque()
-        while self._jobs and len(lane.texts) < lane.context.max_sequences:
+        while self._jobs and not lane.is_full:
             job = self._jobs.popleft()
             tokens = self._peek(job)
             if tokens is None:
@@ -179,28 +141,51 @@ class Embedder:
             lane.add(tokens, job)
             self._jobs.append(job)
         self._jobs.extendleft(reversed(passed))
-        return bool(lane.texts)
+        if lane.splits:
+            self._split(lane, passed)
+        return bool(lane.batch.size)
+
+    def _budget(self) -> int:
+        """Return the tokens of the next step where texts may be split."""
+        seconds = self._seconds()
+        tile = min(TILE, int(OVERRUN * seconds / max(self._idle_cost, 1e-6)))
+        return max(self._costs.chunk(0, seconds), tile)
+
+    def _split(self, lane: Lane, passed: Sequence[EmbedJob]) -> None:
+        """Add a part of a long text to a batch: of the current one, or of the first one queued."""
+        if lane.split is None and passed:
+            job = passed[0]
+            tokens = self._peek(job)
+            assert tokens
+            lane.split = SplitText(job, job.take(), tokens)
+            self._jobs.remove(job)
+            self._jobs.append(job)
+        lane.add_part()
 
     def _deliver(self, lane: Lane, code: int) -> None:
         """Give each request its vectors, and send those that are complete."""
-        for sequence, (job, place) in enumerate(lane.texts):
-            if code and not job.ended:
-                self._fail(job, 500, f"llama.cpp could not decode the batch (code {code})")
-            elif not code:
-                job.put(place, lane.context.sequence_embedding(sequence))
-        for job in dict.fromkeys(job for job, _ in lane.texts):
+        jobs = lane.jobs
+        if code:
+            for job in jobs:
+                if not job.ended:
+                    self._fail(job, 500, f"llama.cpp could not decode the batch (code {code})")
+        else:
+            lane.deliver()
+        if lane.split and (code or not lane.split.remaining):
+            lane.end_split()
+        for job in jobs:
             self._finish(job)
 
     def _peek(self, job: EmbedJob) -> list[int] | None:
-        """Return the tokens of a request's next text, None if there is none or it cannot be had."""
+        """Return the tokens of a request's next text, None after the last or after an error."""
         try:
-            return job.peek(self._prompter, self._longest)
+            return job.peek(self._model, self.longest)
         except OllamaError as error:
             self._fail(job, error.status, error.message)
             return None
 
     def _finish(self, job: EmbedJob) -> None:
-        """Send the embeddings of a request if they are complete and still wanted."""
+        """Send the embeddings of a request if they are complete and it was not cancelled."""
         rows = None if job.ended else job.result()
         if rows is not None:
             event = Embedded(job.command.request, rows.shape[0], rows.shape[1], job.tokens)

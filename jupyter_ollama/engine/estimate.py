@@ -1,4 +1,4 @@
-"""What a context would take of each device's memory, before it is made."""
+"""Estimates of the memory that a context needs on each device."""
 
 from __future__ import annotations
 
@@ -7,50 +7,58 @@ from typing import NamedTuple
 
 import llama_cpp.llama_cpp as llama
 
-from ..library.gguf import Header
+from ..layout.model_file import ModelFile
 from .footprint import Demand, has_states, layer_count, rough_demand
 from .llama_context import LlamaContext
+from .llama_internals import log_missing_sizes
 from .llama_log import LlamaLog
 from .llama_model import LlamaModel
 
 TRIAL_CELLS = 2**20
-"""Cells of a trial at most: llama.cpp keeps some bytes about each, even where it allocates none."""
+"""The most cells of a trial: llama.cpp stores some bytes for each, even without a cache."""
 
 
 class Shape(NamedTuple):
-    """The measures of a context: all in tokens but ``sequences`` and the type of ``pooling``."""
+    """The sizes of a context, in tokens except for ``sequences`` and the type of ``pooling``.
+
+    ``snapshots`` are the tokens that a recurrent model can take back; ``is_head`` makes it the
+    context of the model's head.
+    """
 
     cells: int
     sequences: int
     batch: int
     ubatch: int
     pooling: int | None = None
+    snapshots: int = 0
+    is_head: bool = False
 
 
 class Estimator:
-    """Estimates for one GGUF; ``close`` frees what they needed."""
+    """Estimates for one GGUF; ``close`` frees the model of its trials."""
 
     def __init__(
         self,
-        path: str,
-        header: Header,
+        file: ModelFile,
         log: LlamaLog,
         kv_cache_type: str,
         make_context: Callable[[LlamaModel, Shape], LlamaContext],
         *,
         gpu_layers: int,
+        with_heads: bool = False,
     ) -> None:
-        """``gpu_layers`` are how many a trial puts on GPUs, to see what these need."""
-        self._path = path
-        self._header = header
+        """``gpu_layers`` is the number of layers that a trial puts on GPUs, to measure these."""
+        self._file = file
+        self._header = file.header
         self._log = log
         self._kv_cache_type = kv_cache_type
         self._make_context = make_context
         self._gpu_layers = gpu_layers
+        self._with_heads = with_heads
         self._model: LlamaModel | None = None
 
     def rough(self, shape: Shape) -> Demand | None:
-        """Return a safe estimate from the header alone, None for models too peculiar for it."""
+        """Return a safe estimate from the header alone, None for unusual models."""
         return rough_demand(
             self._header,
             self._kv_cache_type,
@@ -60,7 +68,7 @@ class Estimator:
         )
 
     def measured(self, shape: Shape) -> Demand:
-        """Return what llama.cpp says it would allocate. Takes up to a second. Raises LoadError."""
+        """Return the sizes that llama.cpp would allocate, in up to a second. Raises LoadError."""
         # States of recurrent models are allocated even in a trial: one is enough.
         copies = shape.sequences if has_states(self._header) else 1
         stretch = max(1.0, shape.cells / TRIAL_CELLS)
@@ -68,6 +76,9 @@ class Estimator:
             cells=int(shape.cells / stretch), sequences=shape.sequences // copies
         )
         sizes = self._try(trial)
+        if not sizes["compute"]:
+            log_missing_sizes()
+            return self.rough(shape) or Demand(0, 0, 0)
         state = sizes["RS"]
         # The graph gathers the states of all sequences, a layer at a time.
         gathered = state / max(1, layer_count(self._header)) * (copies - 1)
@@ -78,17 +89,20 @@ class Estimator:
         )
 
     def _try(self, shape: Shape) -> dict[str, float]:
-        """Make a context that holds nothing and return what it would: bytes by use."""
+        """Make a context without allocating its buffers, and return their bytes by use."""
         with self._log.trial() as buffers:
             self._model = self._model or LlamaModel(
-                self._path, gpu_layers=self._gpu_layers, no_alloc=True
+                self._file,
+                gpu_layers=self._gpu_layers,
+                no_alloc=True,
+                with_heads=self._with_heads,
             )
             context = self._make_context(self._model, shape)
             context.close()
         sizes = {
             use: [b.size for b in buffers if b.use == use] for use in ("cache", "RS", "output")
         }
-        # Devices compute one after the other, each in a buffer of its own: the largest will do.
+        # Devices compute one after the other, each in a buffer of its own: the largest counts.
         largest = max((b.size for b in buffers if b.use == "compute"), default=0)
         return {use: sum(found) for use, found in sizes.items()} | {"compute": largest}
 

@@ -1,17 +1,19 @@
-"""What weights and contexts take, read from the header of a GGUF. All sizes in bytes."""
+"""The sizes of weights and contexts, read from the header of a GGUF, in bytes."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 from ..library.gguf import Header
+from ..options import KV_CACHE_TYPES
 
-CACHE_BYTES = {"f32": 4.0, "f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
+CACHE_BYTES = {"f32": 4.0, **KV_CACHE_TYPES}
 """Bytes of one value in a KV cache of each type."""
 
 MOST_LAYERS = 512
-"""More than this llama.cpp refuses, whatever a header says."""
+"""The most layers that llama.cpp accepts, whatever a header says."""
 
 _LAYER = re.compile(r"(?:^|\.)blk\.(\d+)\.")
 _RECURRENT = ("ssm.", "wkv.", "shortconv.", "kda.")
@@ -19,9 +21,9 @@ _RECURRENT = ("ssm.", "wkv.", "shortconv.", "kda.")
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of each repeating layer, of what comes before them, and of what comes after.
+    """The weights of each repeating layer, and of the layers before and after them.
 
-    ``output_on_gpu`` is what the output layer takes on a GPU: there it cannot share the table of
+    ``output_on_gpu`` is the size of the output layer on a GPU: there it cannot share the table of
     the input, which always stays on the host.
     """
 
@@ -32,12 +34,18 @@ class Weights:
 
     @property
     def total(self) -> int:
-        """What the host holds without a GPU."""
+        """The bytes on a host without a GPU."""
         return sum(self.layers) + self.input + self.output
 
     def loaded(self) -> Weights:
-        """Return what is still to be found room for once they are loaded."""
+        """Return the weights that need memory once all are loaded: none."""
         return Weights((0,) * len(self.layers))
+
+    def without(self, layers: Iterable[int]) -> Weights:
+        """Return the weights without some layers."""
+        left_out = set(layers)
+        sizes = (0 if n in left_out else size for n, size in enumerate(self.layers))
+        return replace(self, layers=tuple(sizes))
 
     @classmethod
     def of(cls, header: Header, adapters: int = 0) -> Weights:
@@ -46,8 +54,8 @@ class Weights:
         before = after = shared = 0
         data_end = header.file_size - header.data_offset
         tensors = sorted(header.tensors, key=lambda tensor: tensor.offset)
-        # By their places in the file, so that types which are not known here count as well.
-        ends = [*(tensor.offset for tensor in tensors[1:]), data_end]
+        # By their offsets in the file, so that types which are unknown here count as well.
+        ends = [*(tensor.offset for tensor in tensors), data_end][1:]
         for tensor, end in zip(tensors, ends, strict=True):
             size = max(0, end - tensor.offset)
             layer = _LAYER.search(tensor.name)
@@ -66,7 +74,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class Demand:
-    """What a context needs besides the weights.
+    """The memory of a context, without the weights.
 
     ``cache`` is for all layers together, ``compute`` on every device that computes, ``outputs``
     (logits) on the host.
@@ -88,7 +96,7 @@ def layer_count(header: Header) -> int:
 
 def cache_bytes_per_token(header: Header, cache_type: str) -> float:
     """Return the bytes a token takes in the KV cache, over all layers; rather too many."""
-    # Where there is a number for each layer, which is not read, full attention is counted.
+    # A list with a number for each layer is not read: full attention is counted then.
     heads = int(header.get("attention.head_count") or 1)
     kv_heads = int(header.get("attention.head_count_kv") or heads)
     width = int(header.get("embedding_length") or 0)
@@ -109,7 +117,7 @@ def rough_demand(
 ) -> Demand | None:
     """Estimate the demand of a plain transformer on the safe side, None for any other model.
 
-    ``tokens`` are those of one graph, ``sequences`` the rows of logits.
+    ``tokens`` is the size of one graph, ``sequences`` the number of rows of logits.
     """
     heads = header.get("attention.head_count")
     if has_states(header) or not heads:

@@ -1,47 +1,39 @@
 """Continuous batching: many sequences, one context, one batch after the other.
 
-Each step decodes the newest token of every running sequence, and what is likely to follow it,
-together with a chunk of the prompts that are still being read, then samples. What becomes of the
-tokens is the business of the output thread, which works while the next step computes.
+The unit of scheduling is a step, not a request (Orca, Yu et al. 2022). Each step decodes the newest
+token of every running sequence and its drafts, together with a chunk of the prompts that are still
+being read, then samples. The output thread turns the tokens into text while the next step computes.
 """
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import deque
 from collections.abc import Callable
+from collections.abc import Sequence as Many
 from concurrent.futures import ThreadPoolExecutor
 
-from .choice import Choice, Fail
+from .batch import Batch
+from .batch_builder import BatchBuilder, SoloMode
 from .drafter import Drafter
-from .filling import Filling
-from .image_prefill import decode_image
-from .llama_context import GIVEN_UP, Batch, LlamaContext
+from .llama_context import INTERRUPTED, LlamaContext
 from .llama_model import LlamaModel
-from .output import Told
-from .pace import Pace
 from .preemption import Preemption
 from .prefix_cache import PrefixCache
-from .sequence import Sequence
+from .prompting import Span
+from .run_queue import RunQueue
+from .sequence import FinishReason, Sequence, StepOutput
+from .step_costs import StepCosts, solo_costs, token_seconds
+from .token_selection import Fail, TokenSelector
 
-log = logging.getLogger(__name__)
-
-Deliver = Callable[[Told], None]
-"""Takes what a step gave."""
-
-LONGEST_UNTRIMMED = 8
-"""Steps with prompts in them, in a row, until idle sequences have to leave all the same."""
+Deliver = Callable[[Many[StepOutput]], None]
+"""Takes the results of a step."""
 
 PREEMPTIBLE = 0.5
 """The part of a step after which finishing it takes less time than was spent on it."""
 
-LONGEST_TRIM = 0.02
-"""Seconds of copying idle sequences after which the next step comes first."""
-
 
 class Generator:
-    """The batch loop. ``step`` is to be called as long as ``busy``."""
+    """The batch loop. Call ``step`` as long as it is ``busy``."""
 
     def __init__(
         self,
@@ -55,45 +47,69 @@ class Generator:
         stored_bytes: int,
         drafter: Drafter | None = None,
         preemption: Preemption | None = None,
+        is_repeatable: bool = False,
+        expect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """Run ``parallel`` sequences at once; see PrefixCache for the two after it.
+        """Run ``parallel`` sequences at once; see PrefixCache for the two parameters after it.
 
-        Where there is ``preemption``, steps are given up for first tokens if that pays.
+        With ``preemption``, steps are interrupted for the first tokens of streams if that pays.
+        With ``is_repeatable``, for a model on the CPU, consecutive requests get the same answers in
+        any order. ``expect`` takes the seconds that the next step is expected to last.
         """
+        self._expect = expect
         self.model = model
-        self.waiting: deque[Sequence] = deque()
-        self.running: list[Sequence] = []
         self._watched: list[Sequence] = []
-        self._parallel = parallel
         self._cache_sizes = (idle_tokens, stored_bytes)
         self._drafter = drafter
-        # What a recurrent model has read cannot be taken out of its state.
+        # Tokens cannot be removed from the state of a recurrent model.
         self._preemption = None if context.is_recurrent else preemption
-        self._has_given_up = False
+        self._was_interrupted = False
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
-        self._choice = Choice(model, self._threads, fail)
-        self._trim_in = 0
-        self._pace = Pace(_warm_up(context, model.filler_token))
-        self._use(context)
+        self._selector = TokenSelector(model, self._threads, fail, drafter)
+        self._costs = StepCosts(token_seconds(context, model.filler_token))
+        self._solo = self._solo_mode(context, model) if is_repeatable else None
+        self._prepare(context)
+        self._queue = RunQueue(parallel, context, self._cache, drafter)
+        self.running = self._queue.running
+        """The sequences that have a slot."""
 
-    def _use(self, context: LlamaContext) -> None:
+    def _prepare(self, context: LlamaContext) -> None:
         idle_tokens, stored_bytes = self._cache_sizes
         self.context = context
         if self._preemption:
             self._preemption.attach(context)
         self._batch = Batch(context.batch)
-        self._cache = PrefixCache(context, idle_tokens=idle_tokens, stored_bytes=stored_bytes)
-        self._filling = Filling(context, self._batch, self._cache, self._pace, self._drafter)
+        self._cache = PrefixCache(
+            context,
+            idle_tokens=idle_tokens,
+            stored_bytes=stored_bytes,
+            is_repeatable=self._solo is not None,
+            by_tile=self._solo is not None and self._solo.by_tile,
+        )
+        self._builder = BatchBuilder(
+            context, self._batch, self._cache, self._costs, self._drafter, self._solo
+        )
+
+    def _solo_mode(self, context: LlamaContext, model: LlamaModel) -> SoloMode:
+        filler = model.filler_token
+        costs = solo_costs(context, filler) if self._drafter else (0.0, 1.0)
+        return SoloMode(filler, model.mixes_tokens, *costs)
 
     def replace_context(self, make: Callable[[], LlamaContext]) -> None:
-        """Go on with another context; what runs is read again. ``make`` may raise."""
+        """Continue with another context, in which all is decoded again. ``make`` may raise."""
         context = make()
         for sequence in reversed(self.running):
-            self._put_back(sequence)
+            self._queue.put_back(sequence)
         self.context.close()
-        self._use(context)
+        self._prepare(context)
+        self._queue.use(context, self._cache)
+
+    @property
+    def waiting(self) -> Many[Sequence]:
+        """The sequences that wait for a slot or for KV cells."""
+        return self._queue.waiting
 
     @property
     def busy(self) -> bool:
@@ -105,225 +121,153 @@ class Generator:
         """Tokens that the KV cache holds now."""
         return self._cache.tokens_in_cells()
 
+    @property
+    def seconds_beside(self) -> float:
+        """How long a step of other work may last, so that a first token waits no longer for it."""
+        return self._builder.seconds_beside
+
     def add(self, sequence: Sequence) -> None:
         """Queue a sequence."""
-        self.waiting.append(sequence)
+        self._queue.waiting.append(sequence)
         if sequence.progress:
             self._watched.append(sequence)
 
     def cancel(self, request: int) -> bool:
-        """Forget a request wherever it is; return whether there is anything to tell of it.
-
-        That is what was read and generated for it.
-        """
-        left = [s for s in (*self.running, *self.waiting) if s.request == request and not s.over]
-        begun = [(s, -1, "cancel") for s in left if s.started and not s.score]
+        """Drop a request; return whether its costs were delivered: it had begun."""
+        cancelled = self._queue.find(request)
+        begun = [
+            StepOutput(sequence, None, FinishReason.CANCEL)
+            for sequence in cancelled
+            if sequence.started and not sequence.score
+        ]
         if begun:
             self._deliver(begun)
-        for sequence in left:
+        for sequence in cancelled:
             sequence.over = True
-        self.waiting = deque(s for s in self.waiting if s.request != request)
-        self._retire()
+        self._queue.withdraw(request)
+        self._queue.retire()
         return bool(begun)
 
     def step(self) -> None:
         """Admit, decode one batch, sample."""
-        self._retire()
-        self._admit()
+        self._queue.retire()
+        self._queue.admit()
         if self._watched:
-            self._tell_progress()
+            self._report_progress()
         if not self._read_image():
             return
         self._batch.clear()
-        self._make_room()
-        streams, drafted = self._filling.fill(self.running)
+        if ended := self._queue.end_full_contexts():
+            self._deliver(ended)
+            self._queue.retire()
+        streams, drafted = self._builder.fill(self.running)
         if not self._batch.size:
             return
         prefill = self._batch.size - streams - drafted
         start = time.perf_counter()
-        code = self._decode(self._pace.expected(streams, prefill))
-        if code == GIVEN_UP:
+        expected = self._costs.expected(streams, prefill)
+        self._expect(expected)
+        code = self._decode(expected)
+        self._builder.forget_companion()
+        if code == INTERRUPTED:
             return
         if code == 1:
-            self._make_cells()
+            self._free_cells()
             return
         if code != 0:
-            self._give_up(code)
+            self._fail_all(code)
             return
         for sequence in self.running:
-            sequence.cached += sequence.scheduled
-        ready = [sequence for sequence in self.running if sequence.row >= 0]
+            sequence.cache.cached += sequence.step.scheduled
+        ready = [sequence for sequence in self.running if sequence.step.row >= 0]
         if ready:
-            self._deliver(self._choice.advance(ready, self.context, self._batch.outputs))
-        self._pace.record(time.perf_counter() - start, streams, drafted, prefill)
-        self._trim(reading=prefill > 0)
+            self._deliver(self._selector.advance(ready, self.context, self._batch.outputs))
+        self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
+        self._queue.trim(reading=prefill > 0)
 
     def _decode(self, expected: float) -> int:
-        """Decode the batch, which should take so many seconds, and return how that ended.
+        """Decode the batch, which should take ``expected`` seconds, and return llama_decode's code.
 
-        What whole answers get is given up for the first token of a stream, which can start at once
-        then; but not twice before they get something.
+        A step that works on whole answers is interrupted for the first token of a stream that can
+        start at once; but not twice in a row.
         """
-        unseen = any(s.scheduled and not s.stream for s in self.running)
-        if not self._preemption or not unseen or len(self.running) == self._parallel:
+        has_unseen = any(s.step.scheduled and not s.params.stream for s in self.running)
+        if not self._preemption or not has_unseen or self._queue.is_full:
             return self.context.decode(self._batch)
-        with self._preemption.step(0.0 if self._has_given_up else PREEMPTIBLE * expected):
+        with self._preemption.step(0.0 if self._was_interrupted else PREEMPTIBLE * expected):
             code = self.context.decode(self._batch)
-        self._has_given_up = code == GIVEN_UP
-        if self._has_given_up:
+        self._was_interrupted = code == INTERRUPTED
+        if self._was_interrupted:
             for sequence in self.running:
-                if sequence.scheduled:
-                    self.context.cut(sequence.slot, sequence.position(sequence.cached))
+                if sequence.step.scheduled:
+                    cache = sequence.cache
+                    self.context.cut(cache.slot, cache.position(cache.cached))
         return code
 
-    def _trim(self, *, reading: bool) -> None:
-        """Let idle sequences leave if there are too many beside those that run.
-
-        Copying them may take longer than a step, so that first tokens do not wait for it; where
-        prompts are read in every step, after a while each step makes room for what it leaves.
-        """
-        if not self._trim_in:
-            return
-        if reading and self._trim_in > 1:
-            self._trim_in -= 1
-            return
-        end = time.perf_counter() + LONGEST_TRIM
-        while self._cache.trim(len(self.running), copy=True):
-            if time.perf_counter() > end:
-                self._trim_in = 1
-                return
-        self._trim_in = 1 if reading else 0
-
     def rest(self) -> bool:
-        """Do what nobody waits for, to be called while not ``busy``; False if all is done."""
+        """Do deferred work, to be called while not ``busy``; False if all is done."""
         return self._cache.store()
 
-    def _retire(self) -> None:
-        for sequence in [s for s in self.running if s.over]:
-            self._release(sequence, keep=True)
-
-    def _release(self, sequence: Sequence, *, keep: bool) -> None:
-        self.running.remove(sequence)
-        self._cache.release(sequence, keep=keep)
-        if self._drafter:
-            self._drafter.forget(sequence)
-
-    def _put_back(self, sequence: Sequence) -> None:
-        self._release(sequence, keep=False)
-        self.waiting.appendleft(sequence)
-
-    def _admit(self) -> None:
-        """Start waiting sequences, first come first served, while slots and KV cells last."""
-        if not self.waiting:
-            return
-        room = self.context.cells - sum(len(s.tokens) + 1 - s.reused for s in self.running)
-        while self.waiting and len(self.running) < self._parallel:
-            sequence = self.waiting[0]
-            if self.running and len(sequence.tokens) + 1 > room:
-                break
-            if not self._cache.admit(sequence):
-                break
-            self.waiting.popleft()
-            sequence.started = sequence.started or time.perf_counter_ns()
-            self.running.append(sequence)
-            self._trim_in = self._trim_in or LONGEST_UNTRIMMED
-            room -= len(sequence.tokens) + 1 - sequence.reused
-        while self._cache.trim(len(self.running), copy=False):
-            pass
-
-    def _tell_progress(self) -> None:
-        """Tell how much is read of the prompts that somebody watches."""
+    def _report_progress(self) -> None:
+        """Report how much of the watched prompts is read."""
         self._watched = [s for s in self._watched if not s.generated and not s.over]
         for sequence in self._watched:
             if sequence.progress and sequence.started:
-                sequence.progress.tell(sequence.cached, len(sequence.prompt))
+                sequence.progress.report(sequence.cache.cached, len(sequence.prompt))
 
     def _read_image(self) -> bool:
-        """Decode the next part of an image that is due; False if that did not work.
+        """Decode the next part of an image that is due; False if that failed.
 
         Images are embeddings, which llama.cpp takes in batches of their own.
         """
         for sequence in self.running:
-            if self._cache.follow(sequence):
+            cache = sequence.cache
+            if self._cache.follow(cache):
                 continue
-            span = sequence.next_media
-            if span is None or span.start > sequence.cached:
+            span = cache.next_media
+            if span is None or span.start > cache.cached:
                 continue
+            if not self._cache.is_in_order(cache):
+                self._cache.mix(one.cache for one in self.running)
+            self._expect(self._costs.expected(0, self._batch.capacity))
             start = time.perf_counter()
-            count, code = decode_image(self.context, sequence, span, self._batch.capacity)
+            count, code = self._decode_image(sequence, span)
             if code == 1:
-                self._make_cells()
+                self._free_cells()
             elif code != 0:
-                self._give_up(code)
+                self._fail_all(code)
             else:
-                sequence.cached += count
-                self._pace.record(time.perf_counter() - start, 0, 0, count)
+                cache.cached += count
+                self._costs.record(time.perf_counter() - start, 0, 0, count)
             return code == 0
         return True
 
-    def _make_room(self) -> None:
-        """Shift or end the sequences that fill their context, before they need another cell."""
-        ended = []
-        for sequence in self.running:
-            if not sequence.generated or len(sequence.tokens) <= sequence.num_ctx:
-                continue
-            if sequence.shift and self.context.can_shift and not sequence.media:
-                self._shift(sequence)
-            else:
-                ended.append((sequence, -1, "length"))
-                sequence.over = True
-        if ended:
-            self._deliver(ended)
-            self._retire()
+    def _decode_image(self, sequence: Sequence, span: Span) -> tuple[int, int]:
+        """Decode the next tokens of an image, at most a batch of them where it may be split.
 
-    def _shift(self, sequence: Sequence) -> None:
-        """Let a sequence lose the older half of what follows its first ``num_keep`` tokens."""
-        keep = max(0, min(sequence.num_keep, sequence.cached - 2))
-        discard = max(1, (sequence.cached - keep) // 2)
-        if self._cache.unshare(sequence, keep):
-            self.context.shift(sequence.slot, keep, discard, sequence.cached)
-            sequence.discard(keep, discard)
-        else:
-            sequence.discard(keep, discard)
-            self.context.cut(sequence.slot, keep)
-            sequence.cached = keep
-
-    def _make_cells(self) -> None:
-        """No cell is left: drop what is idle, else put the youngest sequence back.
-
-        It reads its tokens again later.
+        Returns the number of tokens and llama_decode's code.
         """
-        for sequence in self.running:
-            sequence.drafts = []
-        if self._cache.evict():
-            return
-        victim = self.running[-1]
-        if len(self.running) == 1:
-            self._fail(victim, 500, "the KV cache is too small for this request")
-            victim.over = True
-            self._retire()
-            return
-        log.info("KV cache full: a sequence of %d tokens is put back", len(victim.tokens))
-        self._put_back(victim)
+        start, media = span
+        cache = sequence.cache
+        done = cache.cached - start
+        most = media.n_tokens if media.non_causal else done + self._batch.capacity
+        end = min(most, media.n_tokens)
+        positions = media.positions(cache.position(start))[:, done:end]
+        code = self.context.decode_embeddings(
+            media.embeddings[done:end], positions, cache.slot, causal=not media.non_causal
+        )
+        return end - done, code
 
-    def _give_up(self, code: int) -> None:
+    def _free_cells(self) -> None:
+        stuck = self._queue.free_cells()
+        if stuck:
+            self._fail(stuck, 500, "the KV cache is too small for this request")
+            stuck.over = True
+            self._queue.retire()
+
+    def _fail_all(self, code: int) -> None:
         for sequence in list(self.running):
             self._fail(sequence, 500, f"llama.cpp could not decode the batch (code {code})")
             sequence.over = True
-            sequence.exact = 0
-        self._retire()
-
-
-def _warm_up(context: LlamaContext, token: int) -> float:
-    """Decode a few tokens so that weights are paged in, and return seconds a prompt token."""
-    count = min(32, context.batch)
-    batch = Batch(count)
-    batch.add([token] * count, 0, 0, outputs="last")
-    seconds = 1e-3
-    for _ in range(2):
-        start = time.perf_counter()
-        context.decode(batch)
-        context.logits(count - 1)
-        seconds = (time.perf_counter() - start) / count
-        context.forget(0)
-    return seconds
+            sequence.cache.exact = 0
+        self._queue.retire()

@@ -1,56 +1,67 @@
-"""The intake thread: commands become sequences, rendered and tokenized, while batches compute."""
+"""The intake thread: commands become sequences, rendered and tokenized, while batches compute.
+
+Short commands are prepared in this thread, others in further threads, so that no command waits for
+a slow one of another account. Work that would hold the interpreter's lock runs in processes: see
+`preparer`.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cached_property, partial
+from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 import zmq
 
 from ..errors import OllamaError
+from .account_queue import AccountQueue, Cancelled, Job
 from .answers import AnswerReader
-from .embedder import EmbedJob
+from .embed_job import EmbedJob
+from .events import Failed
 from .output import Output
-from .progress import PromptProgress
-from .prompting import Prompter, RenderedPrompt
-from .protocol import (
-    Cancel,
-    Command,
-    Detokenize,
-    Detokenized,
-    Embed,
-    Failed,
-    Generate,
-    Render,
-    Rendered,
-    Resize,
-    Score,
-    SuffixPrompt,
-    Tokenize,
-    Tokenized,
-    Truncated,
+from .preparation import (
+    Longest,
+    ReadPrompt,
+    context_of,
+    long_texts,
+    read_prompt,
+    split_score,
+    vocabulary_answer,
 )
-from .sampling import Sampler
+from .preparation_place import PreparationPlace, place_of
+from .preparer import Answered, LongTexts, Preparer, Read
+from .prompt_templates import TakesLong
+from .prompting import Prompter
+from .protocol import Cancel, Command, Detokenize, Embed, Generate, Render, Resize, Score, Tokenize
+from .runner_limits import RunnerLimits
 from .score import score_sequences
 from .sequence import Sequence
-from .text_stream import TextStream
+from .sequence_builder import SequenceBuilder
 
 if TYPE_CHECKING:
-    from .constraint import ConstraintCompiler
     from .llama_model import LlamaModel
     from .vision import Vision
 
+Work = Callable[[], None]
+
+# Made before any thread runs: msgspec inspects a type at its first use, without a lock.
+_commands = msgspec.msgpack.Decoder(Command)
+_scores = msgspec.msgpack.Decoder(Score)
+
 
 class BatchLoop(Protocol):
-    """What the main thread offers: each is called there, in the order of the commands."""
+    """The methods of the main thread's loop; they run there, in the order of the commands."""
 
     @property
-    def longest(self) -> tuple[int, int]:
-        """Tokens of a sequence: what it gets if it does not say, and the most it can have."""
+    def longest(self) -> Longest | None:
+        """Tokens of a sequence, by default and at most; None if the model only embeds."""
+
+    @property
+    def longest_text(self) -> int:
+        """The most tokens of a text to embed."""
 
     def generate(self, sequence: Sequence) -> None:
         """Queue a sequence."""
@@ -59,177 +70,210 @@ class BatchLoop(Protocol):
         """Queue texts to embed."""
 
     def resize(self, command: Resize) -> None:
-        """Make room for longer sequences."""
+        """Grow the KV cache to longer sequences."""
 
     def cancel(self, request: int) -> None:
-        """Forget a request."""
+        """Drop a request."""
 
 
 class Intake(threading.Thread):
-    """Reads commands, does what needs no device, and hands the rest to the batch loop."""
+    """Reads commands, does the work that needs no device, and passes the rest to the batch loop."""
 
     def __init__(
         self,
         commands: zmq.Socket[bytes],
         model: LlamaModel,
         loop: BatchLoop,
-        hand_over: Callable[[Callable[[], None], bool], None],
+        hand_over: Callable[[Work, bool], None],
         output: Output,
         vision: Vision | None = None,
+        *,
+        path: str,
+        seconds: float,
+        limits: RunnerLimits | None = None,
     ) -> None:
-        """``hand_over`` queues work for the main thread and is told whether somebody waits for it.
+        """``hand_over`` queues work for the main thread; its second argument says if it is urgent.
 
-        ``vision`` is for images in prompts.
+        ``vision`` encodes images and sounds in prompts. ``path`` is the model file, ``seconds`` the
+        processor time that long texts of a command may take. ``limits`` bound templates, threads
+        and processes.
         """
         super().__init__(name="intake", daemon=True)
         self._commands = commands
         self._model = model
-        self._prompter = Prompter(model, vision)
+        self._prompter = Prompter(model, vision, limits)
+        self._builder = SequenceBuilder(model, output)
         self._loop = loop
         self._hand_over = hand_over
         self._output = output
-        # Nobody else shall wait for what takes seconds.
-        self._aside = ThreadPoolExecutor(1, thread_name_prefix="prepare")
-        self._preparing: set[int] = set()
+        self._path = path
+        self._seconds = seconds
+        self._limits = limits or RunnerLimits()
+        self._queues = {place: AccountQueue[Job]() for place in PreparationPlace}
+        # Guards the jobs, and the order in which a request and its end are handed over.
+        self._lock = threading.Lock()
+        self._jobs: dict[int, tuple[Job, AccountQueue[Job]]] = {}
 
     def run(self) -> None:
         """Work until the process ends."""
-        decoder = msgspec.msgpack.Decoder(Command)
+        for number in range(self._limits.preparation_threads):
+            threading.Thread(
+                target=self._work_in_thread, name=f"prepare-{number}", daemon=True
+            ).start()
+        for number in range(self._limits.preparation_processes):
+            threading.Thread(
+                target=self._work_with_process, name=f"process-{number}", daemon=True
+            ).start()
         while True:
-            command = decoder.decode(self._commands.recv())
-            if _takes_long(command):
-                self._preparing.add(command.request)
-                self._aside.submit(self._take, command)
-            else:
-                self._take(command)
+            self._receive(self._commands.recv())
+            while self._prepare_short():
+                pass
 
-    def _take(self, command: Command) -> None:
+    def _prepare_short(self) -> bool:
+        """Receive all commands, then prepare the short one whose turn it is."""
+        with suppress(zmq.Again):
+            while True:
+                self._receive(self._commands.recv(zmq.NOBLOCK))
+        with self._queues[PreparationPlace.INTAKE].next(timeout=0) as job:
+            if job:
+                self._do(job, partial(self._prepare, may_be_slow=False))
+        return job is not None
+
+    def _work_in_thread(self) -> None:
+        while True:
+            with self._queues[PreparationPlace.THREAD].next() as job:
+                if job:
+                    self._do(job, partial(self._prepare, may_be_slow=True))
+
+    def _work_with_process(self) -> None:
+        preparer = Preparer(self._path, self._seconds, self._limits)
+        timeout: float | None = None
+        while True:
+            with self._queues[PreparationPlace.PROCESS].next(timeout) as job:
+                if job:
+                    self._do(job, partial(self._prepare_in_process, preparer))
+                else:
+                    preparer.close()
+            timeout = self._limits.preparation_idle if job else None
+
+    def _receive(self, data: bytes) -> None:
+        """Queue a command for preparation, or pass it on at once if it needs none."""
+        placed = place_of(data, self._limits.preparation_bytes)
+        if placed is None:
+            command = _commands.decode(data)
+            if isinstance(command, Cancel):
+                self._cancel(command.request)
+            elif isinstance(command, Resize):
+                self._hand_over(partial(self._loop.resize, command), False)
+            return
+        queue = self._queues[placed.place]
+        job = Job(placed.request, placed.account, data)
+        with self._lock:
+            self._jobs[job.request] = job, queue
+        queue.put(job.account, job)
+
+    def _cancel(self, request: int) -> None:
+        with self._lock:
+            job, queue = self._jobs.pop(request, (None, None))
+            if job and queue:
+                job.cancel()
+                queue.drop(job.account, job)
+            self._hand_over(partial(self._loop.cancel, request), False)
+
+    def _do(self, job: Job, prepare: Callable[[Job], None]) -> None:
+        """Prepare a command, unless it is cancelled; an error becomes its answer."""
+        request = job.request
         try:
-            work = self._work(command)
+            job.check()
+            prepare(job)
+        except TakesLong:
+            self._set_aside(job)
+            return
+        except Cancelled:
+            pass
         except OllamaError as error:
-            self._output.event(Failed(command.request, error.status, error.message))
+            self._output.event(Failed(request, error.status, error.message))
         except Exception as error:
-            self._output.event(Failed(command.request, 500, f"{type(error).__name__}: {error}"))
-        else:
-            if work:
-                self._hand_over(work, isinstance(command, Generate) and command.stream)
+            self._output.event(Failed(request, 500, f"{type(error).__name__}: {error}"))
+        with self._lock:
+            self._jobs.pop(request, None)
 
-    def _work(self, command: Command) -> Callable[[], None] | None:
-        if isinstance(command, Cancel):
-            self._preparing.discard(command.request)
-            return partial(self._loop.cancel, command.request)
-        if isinstance(command, Render):
-            rendered = self._prompter.render(command.prompt, command.num_ctx)
-            count = len(self._prompter.tokens(command.prompt, rendered).tokens)
-            images = len(rendered.pictures)
-            self._output.event(Rendered(command.request, rendered.text, count, images))
-            return None
-        if isinstance(command, Embed):
-            return partial(self._loop.embed, EmbedJob(command))
-        if isinstance(command, Resize):
-            return partial(self._loop.resize, command)
-        if isinstance(command, Tokenize | Detokenize):
-            self._output.event(self._translated(command))
-            return None
-        return self._score(command) if isinstance(command, Score) else self._generate(command)
+    def _set_aside(self, job: Job) -> None:
+        """Queue a command with a slow template for a thread, where no other account waits."""
+        with self._lock:
+            if job.request in self._jobs:
+                queue = self._queues[PreparationPlace.THREAD]
+                self._jobs[job.request] = job, queue
+                queue.put(job.account, job)
 
-    def _translated(self, command: Tokenize | Detokenize) -> Tokenized | Detokenized:
-        model = self._model
-        if isinstance(command, Tokenize):
-            tokens = model.tokenize(
-                command.text, special=command.special, parse_special=command.parse_special
+    def _pass_on(self, job: Job, work: Work, is_urgent: bool = False) -> None:
+        """Hand over the result of a job, unless its request was cancelled meanwhile."""
+        with self._lock:
+            job.check()
+            self._hand_over(work, is_urgent)
+
+    def _prepare(self, job: Job, may_be_slow: bool) -> None:
+        """Prepare a command. Unless ``may_be_slow``, raises TakesLong for a slow template."""
+        command = _commands.decode(job.data)
+        if isinstance(command, Generate):
+            longest = self._loop.longest
+            read, answer = read_prompt(
+                self._prompter, self._model, command, longest, job.check, may_be_slow=may_be_slow
             )
-            pieces = [model.piece(token, special=True) for token in tokens]
-            return Tokenized(command.request, tokens, pieces)
-        try:
-            text = model.detokenize(command.tokens, special=command.special)
-        except ValueError:
-            raise OllamaError(400, "tokens that this model does not have") from None
-        return Detokenized(command.request, text)
+            self._generate(command, read, answer, job)
+        elif isinstance(command, Score):
+            prompt, continuations = split_score(self._model, command, self._loop.longest, job.check)
+            self._score(command, prompt, continuations, job)
+        elif isinstance(command, Embed):
+            tokens = long_texts(self._model, command, self._loop.longest_text, job.check)
+            self._pass_on(job, partial(self._loop.embed, EmbedJob(command, tokens)))
+        elif isinstance(command, Tokenize | Detokenize | Render):
+            self._output.event(
+                vocabulary_answer(self._prompter, self._model, command, may_be_slow=may_be_slow)
+            )
 
-    def _score(self, command: Score) -> Callable[[], None] | None:
-        usual, most = self._loop.longest
-        num_ctx = min(command.num_ctx or usual, most)
-        sequences = score_sequences(self._model, command, num_ctx)
-        if self._is_cancelled(command):
-            return None
+    def _prepare_in_process(self, preparer: Preparer, job: Job) -> None:
+        """Have a process tokenize the texts of a command, and do the rest here."""
+        prepared = preparer.prepare(job, self._loop.longest, self._loop.longest_text)
+        if isinstance(prepared, Answered):
+            self._output.answer(prepared.events)
+        elif isinstance(prepared, Read):
+            command = prepared.command
+            read = ReadPrompt(
+                prepared.tokens,
+                prepared.text,
+                prepared.num_ctx,
+                prepared.keep,
+                prepared.lost,
+                system=prepared.system,
+            )
+            self._generate(command, read, AnswerReader(self._model, command, read.text), job)
+        elif isinstance(prepared, LongTexts):
+            embed = EmbedJob(prepared.command, prepared.tokens)
+            self._pass_on(job, partial(self._loop.embed, embed))
+        else:
+            scored = _scores.decode(job.data)
+            self._score(scored, prepared.prompt, prepared.continuations, job)
+
+    def _score(
+        self, command: Score, prompt: list[int], continuations: list[list[int]], job: Job
+    ) -> None:
+        sequences = score_sequences(
+            command.request,
+            prompt,
+            continuations,
+            context_of(command.num_ctx, self._loop.longest),
+            command.sharing.account,
+        )
 
         def generate() -> None:
             for sequence in sequences:
                 self._loop.generate(sequence)
 
-        return generate
+        self._pass_on(job, generate)
 
-    def _is_cancelled(self, command: Command) -> bool:
-        """Tell whether nobody waits for what was prepared aside any more."""
-        if command.request not in self._preparing:
-            return True
-        self._preparing.discard(command.request)
-        return False
-
-    def _generate(self, command: Generate) -> Callable[[], None] | None:
-        usual, most = self._loop.longest
-        num_ctx = min(command.options.num_ctx or usual, most)
-        rendered = self._prompter.render(command.prompt, num_ctx)
-        answer = AnswerReader(self._model, command, rendered.text)
-        rendered = rendered._replace(text=answer.text)
-        sequence = self._sequence(command, answer, rendered, num_ctx)
-        if command.constraint:
-            constraint = answer.constrained(self._constraints.compile(command.constraint))
-            constraint.prepare()
-            sequence.constraint = constraint
-        if _takes_long(command) and self._is_cancelled(command):
-            return None
-        return partial(self._loop.generate, sequence)
-
-    @cached_property
-    def _constraints(self) -> ConstraintCompiler:
-        # Loaded when first asked for: most runners are never asked.
-        from .constraint import ConstraintCompiler
-
-        return ConstraintCompiler(self._model)
-
-    def _sequence(
-        self, command: Generate, answer: AnswerReader, rendered: RenderedPrompt, num_ctx: int
-    ) -> Sequence:
-        options = msgspec.structs.replace(command.options, num_ctx=num_ctx)
-        prompt = self._prompter.tokens(command.prompt, rendered)
-        keep = self._prompter.num_keep(options.num_keep, len(prompt.tokens))
-        tokens, cut = self._prompter.fit(
-            prompt, num_ctx, keep, truncate=command.truncate, shift=command.shift
-        )
-        lost = rendered.lost + cut
-        if lost:
-            self._output.event(Truncated(command.request, lost))
-        cap = 10 * num_ctx
-        return Sequence(
-            command.request,
-            tokens,
-            Sampler(self._model, options, tokens),
-            TextStream(options.stop),
-            num_ctx=num_ctx,
-            num_predict=min(options.num_predict, cap) if options.num_predict > 0 else cap,
-            num_keep=keep,
-            shift=command.shift,
-            truncated=lost,
-            draft_num_predict=options.draft_num_predict,
-            return_context=command.return_context,
-            stream=command.stream,
-            parser=answer.parser(),
-            media=prompt.media,
-            top_logprobs=command.logprobs,
-            progress=PromptProgress(command.request, self._output.event)
-            if command.progress
-            else None,
-        )
-
-
-def _takes_long(command: Command) -> bool:
-    """Tell whether a request may take seconds.
-
-    There may be hostile schemas to refuse, images to encode, a prompt to cut many times.
-    """
-    if not isinstance(command, Generate):
-        return isinstance(command, Score)
-    prompt = command.prompt
-    return bool(command.constraint or (not isinstance(prompt, SuffixPrompt) and prompt.images))
+    def _generate(
+        self, command: Generate, read: ReadPrompt, answer: AnswerReader, job: Job
+    ) -> None:
+        sequence = self._builder.build(command, read, answer, job)
+        self._pass_on(job, partial(self._loop.generate, sequence), command.stream)

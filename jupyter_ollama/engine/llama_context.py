@@ -9,13 +9,14 @@ import llama_cpp.llama_cpp as llama
 import numpy as np
 from numpy.typing import NDArray
 
+from ..options import KV_CACHE_TYPES
+from . import llama_internals, saved_state
+from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
+from .saved_state import SavedState
 
-KV_CACHE_TYPES = {
-    "f32": llama.GGML_TYPE_F32,
-    "f16": llama.GGML_TYPE_F16,
-    "q8_0": llama.GGML_TYPE_Q8_0,
-    "q4_0": llama.GGML_TYPE_Q4_0,
+CACHE_TYPES: dict[str, int] = {
+    name: getattr(llama, f"GGML_TYPE_{name.upper()}") for name in ("f32", *KV_CACHE_TYPES)
 }
 FLASH_ATTENTION = {
     None: llama.LLAMA_FLASH_ATTN_TYPE_AUTO,
@@ -23,81 +24,11 @@ FLASH_ATTENTION = {
     False: llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
 }
 
-GIVEN_UP = 2
-"""What ``decode`` returns for a batch that was ended before it was done."""
+INTERRUPTED = 2
+"""The return value of ``decode`` for a batch that was interrupted."""
 
 MAX_OUTPUTS = 64
 """Logits rows of one batch: one for each sequence, the rest for drafts."""
-
-
-def _pointer(array: NDArray[Any], kind: Any) -> Any:
-    return ctypes.cast(array.ctypes.data, ctypes.POINTER(kind))
-
-
-class Batch:
-    """A llama_batch over numpy arrays, filled by slices rather than token by token."""
-
-    def __init__(self, capacity: int) -> None:
-        self.capacity = capacity
-        self.size = 0
-        self.outputs = 0
-        self._tokens = np.zeros(capacity, np.int32)
-        self._positions = np.zeros(capacity, np.int32)
-        self._sequences = np.zeros(capacity, np.int32)
-        self._outputs = np.zeros(capacity, np.int8)
-        self._ones = np.ones(capacity, np.int32)
-        # llama.cpp wants a pointer per token to its list of sequence ids: each points at its cell.
-        base, stride = self._sequences.ctypes.data, self._sequences.itemsize
-        self._pointers = base + stride * np.arange(capacity, dtype=np.uintp)
-        self._struct = llama.llama_batch(
-            0,
-            _pointer(self._tokens, llama.llama_token),
-            None,
-            _pointer(self._positions, llama.llama_pos),
-            _pointer(self._ones, ctypes.c_int32),
-            _pointer(self._pointers, ctypes.POINTER(llama.llama_seq_id)),
-            _pointer(self._outputs, ctypes.c_int8),
-        )
-
-    @property
-    def room(self) -> int:
-        """Tokens that still fit."""
-        return self.capacity - self.size
-
-    def clear(self) -> None:
-        """Make the batch empty."""
-        self.size = self.outputs = 0
-
-    def add(self, tokens: list[int], position: int, sequence: int, *, outputs: str) -> int:
-        """Append consecutive tokens of a sequence and return the index of the last one.
-
-        ``outputs`` says which of them shall have logits or embeddings: "none", "last" or "all".
-        """
-        start, stop = self.size, self.size + len(tokens)
-        self._tokens[start:stop] = tokens
-        self._positions[start:stop] = np.arange(position, position + len(tokens), dtype=np.int32)
-        self._sequences[start:stop] = sequence
-        self._outputs[start:stop] = outputs == "all"
-        if outputs == "last":
-            self._outputs[stop - 1] = True
-        self.outputs += {"none": 0, "last": 1, "all": len(tokens)}[outputs]
-        self.size = stop
-        return stop - 1
-
-    def add_newest(self, tokens: list[int], positions: list[int], sequences: list[int]) -> None:
-        """Append one token of each of many sequences; all of them shall have logits."""
-        start, stop = self.size, self.size + len(tokens)
-        self._tokens[start:stop] = tokens
-        self._positions[start:stop] = positions
-        self._sequences[start:stop] = sequences
-        self._outputs[start:stop] = True
-        self.outputs += len(tokens)
-        self.size = stop
-
-    def as_struct(self) -> llama.llama_batch:
-        """Return the C view of what was added."""
-        self._struct.n_tokens = self.size
-        return self._struct
 
 
 class LlamaContext:
@@ -115,11 +46,16 @@ class LlamaContext:
         kv_cache_type: str = "f16",
         flash_attention: bool | None = None,
         pooling: int | None = None,
+        snapshots: int = 0,
+        has_states: bool = False,
+        is_head: bool = False,
     ) -> None:
         """Allocate a context of ``cells`` tokens shared by ``sequences``.
 
         ``batch`` and ``ubatch`` are the tokens of one call and of one graph. A ``pooling`` type
-        makes it a context for embeddings, -1 leaving the choice to the model.
+        makes it a context for embeddings; -1 leaves the choice to the model. A recurrent model can
+        remove as many tokens again as there are ``snapshots``. With ``has_states`` the hidden state
+        of each output can be read, from which the context of the model's head (``is_head``) drafts.
         """
         params = llama.llama_context_default_params()
         params.n_ctx = cells
@@ -127,11 +63,14 @@ class LlamaContext:
         params.n_batch = batch
         params.n_ubatch = ubatch
         params.n_threads = params.n_threads_batch = threads
-        params.type_k = params.type_v = KV_CACHE_TYPES[kv_cache_type]
+        params.type_k = params.type_v = CACHE_TYPES[kv_cache_type]
         params.flash_attn_type = FLASH_ATTENTION[flash_attention]
         params.kv_unified = True
         params.swa_full = True
         params.no_perf = True
+        params.n_rs_seq = snapshots
+        if is_head:
+            params.ctx_type = llama.LLAMA_CONTEXT_TYPE_MTP
         self.max_outputs = max(sequences, MAX_OUTPUTS)
         if pooling is None:
             # Logits for every token of a batch would need a buffer of hundreds of MB.
@@ -142,7 +81,13 @@ class LlamaContext:
         self.pointer = llama.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise LoadError("unable to allocate a context; a smaller num_ctx needs less memory")
+        self.has_states = has_states
+        if has_states or is_head:
+            # Only for outputs, since the last layer would otherwise compute all tokens of a prompt.
+            # In a head llama.cpp would then return wrong ones if some tokens are no outputs.
+            llama_internals.llama_set_embeddings_nextn(self.pointer, True, not is_head)
         self._n_vocab = model.n_vocab
+        self._n_embd = model.n_embd_out
         self._logits_key = (0, 0)
         self._logits: NDArray[np.float32]
         ranks = llama.llama_pooling_type(self.pointer) == llama.LLAMA_POOLING_TYPE_RANK
@@ -153,6 +98,11 @@ class LlamaContext:
             llama.llama_model_is_recurrent(model.pointer)
             or llama.llama_model_is_hybrid(model.pointer)
         )
+        self.window: int = llama.llama_model_n_swa(model.pointer)
+        """Positions that layers with a sliding window attend to; 0 without such layers."""
+        # llama.cpp sets it to 0 for architectures that cannot remove a token.
+        self.snapshots: int = llama.llama_n_rs_seq(self.pointer) if self.is_recurrent else 0
+        self._stepped_back: set[int] = set()
         self.cells: int = llama.llama_n_ctx(self.pointer)
         self.batch: int = llama.llama_n_batch(self.pointer)
         self.max_sequences: int = llama.llama_n_seq_max(self.pointer)
@@ -162,13 +112,16 @@ class LlamaContext:
         llama.llama_free(self.pointer)
 
     def decode(self, batch: Batch) -> int:
-        """Run a batch and return llama_decode's code: 0 done, 1 no room in the KV cache, < 0 error.
+        """Run a batch and return llama_decode's code: 0 done, 1 no free KV cells, < 0 error.
 
-        GIVEN_UP may leave a part of the batch in the memory. Encoders, which have no memory, run
+        INTERRUPTED may leave a part of the batch in the memory. Encoders, which have no memory, run
         here as well.
         """
         run = llama.llama_decode if self.memory else llama.llama_encode
-        return int(run(self.pointer, batch.as_struct()))
+        code = int(run(self.pointer, batch.as_struct()))
+        if self._stepped_back and code == 0:
+            self._stepped_back -= batch.sequences
+        return code
 
     def decode_embeddings(
         self,
@@ -180,7 +133,7 @@ class LlamaContext:
     ) -> int:
         """Run a batch of embeddings (tokens, n_embd) in place of tokens; return as ``decode`` does.
 
-        ``positions`` has one row, or four where the model wants so many for each.
+        ``positions`` has one row, or four for models that take four positions each.
         """
         count = len(embeddings)
         rows = np.ascontiguousarray(embeddings, np.float32)
@@ -191,20 +144,21 @@ class LlamaContext:
         batch = llama.llama_batch(
             count,
             None,
-            _pointer(rows, ctypes.c_float),
-            _pointer(flat, llama.llama_pos),
-            _pointer(ones, ctypes.c_int32),
-            _pointer(pointers, ctypes.POINTER(llama.llama_seq_id)),
-            _pointer(outputs, ctypes.c_int8),
+            pointer_to(rows, ctypes.c_float),
+            pointer_to(flat, llama.llama_pos),
+            pointer_to(ones, ctypes.c_int32),
+            pointer_to(pointers, ctypes.POINTER(llama.llama_seq_id)),
+            pointer_to(outputs, ctypes.c_int8),
         )
         llama.llama_set_causal_attn(self.pointer, causal)
+        self._stepped_back.discard(sequence)
         try:
             return int(llama.llama_decode(self.pointer, batch))
         finally:
             llama.llama_set_causal_attn(self.pointer, True)
 
     def set_adapters(self, adapters: list[Any]) -> None:
-        """Apply LoRA adapters, each at full scale, to all that follows."""
+        """Apply LoRA adapters, each at full scale, from now on."""
         count = len(adapters)
         pointers = (llama.llama_adapter_lora_p_ctypes * count)(*adapters)
         scales = (ctypes.c_float * count)(*([1.0] * count))
@@ -229,10 +183,21 @@ class LlamaContext:
             self._logits_key, self._logits = key, flat.reshape(rows, self._n_vocab)
         return self._logits
 
+    def all_states(self, rows: int) -> NDArray[np.float32]:
+        """Return a view, valid until the next decode, of hidden states (rows, n_embd float32).
+
+        They belong to the tokens of ``all_logits``; in the context of a head, to all tokens of the
+        batch.
+        """
+        # Reading the logits sorts all outputs, these too, from llama.cpp's order into the batch's.
+        llama.llama_get_logits(self.pointer)
+        pointer = llama_internals.llama_get_embeddings_nextn(self.pointer)
+        return self._view(pointer, rows * self._n_embd).reshape(rows, self._n_embd)
+
     def sequence_embedding(self, sequence: int) -> NDArray[np.float32]:
         """Return a view of the pooled embedding of a sequence (n_embd_out float32).
 
-        One of a model that ranks has so many numbers as its classes (n_cls_out).
+        A model that ranks has one number for each of its classes (n_cls_out).
         """
         pointer = llama.llama_get_embeddings_seq(self.pointer, sequence)
         return self._view(pointer, self._n_pooled)
@@ -245,32 +210,75 @@ class LlamaContext:
         return np.ctypeslib.as_array((ctypes.c_float * size).from_address(address))
 
     def forget(self, sequence: int) -> None:
-        """Drop all that the memory holds of a sequence (of every one for -1)."""
-        if self.memory:
+        """Remove a sequence from the memory (every sequence for -1)."""
+        if not self.memory:
+            return
+        if sequence < 0:
+            # The memory of recurrent models refuses to remove the tokens of all sequences.
+            llama.llama_memory_clear(self.memory, False)
+            self._stepped_back.clear()
+        else:
             llama.llama_memory_seq_rm(self.memory, sequence, -1, -1)
+            self._stepped_back.discard(sequence)
+
+    def first_position(self, sequence: int) -> int:
+        """Return the first position that is in the memory of all layers; -1 without any.
+
+        It is not 0 where layers with a sliding window have lost cells: llama.cpp reuses those
+        outside of a sequence's window, although the cache has its full size.
+        """
+        return int(llama.llama_memory_seq_pos_min(self.memory, sequence))
 
     def fork(self, source: int, target: int, length: int) -> None:
-        """Let a sequence share the first ``length`` tokens of another one; nothing is copied."""
+        """Share the first ``length`` tokens of another sequence; nothing is copied."""
+        if source in self._stepped_back:
+            self._settle(source)
         end = -1 if self.is_recurrent else length
         llama.llama_memory_seq_cp(self.memory, source, target, 0, end)
 
     def cut(self, sequence: int, length: int) -> None:
-        """Drop what a sequence has behind its first ``length`` tokens."""
-        llama.llama_memory_seq_rm(self.memory, sequence, length, -1)
+        """Remove the tokens of a sequence after its first ``length``.
 
-    def save(self, sequence: int) -> NDArray[np.uint8] | None:
-        """Return all that the memory holds of a sequence, to restore it later; None if it fails."""
-        state = np.empty(llama.llama_state_seq_get_size(self.pointer, sequence), np.uint8)
-        buffer = _pointer(state, ctypes.c_uint8)
-        size = llama.llama_state_seq_get_data(self.pointer, buffer, state.size, sequence)
-        return state if size == state.size else None
+        A recurrent model can do so once after each decode, for as many tokens as it has snapshots.
+        """
+        if llama.llama_memory_seq_rm(self.memory, sequence, length, -1) and self.is_recurrent:
+            self._stepped_back.add(sequence)
 
-    def restore(self, sequence: int, state: NDArray[np.uint8]) -> bool:
-        """Fill an empty sequence from a saved state; False if there is no room for it."""
-        buffer = _pointer(state, ctypes.c_uint8)
-        return bool(llama.llama_state_seq_set_data(self.pointer, buffer, state.size, sequence))
+    def _settle(self, sequence: int) -> None:
+        """Make a recurrent state that was stepped back the newest one.
+
+        llama.cpp does so with the next decode of that sequence; a fork would miss it.
+        """
+        self._stepped_back.discard(sequence)
+        flags = llama.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY
+        state = np.empty(
+            llama.llama_state_seq_get_size_ext(self.pointer, sequence, flags), np.uint8
+        )
+        part = self.pointer, pointer_to(state, ctypes.c_uint8), state.size, sequence, flags
+        if not llama.llama_state_seq_get_data_ext(*part):
+            raise RuntimeError("llama.cpp cannot read the state of a sequence")
+        if not llama.llama_state_seq_set_data_ext(*part):
+            raise RuntimeError("llama.cpp cannot set the state of a sequence")
+
+    def save(self, sequence: int, spare: int = -1) -> SavedState | None:
+        """Return the memory of a sequence, to restore it later; None if it fails.
+
+        Tokens outside of a sliding window are included only by way of a ``spare`` sequence.
+        """
+        try:
+            return saved_state.save(self.pointer, sequence, spare, self.window)
+        except RuntimeError:
+            return None
+
+    def restore(self, sequence: int, state: SavedState, spare: int = -1) -> bool:
+        """Fill an empty sequence from a saved state; False if no cells are free for it.
+
+        A state that was saved by way of a spare sequence needs one again.
+        """
+        self._stepped_back.discard(sequence)
+        return saved_state.restore(self.pointer, sequence, state, spare)
 
     def shift(self, sequence: int, keep: int, discard: int, length: int) -> None:
-        """Drop ``discard`` tokens after the first ``keep`` and move the rest of ``length`` down."""
+        """Remove ``discard`` tokens after the first ``keep``; move the rest of ``length`` down."""
         llama.llama_memory_seq_rm(self.memory, sequence, keep, keep + discard)
         llama.llama_memory_seq_add(self.memory, sequence, keep + discard, length, -discard)

@@ -1,45 +1,25 @@
-"""What llama.cpp says: warnings, reasons of errors, and the sizes of its buffers."""
+"""The log of llama.cpp: warnings, the reasons of errors, and the sizes of its buffers."""
 
 from __future__ import annotations
 
 import ctypes
-import re
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
 
 import llama_cpp.llama_cpp as llama
 
+from .llama_internals import Buffer, reported_buffer, reports_interruption
+
 GGML_LOG_WARN, GGML_LOG_ERROR, GGML_LOG_CONT = 3, 4, 5
 
-_BUFFER = re.compile(
-    r"(\S+)\s+(model|KV|RS|DSV4 \S+ state|LoRA|compute|output) buffer size\s*=\s*([\d.]+) MiB"
-)
-_GIVEN_UP = re.compile(
-    r"compute status: 1$|compute_async failed with error 1$|failed to decode, ret = 2$"
-    r"|removing memory module entries"
-)
-"""What is said of a batch that was ended on purpose."""
-
-_CACHE = re.compile(r": size =\s*([\d.]+) MiB \(\s*\d+ cells")
-
-
-class Buffer(NamedTuple):
-    """A buffer of llama.cpp: what for, whether the host holds it, and its bytes.
-
-    A cache is told twice, as "KV" and "RS" by device, and as "cache" with all its devices, which
-    is the only true number while nothing is allocated.
-    """
-
-    use: str
-    on_host: bool
-    size: float
+_callbacks: list[object] = []
+"""The libraries call the last callback they got, even if Python has collected it: keep them all."""
 
 
 class LlamaLog:
-    """Listens to llama.cpp: repeats warnings on stderr, keeps account of its buffers."""
+    """Receives llama.cpp's log: repeats warnings on stderr, and accounts for the buffers."""
 
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=3)
@@ -48,20 +28,21 @@ class LlamaLog:
         self._is_quiet = False
         self._level = 0
         self._callback = llama.llama_log_callback(self._listen)
+        _callbacks.append(self._callback)
         self.hear(llama.llama_log_set)
 
     def hear(self, set_callback: Callable[..., None]) -> None:
-        """Listen to a library too, whose function for that is ``set_callback``."""
+        """Receive the log of another library, whose function for that is ``set_callback``."""
         set_callback(self._callback, ctypes.c_void_p(0))
 
     @property
     def host_bytes(self) -> float:
-        """What the host holds for the model and its contexts."""
+        """Bytes of host memory for the model and its contexts."""
         return self._sum(on_host=True)
 
     @property
     def device_bytes(self) -> float:
-        """What other devices hold for the model and its contexts."""
+        """Bytes on other devices for the model and its contexts."""
         return self._sum(on_host=False)
 
     def _sum(self, *, on_host: bool) -> float:
@@ -70,14 +51,14 @@ class LlamaLog:
 
     @contextmanager
     def account(self, owner: str) -> Iterator[list[Buffer]]:
-        """Book what is reported meanwhile in place of the former buffers, if all goes well."""
+        """Replace the buffers of an owner by those reported in the block, if it succeeds."""
         with self._collecting() as buffers:
             yield buffers
             self._held[owner] = buffers
 
     @contextmanager
     def trial(self) -> Iterator[list[Buffer]]:
-        """Collect the buffers of what is soon freed; its warnings are not repeated."""
+        """Collect the buffers of a trial allocation; its warnings are not repeated."""
         self._is_quiet = True
         try:
             with self._collecting() as buffers:
@@ -96,13 +77,10 @@ class LlamaLog:
     def _listen(self, level: int, text: bytes, _: ctypes.c_void_p) -> None:
         self._level = self._level if level == GGML_LOG_CONT else level
         line = text.decode("utf-8", "replace")
-        if _GIVEN_UP.search(line.strip()):
+        if reports_interruption(line):
             return
-        if found := _BUFFER.search(line):
-            on_host = found[1].startswith(("CPU", "AMX")) or found[1].endswith("_Host")
-            self._reported.append(Buffer(found[2], on_host, float(found[3]) * 2**20))
-        elif found := _CACHE.search(line):
-            self._reported.append(Buffer("cache", True, float(found[1]) * 2**20))
+        if buffer := reported_buffer(line):
+            self._reported.append(buffer)
         if self._level in (GGML_LOG_WARN, GGML_LOG_ERROR) and not self._is_quiet:
             sys.stderr.write(line)
         if self._level == GGML_LOG_ERROR and line.strip():

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
 
-LOAD_MODES = {
-    None: llama.LLAMA_LOAD_MODE_AUTO,
-    True: llama.LLAMA_LOAD_MODE_MMAP,
-    False: llama.LLAMA_LOAD_MODE_NONE,
-}
+from ..layout.errors import LayoutError
+from ..layout.model_file import ModelFile
+from ..prompt.control_marks import ControlMarks
+from .llama_file import LOAD_MODES, load_file
 
+_CONTROL = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN
+"""Tokens that llama.cpp finds by name only where it parses special tokens."""
+
+MARKUP_PIECE = 2**14
+"""Characters that are tokenized at once in a prompt with control tokens."""
+
+_CONTROL_TYPE = 3
+"""The type of a control token in a GGUF."""
 
 RANK_POOLING = llama.LLAMA_POOLING_TYPE_RANK
 
 
 class LoadError(Exception):
-    """llama.cpp refused a model or a context; the text says why as far as it told.
+    """llama.cpp refused a model or a context; the text has the reason if llama.cpp logged one.
 
-    Where memory is short, ``required`` and ``available`` are bytes of it.
+    ``required`` and ``available`` are bytes of memory, 0 if memory is not the reason.
     """
 
     required = 0
@@ -32,17 +41,21 @@ class LlamaModel:
 
     def __init__(
         self,
-        path: str,
+        file: ModelFile | str,
         *,
         gpu_layers: int = 0,
         only_gpu: int | None = None,
         tensor_split: Sequence[float] = (),
         use_mmap: bool | None = None,
         no_alloc: bool = False,
+        with_heads: bool = False,
+        vocab_only: bool = False,
     ) -> None:
-        """Load a GGUF, the last ``gpu_layers`` to ``only_gpu`` or in parts to several.
+        """Load a GGUF or the path of one, the last ``gpu_layers`` to ``only_gpu`` or to several.
 
-        With ``no_alloc`` there are no weights: contexts tell what they would take.
+        With ``no_alloc`` there are no weights: contexts report the memory they would take. The
+        layers that predict further tokens are left out unless ``with_heads``. With ``vocab_only``
+        only the vocabulary and the metadata are loaded.
         """
         params = llama.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
@@ -50,14 +63,21 @@ class LlamaModel:
             params.split_mode = llama.LLAMA_SPLIT_MODE_NONE
             params.main_gpu = only_gpu
         elif any(tensor_split):
-            # llama.cpp reads as many parts as it could have devices.
+            # llama.cpp reads one part for each device that it could have.
             parts = (ctypes.c_float * llama.llama_max_devices())(*tensor_split)
             params.tensor_split = parts
         params.load_mode = LOAD_MODES[False if no_alloc else use_mmap]
         params.no_alloc = no_alloc
-        self.pointer = llama.llama_model_load_from_file(path.encode(), params)
+        params.load_mtp = with_heads
+        params.vocab_only = vocab_only
+        file = file if isinstance(file, ModelFile) else ModelFile(Path(file))
+        try:
+            self.pointer = load_file(file, params)
+        except (LayoutError, OSError) as error:
+            raise LoadError(f"unable to load model: {file.path}: {error}") from error
         if not self.pointer:
-            raise LoadError(f"unable to load model: {path}")
+            raise LoadError(f"unable to load model: {file.path}")
+        self._file = file
         self.vocab = llama.llama_model_get_vocab(self.pointer)
         self.n_vocab: int = llama.llama_vocab_n_tokens(self.vocab)
         self.n_ctx_train: int = llama.llama_model_n_ctx_train(self.pointer)
@@ -95,19 +115,32 @@ class LlamaModel:
         return self.metadata(f"{self.architecture}.pooling_type") == str(RANK_POOLING)
 
     @property
+    def mixes_tokens(self) -> bool:
+        """True if the kernel that multiplies a token may depend on the other tokens of its batch.
+
+        llama.cpp uses another one where many of them are routed to one expert of such a type.
+        """
+        types = (t.type_name for t in self._file.header.tensors if "_exps" in t.name)
+        return any(name.startswith("IQ") or name.endswith("_K") for name in types)
+
+    @property
     def filler_token(self) -> int:
-        """What stands for an empty text: BOS, else EOS, else any token."""
+        """A token in place of an empty text: BOS, else EOS, else any token."""
         return self.bos if self.bos >= 0 else max(self.eos, 0)
 
     @property
     def chat_template(self) -> str | None:
         """The Jinja template inside the GGUF, if there is one."""
-        text = llama.llama_model_chat_template(self.pointer, None)
-        return text.decode("utf-8", "replace") if text else None
+        text: bytes | None = llama.llama_model_chat_template(self.pointer, None)
+        if text:
+            return text.decode("utf-8", "replace")
+        # A text too long for an override: llama.cpp does not know it.
+        added = self._file.header.metadata.get("tokenizer.chat_template")
+        return str(added) if added else None
 
     @property
     def infill_marks(self) -> tuple[str, str, str]:
-        """The tokens before a prefix, before a suffix, and before what fills the gap."""
+        """The tokens before a prefix, before a suffix, and before the text between them."""
         vocab = self.vocab
         marks = (
             llama.llama_vocab_fim_pre(vocab),
@@ -120,7 +153,7 @@ class LlamaModel:
     def tokenize(self, text: str, *, special: bool, parse_special: bool = True) -> list[int]:
         """Return the token ids of a text; special tokens in it are recognised if ``parse_special``.
 
-        ``special`` adds what the vocabulary wants around a text (BOS, EOS, CLS, SEP).
+        ``special`` adds the vocabulary's tokens around a text (BOS, EOS, CLS, SEP).
         """
         data = text.encode("utf-8", "replace")
         capacity = len(data) + 8
@@ -136,7 +169,7 @@ class LlamaModel:
     def detokenize(self, tokens: list[int], *, special: bool) -> str:
         """Return the text of tokens.
 
-        Without ``special`` what the vocabulary wants around a text is left out. Raises ValueError
+        Without ``special`` the vocabulary's tokens around a text are left out. Raises ValueError
         for tokens that the vocabulary does not have.
         """
         if any(not 0 <= token < self.n_vocab for token in tokens):
@@ -157,6 +190,45 @@ class LlamaModel:
         # WordPiece has a space before each word, the first one too.
         is_wordpiece = llama.llama_vocab_type(self.vocab) == llama.LLAMA_VOCAB_TYPE_WPM
         return text.removeprefix(" ") if is_wordpiece else text
+
+    @cached_property
+    def control_marks(self) -> ControlMarks:
+        """The names of control tokens, which the text of a user must not become."""
+        names, strips, insistent = [], {}, []
+        # Some that the file calls control tokens, llama.cpp finds in every text (gpt-oss).
+        declared = self._file.token_types
+        for token in range(self.n_vocab):
+            attributes = llama.llama_vocab_get_attr(self.vocab, token)
+            is_control = attributes & _CONTROL
+            if not is_control and declared[token : token + 1] != [_CONTROL_TYPE]:
+                continue
+            name = self.text_of(token)
+            names.append(name)
+            insistent += [] if is_control else [name]
+            blanks = (
+                bool(attributes & llama.LLAMA_TOKEN_ATTR_LSTRIP),
+                bool(attributes & llama.LLAMA_TOKEN_ATTR_RSTRIP),
+            )
+            if any(blanks):
+                strips[name] = blanks
+        return ControlMarks(names, strips, insistent)
+
+    def tokenize_prompt(self, prompt: str, *, special: bool) -> list[int]:
+        """Return the token ids of a prompt whose guarded texts are no markup.
+
+        ``special`` adds the vocabulary's tokens around a text.
+        """
+        pieces = self.control_marks.pieces(prompt)
+        if len(pieces) == 1 and pieces[0].is_markup and len(prompt) <= MARKUP_PIECE:
+            return self.tokenize(pieces[0].text, special=special)
+        begin, end = self.around if special else ([], [])
+        tokens = list(begin)
+        for piece in pieces:
+            # llama.cpp takes time quadratic in the number of control tokens in a text.
+            parts = self.control_marks.parts(piece.text, MARKUP_PIECE) if piece.is_markup else ()
+            for part in parts or (piece.text,):
+                tokens += self.tokenize(part, special=False, parse_special=piece.is_markup)
+        return tokens + end
 
     @property
     def around(self) -> tuple[list[int], list[int]]:
@@ -188,17 +260,10 @@ class LlamaModel:
                 return buffer.raw[:length]
             size = -length
 
+    def is_control(self, token: int) -> bool:
+        """True if a token is markup, which no text around it merges with."""
+        return bool(llama.llama_vocab_is_control(self.vocab, token))
+
     def is_end(self, token: int) -> bool:
         """True if a token ends a generation (EOS, end of turn and their like)."""
         return bool(llama.llama_vocab_is_eog(self.vocab, token))
-
-
-def load_adapters(model: LlamaModel, paths: Iterable[str]) -> list[llama.llama_adapter_lora_p]:
-    """Load LoRA adapters for a model."""
-    adapters = []
-    for path in paths:
-        adapter = llama.llama_adapter_lora_init(model.pointer, path.encode())
-        if not adapter:
-            raise LoadError(f"unable to load adapter: {path}")
-        adapters.append(adapter)
-    return adapters

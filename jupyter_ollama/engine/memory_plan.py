@@ -1,4 +1,4 @@
-"""Where the layers of a model go, and how long its context can be: arithmetic, sizes in bytes."""
+"""Plans the placement of a model's layers and the length of its context. All sizes in bytes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ GPU_RESERVE = 512 * 2**20
 """Kept free on a GPU for its driver and libraries."""
 
 PROCESS_BYTES = 128 * 2**20
-"""Taken by a runner without its model: the interpreter, libraries, the vocabulary."""
+"""The memory of a runner without its model: the interpreter, libraries, the vocabulary."""
 
 Choice = TypeVar("Choice")
 Of = TypeVar("Of", contravariant=True)
 
 
 class MemoryShortage(LoadError):
-    """A model needs ``required`` bytes where ``available`` are left."""
+    """A model needs ``required`` bytes of a memory that has ``available``."""
 
     def __init__(self, where: str, required: int, available: int) -> None:
         super().__init__(
@@ -41,9 +41,9 @@ def _readable(size: int) -> str:
 
 @dataclass(frozen=True)
 class Placement:
-    """How many layers each GPU takes, the last ones of the model, the output layer counted.
+    """The number of layers on each GPU: the last ones of the model, including the output layer.
 
-    ``is_full`` is False if it was to be more of them, had there been room.
+    ``is_full`` is False if fewer layers fit than were requested.
     """
 
     shares: tuple[int, ...] = ()
@@ -56,12 +56,12 @@ class Placement:
 
     @property
     def only_gpu(self) -> int | None:
-        """The GPU that has them all, None if there are several or none."""
+        """The GPU that has all of them, None if there are several or none."""
         used = [gpu for gpu, share in enumerate(self.shares) if share]
         return used[0] if len(used) == 1 else None
 
     def needs(self, weights: Weights, demand: Demand) -> tuple[int, list[int]]:
-        """Return what is needed of the host and of each GPU."""
+        """Return the bytes that the host and each GPU need."""
         units = _units(weights, demand)
         start = len(units) - self.gpu_layers
         bounds = accumulate(self.shares, initial=start)
@@ -74,23 +74,23 @@ class Placement:
         return host + demand.compute + demand.outputs, gpus
 
     def check(self, weights: Weights, demand: Demand, devices: Sequence[Device]) -> None:
-        """Raise MemoryShortage if the host or a GPU has no room for its part."""
+        """Raise MemoryShortage if the host or a GPU has too little memory for its part."""
         host, gpus = self.needs(weights, demand)
-        rooms = _rooms(devices)
-        if any(need > room for need, room in zip(gpus, rooms, strict=False) if need):
-            raise MemoryShortage("GPU", sum(gpus), sum(max(0, room) for room in rooms))
+        usable = _usable(devices)
+        if any(need > size for need, size in zip(gpus, usable, strict=False) if need):
+            raise MemoryShortage("GPU", sum(gpus), sum(max(0, size) for size in usable))
         available = sum(device.free for device in devices if device.is_cpu)
         if host + PROCESS_BYTES > available:
             raise MemoryShortage("system", host + PROCESS_BYTES, available)
 
 
 def _units(weights: Weights, demand: Demand) -> list[int]:
-    """What each layer takes on the device it is on, the output layer as the last."""
+    """Return the bytes of each layer on its device, the output layer last."""
     cache = demand.cache // max(len(weights.layers), 1)
     return [*(size + cache for size in weights.layers), weights.output_on_gpu]
 
 
-def _rooms(devices: Sequence[Device]) -> list[int]:
+def _usable(devices: Sequence[Device]) -> list[int]:
     return [device.free - GPU_RESERVE for device in devices if not device.is_cpu]
 
 
@@ -105,22 +105,22 @@ def place(
 ) -> Placement:
     """Put as many layers on the GPUs as fit, ``num_gpu`` of them unless it is negative.
 
-    A model that fits one GPU goes to one, ``main_gpu`` rather than another, unless
-    ``tensor_split`` tells the parts of each, remote ones last. With remote devices each takes as
-    much of it as it has of the free memory. Raises MemoryShortage.
+    A model that fits one GPU is put on one, preferably ``main_gpu``, unless ``tensor_split`` has
+    the parts of each, remote ones last. With remote devices the parts are proportional to the free
+    memory. Raises MemoryShortage.
     """
     units = _units(weights, demand)
-    rooms = [room - demand.compute for room in _rooms(devices)]
-    most = len(units) if rooms else 0
+    usable = [size - demand.compute for size in _usable(devices)]
+    most = len(units) if usable else 0
     remote = sum(device.is_remote for device in devices)
-    parts = [*tensor_split, *(0.0 for _ in rooms)][: len(rooms)]
-    parts = [*parts[len(rooms) - remote :], *parts[: len(rooms) - remote]]
+    parts = [*tensor_split, *(0.0 for _ in usable)][: len(usable)]
+    parts = [*parts[len(usable) - remote :], *parts[: len(usable) - remote]]
     if remote and not any(parts):
-        parts = [max(0, room) for room in rooms]
+        parts = [max(0, size) for size in usable]
     first, last = (most, 0) if num_gpu < 0 else (min(num_gpu, most),) * 2
     for count in range(first, last - 1, -1):
         on_gpus = units[len(units) - count :]
-        shares = _by_parts(count, parts) if any(parts) else _by_room(on_gpus, rooms, main_gpu)
+        shares = _by_parts(count, parts) if any(parts) else _by_size(on_gpus, usable, main_gpu)
         placement = Placement(shares if count else (), is_full=count == first)
         try:
             placement.check(weights, demand, devices)
@@ -134,29 +134,29 @@ def place(
 
 
 def _by_parts(count: int, parts: Sequence[float]) -> tuple[int, ...]:
-    """Share out layers as llama.cpp does: each goes where its place on the line falls."""
+    """Distribute layers as llama.cpp does: by where the index of each falls among the parts."""
     ends = [end / sum(parts) for end in accumulate(parts)]
     owners = [sum(end <= layer / count for end in ends) for layer in range(count)]
     return tuple(owners.count(gpu) for gpu in range(len(parts)))
 
 
-def _by_room(units: Sequence[int], rooms: Sequence[int], main_gpu: int) -> tuple[int, ...]:
-    """Give all layers to one GPU that has room, else fill one after the other."""
-    gpus = range(len(rooms))
-    for gpu in sorted(gpus, key=lambda gpu: (gpu != main_gpu, -rooms[gpu])):
-        if sum(units) <= rooms[gpu]:
+def _by_size(units: Sequence[int], usable: Sequence[int], main_gpu: int) -> tuple[int, ...]:
+    """Put all layers on one GPU that holds them, else fill one GPU after the other."""
+    gpus = range(len(usable))
+    for gpu in sorted(gpus, key=lambda gpu: (gpu != main_gpu, -usable[gpu])):
+        if sum(units) <= usable[gpu]:
             return tuple(len(units) * (other == gpu) for other in gpus)
     shares: list[int] = []
     left = list(units)
-    for room in rooms:
-        shares.append(sum(used <= room for used in accumulate(left)))
+    for size in usable:
+        shares.append(sum(used <= size for used in accumulate(left)))
         left = left[shares[-1] :]
-    # What is left fits nowhere; the last one is to be found too small for it.
+    # The remaining layers fit nowhere; the check then finds that the last GPU is too small.
     return (*shares[:-1], shares[-1] + len(left)) if shares else ()
 
 
 class Estimates(Protocol[Of]):
-    """What each choice demands: safely and at once (None if that cannot be said), or exactly."""
+    """The demand of each choice: a fast safe estimate (None if there is none), or a measurement."""
 
     def rough(self, choice: Of, /) -> Demand | None: ...
 
@@ -168,24 +168,40 @@ def plan(
     estimates: Estimates[Choice],
     place_for: Callable[[Demand], Placement],
     devices: Sequence[Device],
+    shorter: Sequence[Choice] = (),
 ) -> tuple[Placement, Choice]:
-    """Take the first choice that leaves room for others, else the last if it fits at all.
+    """Return the first choice that leaves memory for other models, else the last if it fits.
 
-    Where twice the rough demand has room nothing is measured. Raises MemoryShortage.
+    ``shorter`` are further choices that replace the last one if it does not fit, or if it moves
+    layers off the GPUs and they do not. Nothing is measured where twice the rough demand fits.
+    Raises MemoryShortage.
     """
     for choice in choices:
         rough = estimates.rough(choice)
-        placement = _roomy(rough.doubled(), place_for, devices) if rough else None
-        placement = placement or _roomy(estimates.measured(choice), place_for, devices)
+        placement = _ample(rough.doubled(), place_for, devices) if rough else None
+        placement = placement or _ample(estimates.measured(choice), place_for, devices)
         if placement:
             return placement, choice
-    return place_for(estimates.measured(choices[-1])), choices[-1]
+    fitting: list[tuple[Placement, Choice]] = []
+    shortage: MemoryShortage | None = None
+    for choice in (choices[-1], *shorter):
+        try:
+            placement = place_for(estimates.measured(choice))
+        except MemoryShortage as error:
+            shortage = error
+            continue
+        if placement.is_full:
+            return placement, choice
+        fitting.append((placement, choice))
+    if not fitting and shortage:
+        raise shortage
+    return fitting[0]
 
 
-def _roomy(
+def _ample(
     demand: Demand, place_for: Callable[[Demand], Placement], devices: Sequence[Device]
 ) -> Placement | None:
-    """Place a demand if no layer has to give way and the cache takes a quarter of what is free."""
+    """Place a demand if all layers fit and the cache takes at most a quarter of the free memory."""
     try:
         placement = place_for(demand)
     except MemoryShortage:

@@ -1,51 +1,55 @@
-"""What a request costs in tokens, told to whoever keeps account of it."""
+"""The cost of a request in tokens, and the meter that records it."""
 
 from __future__ import annotations
 
 from contextvars import ContextVar
 from typing import Protocol
 
-from .protocol import Done, Event, Text
+from .events import Done, Event, Text
 
 
 class Meter(Protocol):
-    """Keeps account of a request. What runs for it is told by ``begin``, its end by ``settle``."""
+    """Records the cost of a request: each command calls ``begin`` once and ``settle`` once."""
 
     def begin(self) -> None:
-        """Expect one more `settle`, which may come after the request is over."""
+        """Expect one more `settle`, perhaps after the end of the request."""
 
     def first_text(self) -> None:
-        """Take note that text has come."""
+        """Record the first text."""
 
     def settle(self, prompt: int, cached: int, generated: int, duration: int) -> None:
-        """Take tokens: of the prompt, ``cached`` ones among them, and those generated.
+        """Record tokens of the prompt, including ``cached`` ones, and generated tokens.
 
-        They were generated in ``duration`` nanoseconds.
+        Generation took ``duration`` nanoseconds.
         """
 
 
 current_meter: ContextVar[Meter | None] = ContextVar("current_meter", default=None)
-"""The meter of the request that is served by this task, None if nobody keeps account."""
+"""The meter of the request that this task serves, None if its cost is not recorded."""
 
 
-class Bill:
-    """The cost of one command; its meter learns of it once, when it is known."""
+current_account: ContextVar[int] = ContextVar("current_account", default=0)
+"""The number of the user whose request this task serves, 0 for the server's own work."""
+
+
+class CostReport:
+    """The cost of one command, which its meter receives once."""
 
     def __init__(self) -> None:
         self._meter = current_meter.get()
-        self._text_came = False
+        self._has_text = False
         if self._meter:
             self._meter.begin()
 
     @property
     def is_open(self) -> bool:
-        """True while somebody waits to learn of the cost."""
+        """True until the meter has received the cost."""
         return self._meter is not None
 
     def take(self, event: Event) -> None:
-        """Look for the cost in what a runner tells of a generation."""
-        if isinstance(event, Text) and self._meter and not self._text_came:
-            self._text_came = True
+        """Read the cost from an event of a generation."""
+        if isinstance(event, Text) and self._meter and not self._has_text:
+            self._has_text = True
             self._meter.first_text()
         elif isinstance(event, Done):
             self.settle(
@@ -55,7 +59,16 @@ class Bill:
     def settle(
         self, prompt: int = 0, cached: int = 0, generated: int = 0, duration: int = 0
     ) -> None:
-        """Tell the cost, unless it was told before."""
+        """Send the cost to the meter, once."""
         meter, self._meter = self._meter, None
         if meter:
             meter.settle(prompt, cached, generated, duration)
+
+
+TOKENIZED_PER_TOKEN = 100
+"""Tokens of a text to tokenize that cost as much as one token that a model reads."""
+
+
+def charge_text(tokens: int) -> None:
+    """Charge the current request for tokenizing, detokenizing or rendering a text."""
+    CostReport().settle(prompt=-(-tokens // TOKENIZED_PER_TOKEN) or 1)

@@ -7,30 +7,28 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Sequence as Many
 from typing import Any
 
+from .events import Done, Event, Failed, Text
 from .llama_model import LlamaModel
-from .protocol import Done, Event, Failed, Text
-from .sequence import Sequence
+from .sequence import FinishReason, Sequence, StepOutput
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[list[Event], list[bytes]], None]
-"""Takes events and the frames that follow them."""
-
-Told = list[tuple[Sequence, int, str]]
-"""What steps gave: (sequence, token or -1, reason it ends or "") in the order of the tokens."""
+Send = Callable[[list[Event] | bytes, list[bytes]], None]
+"""Takes events, perhaps encoded ones, and the frames that follow them."""
 
 FRAME = 1 / 30
-"""Seconds between two messages of running text. Where tokens come faster than anybody can see,
-handing over each on its own costs more than making it: on two cores a fifth of a small model's
+"""Seconds between two messages of streamed text. For tokens that arrive faster than a reader can
+see, one message each costs more than generating them: on two cores a fifth of a small model's
 speed."""
 
 
 class Output(threading.Thread):
-    """Detokenizes, finds stop strings and sends. The only user of ``send``.
+    """Detokenizes, finds stop strings and repetitions, and sends. The only user of ``send``.
 
-    The first text of an answer and its end are handed over at once, what is between in frames.
+    The first text of an answer and its end are sent at once, the text between them in frames.
     """
 
     def __init__(self, model: LlamaModel, send: Send) -> None:
@@ -39,39 +37,46 @@ class Output(threading.Thread):
         self._send = send
         self._queue: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]]
         self._queue = queue.SimpleQueue()
-        self._held: Told = []
+        self._held: list[StepOutput] = []
         self._handed_over = 0.0
         self._texts: dict[Sequence, Text] = {}
 
-    def deliver(self, step: Told) -> None:
-        """Take what a step gave, for this frame or the next. To be called by the batch loop."""
+    def deliver(self, step: Many[StepOutput]) -> None:
+        """Take the results of a step, for this frame or the next. Called by the batch loop."""
         self._held += step
         now = time.perf_counter()
-        urgent = any(reason or (s.stream and not s.told) for s, _, reason in step)
+        urgent = any(
+            one.finish or (one.sequence.params.stream and not one.sequence.output.emitted)
+            for one in step
+        )
         if urgent or now - self._handed_over >= FRAME:
             self._handed_over = now
             self._hand_over()
 
     def _hand_over(self) -> None:
-        self._queue.put((self._tell_all, (self._held,)))
+        self._queue.put((self._emit_all, (self._held,)))
         self._held = []
 
     def fail(self, sequence: Sequence, status: int, message: str) -> None:
-        """Tell of a sequence that ended by an error. To be called by the batch loop."""
+        """Report a sequence that ended by an error. Called by the batch loop."""
         self._hand_over()
-        self.event(Failed(sequence.request, status, message))
-        self.cancel(sequence.request)
+        self.event(Failed(sequence.params.request, status, message))
+        self.cancel(sequence.params.request)
 
     def event(self, event: Event, *frames: bytes) -> None:
-        """Hand over an event of another kind."""
+        """Send an event of another kind."""
         self._queue.put((self._send, ([event], list(frames))))
 
+    def answer(self, events: bytes) -> None:
+        """Send a list of events that is encoded already."""
+        self._queue.put((self._send, (events, [])))
+
     def cancel(self, request: int) -> None:
-        """Drop the text of a request that nobody waits for any more."""
+        """Drop the text of a cancelled request."""
         self._queue.put((self._forget, (request,)))
 
     def _forget(self, request: int) -> None:
-        self._texts = {s: text for s, text in self._texts.items() if s.request != request}
+        self._texts = {s: text for s, text in self._texts.items() if s.params.request != request}
 
     def run(self) -> None:
         """Work until the process ends."""
@@ -79,73 +84,80 @@ class Output(threading.Thread):
             work, arguments = self._queue.get()
             work(*arguments)
 
-    def _tell_all(self, told: Told) -> None:
+    def _emit_all(self, outputs: Many[StepOutput]) -> None:
         ends: list[Event] = []
-        for sequence, token, reason in told:
+        for one in outputs:
+            sequence = one.sequence
             if sequence.score:
-                ends += sequence.score.end(sequence) if reason else []
+                ends += sequence.score.end(sequence) if one.finish else []
                 continue
-            # A step may have been under way when a stop string was found.
-            if not sequence.text.stopped:
-                self._tell(sequence, token, reason, ends)
+            # The next step may have begun before a stop string or a repetition was found.
+            if not (sequence.output.text.stopped or sequence.output.repeats):
+                self._emit(one, ends)
         over = {event.request for event in ends if isinstance(event, Done)}
-        ready = [s for s in self._texts if s.stream or s.request in over]
-        parsed = [self._parse(s, self._texts.pop(s), s.request in over) for s in ready]
+        ready = [s for s in self._texts if s.params.stream or s.params.request in over]
+        parsed = [self._parse(s, self._texts.pop(s), s.params.request in over) for s in ready]
         events = [event for event in parsed if event != Text(event.request)]
         if events or ends:
             self._send(events + ends, [])
 
     @staticmethod
     def _parse(sequence: Sequence, text: Text, over: bool) -> Text | Failed:
-        """Take text apart into thinking, tool calls and content, as far as that is certain."""
-        parser = sequence.parser
+        """Split text into thinking, tool calls and content, as far as the parser is certain."""
+        parser = sequence.output.parser
         if parser is None:
             return text
         try:
             parts = [parser.feed(text.text)]
             if over:
                 parts.append(parser.finish())
-        except Exception as error:  # no answer may end those of others
+        except Exception as error:  # one answer must not end the others
             sequence.over = True
             log.exception("An answer cannot be parsed")
-            return Failed(sequence.request, 500, f"the answer cannot be parsed: {error}")
+            return Failed(text.request, 500, f"the answer cannot be parsed: {error}")
         text.text = "".join(part.content for part in parts)
         text.thinking = "".join(part.thinking for part in parts)
         text.tool_calls = [call for part in parts for call in part.tool_calls]
         return text
 
-    def _tell(self, sequence: Sequence, token: int, reason: str, ends: list[Event]) -> None:
-        more = self._texts.get(sequence) or Text(sequence.request)
-        if token >= 0:
-            sequence.told += 1
-            if reason != "stop":  # an end token has no text, whatever its type says
-                piece = self._model.piece(token, special=sequence.parser is not None)
-                more.text += sequence.text.push(piece)
+    def _emit(self, one: StepOutput, ends: list[Event]) -> None:
+        sequence, token, finish = one.sequence, one.token, one.finish
+        output = sequence.output
+        more = self._texts.get(sequence) or Text(sequence.params.request)
+        if token is not None:
+            output.emitted += 1
+            if finish != FinishReason.STOP:  # an end token has no text, whatever its type says
+                piece = self._model.piece(token, special=output.parser is not None)
+                more.text += output.text.push(piece)
                 if sequence.logprobs:
                     more.logprobs.append(sequence.logprobs.popleft())
-        if reason and not sequence.text.stopped:
-            more.text += sequence.text.finish()
-        if more.text or more.logprobs or (sequence.parser and reason):
-            self._texts[sequence] = more
-        if sequence.text.stopped:
-            reason = "stop"
+                if output.repetition and output.repetition.add(token) and not finish:
+                    output.repeats = True
+        if (finish or output.repeats) and not output.text.stopped:
+            more.text += output.text.finish()
+        if output.text.stopped or output.repeats:
+            finish = FinishReason.STOP
             sequence.over = True
-        if reason:
-            ends.append(self._done(sequence, reason))
+        if more.text or more.logprobs or (output.parser and finish):
+            self._texts[sequence] = more
+        if finish:
+            ends.append(self._done(sequence, finish))
 
     @staticmethod
-    def _done(sequence: Sequence, reason: str) -> Done:
+    def _done(sequence: Sequence, finish: FinishReason) -> Done:
+        params, output = sequence.params, sequence.output
         text = [token for token in sequence.prompt if token >= 0]
-        context = text + sequence.answer[: sequence.told]
+        context = text + sequence.answer[: output.emitted]
         return Done(
-            sequence.request,
-            reason,
+            params.request,
+            finish,
             prompt_eval_count=len(sequence.prompt),
             prompt_eval_duration=sequence.first_token - sequence.started,
-            eval_count=sequence.told,
+            eval_count=output.emitted,
             eval_duration=time.perf_counter_ns() - sequence.first_token,
-            truncated=sequence.truncated,
-            cached=sequence.reused,
-            context=context if sequence.return_context else [],
-            stop=sequence.text.stop,
+            truncated=params.truncated,
+            cached=sequence.cache.reused,
+            context=context if params.return_context else [],
+            stop=output.text.stop,
+            repetition=output.repeats,
         )

@@ -1,8 +1,8 @@
-"""Ends a step of the batch loop before it is done, for somebody who waits for a first token.
+"""Interrupts a step of the batch loop for the first token of a new stream.
 
-While a CPU computes, llama.cpp asks after each of some hundred operations whether to go on. Python
-would have to wait for the interpreter to answer, so strlen does: our flag is a string, and as long
-as it is empty, the step goes on.
+While a CPU computes, llama.cpp calls a function after each of some hundred operations to decide
+whether to abort. A Python function would have to wait for the interpreter, so it is libc's strlen:
+the flag is a string, and the step continues while it is empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _is_not_empty = ctypes.cast(ctypes.CDLL(None).strlen, llama.ggml_abort_callback)
 
 
 class Preemption:
-    """Between the batch loop, which says when a step may be given up, and who hands over work."""
+    """Connects the batch loop, whose steps may be interrupted, to the thread with new work."""
 
     def __init__(self) -> None:
         self._flag = ctypes.create_string_buffer(2)
@@ -29,12 +29,12 @@ class Preemption:
         self._until = 0.0
 
     def attach(self, context: LlamaContext) -> None:
-        """Let batches of a context be given up; ``decode`` returns GIVEN_UP then."""
+        """Let batches of a context be interrupted; ``decode`` returns INTERRUPTED then."""
         llama.llama_set_abort_callback(context.pointer, _is_not_empty, self._flag)
 
     @contextmanager
     def step(self, seconds: float) -> Iterator[None]:
-        """Run a step which may be given up during its first ``seconds``."""
+        """Run a step that may be interrupted during its first ``seconds``."""
         self._set(time.perf_counter() + seconds)
         yield
         self._set(0.0)
@@ -45,9 +45,9 @@ class Preemption:
             self._flag.value = b""
 
     def hand_over(self, put: Callable[[], None]) -> None:
-        """Queue a request by ``put`` and give up the step under way if it may be.
+        """Queue a request by ``put``, and interrupt the current step if that is allowed.
 
-        Both happen at once: no step is given up for a request that is in it.
+        Both happen under one lock: no step is interrupted for a request that is in it.
         """
         with self._lock:
             put()

@@ -1,100 +1,171 @@
-"""The prefix cache: no token is read twice while somebody still has it.
+"""The prefix cache: a sequence forks the tokens that another one of its account has decoded.
 
-Every sequence, running or finished, is in a radix tree over its tokens. A new one forks the longest
-prefix that has been computed; if another one is just reading a prefix they share, it waits for that
-one and forks then. Finished sequences stay in the KV cache as long as they cost little there, then
-in the memory of the host. The least recently used goes first.
+Every sequence, running or finished, is in a radix tree over its tokens (RadixAttention of SGLang,
+Zheng et al. 2024), one tree for each account (see ``account_trees``). A new sequence forks the
+longest prefix that has been computed; if another one is reading a prefix they share, it waits for
+that one and forks then. Finished sequences stay in a PrefixStore.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import count
+import sys
+from collections.abc import Iterable
 
-import numpy as np
-from numpy.typing import NDArray
-
+from .account_trees import AccountTrees
 from .llama_context import LlamaContext
-from .prefix_tree import PrefixTree
-from .sequence import Sequence
+from .prefix_store import WORTH_KEEPING, CachedPrefix, Holder, PrefixStore
+from .reading_order import TILE, Reading, computed_alone, reusable
+from .sequence import CacheState
 
-WORTH_WAITING = 32
-"""Tokens that must be saved before a sequence waits for another, or is kept when it is over."""
-
-WORTH_STORING = 128
-"""Tokens that nobody else has before a sequence is copied to the host's memory, if they are not
-half of it anyhow. A copy is of the whole sequence and takes about a hundredth of reading it."""
-
-MOST_PARKED = 256
-"""Finished sequences that are kept: who comes is held against all that begin as it does, so that
-the rows of a long job would cost more and more."""
-
-
-@dataclass(slots=True, eq=False)
-class Parked:
-    """A finished sequence: its tokens, in the KV cache (``slot``), in a saved ``state`` or both."""
-
-    tokens: list[int]
-    slot: int
-    used: int
-    state: NDArray[np.uint8] | None = field(default=None)
-
-    @property
-    def cached(self) -> int:
-        """Tokens that have been computed: all."""
-        return len(self.tokens)
-
-
-Holder = Sequence | Parked
+WORTH_A_STEP = 8
+"""Tokens from which a sequence waits for another one that reads them with its next tile, on a CPU:
+a step costs about as much as three tokens there, and all followers wait for the same step."""
 
 
 class PrefixCache:
-    """Gives out llama.cpp's sequence ids and what is known of a prompt already."""
+    """Assigns llama.cpp's sequence ids and forks the known part of a prompt."""
 
-    def __init__(self, context: LlamaContext, *, idle_tokens: int, stored_bytes: int) -> None:
-        """Keep ``idle_tokens`` of finished sequences in the KV cache beside a running one.
+    def __init__(
+        self,
+        context: LlamaContext,
+        *,
+        idle_tokens: int,
+        stored_bytes: int,
+        is_repeatable: bool = False,
+        by_tile: bool = False,
+    ) -> None:
+        """See PrefixStore for ``idle_tokens`` and ``stored_bytes``.
 
-        Attention looks at the cells of idle sequences too before it masks them, so they slow down
-        everyone who runs: beside many fewer are kept. ``stored_bytes`` of the host's memory take
-        what has to leave.
+        With ``is_repeatable`` a sequence that starts while no other one runs gets the same numbers
+        whatever ran before: see ``reading_order``, also for ``by_tile``.
         """
         self._context = context
-        self._tree: PrefixTree[Holder] = PrefixTree()
-        self._ids = list(range(context.max_sequences - 1, -1, -1))
-        self._idle_tokens = idle_tokens
-        self._stored_bytes = stored_bytes
-        self._parked: list[Parked] = []
-        self._clock = count(1)
+        self._is_repeatable = is_repeatable
+        self._by_tile = by_tile
+        self._running = 0
+        self._in_order = -1
+        self._tree: AccountTrees[Holder] = AccountTrees()
+        self._store = PrefixStore(
+            context,
+            self._tree,
+            idle_tokens=idle_tokens,
+            stored_bytes=stored_bytes,
+            has_whole_states=is_repeatable,
+        )
 
-    def admit(self, sequence: Sequence) -> bool:
-        """Give a sequence an id and the prefix it shares; False if there is no id left."""
-        if not self._ids and not self.evict():
+    def admit(self, sequence: CacheState) -> bool:
+        """Give a sequence an id and the prefix it shares; False if no id is free."""
+        slot = self._store.take_id()
+        if slot < 0:
             return False
-        sequence.slot = self._ids.pop()
-        sequence.order = next(self._clock)
-        self.share(sequence)
+        sequence.slot = slot
+        sequence.order = self._store.tick()
+        sequence.readings, sequence.alone = [Reading(0, len(sequence.tokens))], sys.maxsize
+        self._running += 1
+        if self._is_repeatable and self._running == 1:
+            self._share_in_order(sequence)
+        else:
+            self.share(sequence)
         sequence.reused = sequence.cached
         self._tree.insert(sequence.tokens, sequence)
-        if not self._context.is_recurrent:
-            for parked in [p for p in self._parked if self._is_covered(p)]:
-                self._drop(parked)
+        self._share_with_readers(sequence)
+        self._store.drop_covered()
         return True
 
-    def share(self, sequence: Sequence) -> None:
-        """Fork what is computed of a sequence's tokens, and note whom to wait for."""
+    def _share_with_readers(self, sequence: CacheState) -> None:
+        """Let sequences that still read a system prompt share it, now that one more has sent it."""
+        for other, length in self._tree.strangers(sequence).items():
+            if isinstance(other, CacheState) and other.leader is None and other.cached < length:
+                self.share(other)
+                other.reused = max(other.reused, other.cached)
+
+    def is_in_order(self, sequence: CacheState) -> bool:
+        """Return whether all tokens of a sequence were computed as if no other one ran.
+
+        Its cells are the first ones then, in the order of its tokens.
+        """
+        return 0 <= sequence.slot == self._in_order and sequence.alone >= sequence.cached
+
+    def mix(self, running: Iterable[CacheState]) -> None:
+        """Note that sequences continue beside each other: see ``is_in_order``."""
+        self._in_order = -1
+        for sequence in running:
+            sequence.alone = min(sequence.alone, sequence.cached)
+
+    def share(self, sequence: CacheState) -> None:
+        """Fork the computed part of a sequence's tokens, and choose a leader to wait for."""
         sequence.leader = None
         best, ready = None, sequence.cached
         # One token must be decoded to have logits, and no image can be shared in part.
         last = sequence.whole(len(sequence.tokens) - 1)
-        shared = self._tree.match(sequence.tokens)
+        shared = self._tree.readable(sequence.tokens, sequence)
         shared.pop(sequence, None)
         for holder, common in shared.items():
             length = sequence.whole(self._usable(holder, min(common, last)))
+            if length > ready and not self._has_window(holder, sequence.position(length)):
+                continue
             if length > ready or (length == ready and best and best.slot < 0 <= holder.slot):
                 best, ready = holder, length
         if best is not None:
             self._fork(best, sequence, ready)
         self._find_leader(sequence, shared, last)
+
+    def _share_in_order(self, sequence: CacheState) -> None:
+        """Fork what a sequence would have read in the same way, and give it the first cells.
+
+        Attention sums in the order of the cells, so the prefix has to lie before the tokens that
+        follow it, from the first cell on and beside no other sequence. The others move to host
+        memory.
+        """
+        sequence.leader = None
+        best, ready, readings = self._best_in_order(sequence)
+        is_in_order = best is not None and 0 <= best.slot == self._in_order
+        if best is not None:
+            best.used = self._store.tick()
+            if is_in_order:
+                self._fork(best, sequence, ready)
+                is_own = best.account == sequence.account
+                if ready == best.cached and is_own and not self._context.is_recurrent:
+                    self._store.drop(best)
+            elif best.state is None:
+                self._store.copy(best)
+        # The one whose cells are in order frees those behind the common prefix here.
+        while self._store.evict():
+            pass
+        if not is_in_order:
+            self._context.forget(-1)
+            if best is not None and best.state is not None and self._has_window(best, 0):
+                self._fork(best, sequence, ready)
+        if sequence.cached:
+            sequence.readings = readings
+        sequence.alone = sys.maxsize
+        self._in_order = sequence.slot
+
+    def _best_in_order(
+        self, sequence: CacheState
+    ) -> tuple[CachedPrefix | None, int, list[Reading]]:
+        """Return the prefix to fork, how many of its tokens, and how they were read."""
+        last = sequence.whole(len(sequence.tokens) - 1)
+        best, ready, readings = None, 0, sequence.readings
+        # How much of a tile can be shared depends on the other readings of its holder.
+        shared = self._tree.readable(sequence.tokens, sequence, tile=TILE)
+        for holder, common in shared.items():
+            assert isinstance(holder, CachedPrefix)
+            known = computed_alone(holder.readings, holder.cached, holder.alone)
+            if known < common and holder.account != sequence.account:
+                continue
+            common = self._usable(holder, min(common, last, known))
+            length, parts = common, sequence.readings
+            # A tile may end within an image, which is shared whole or not at all.
+            if common and not sequence.media:
+                end = len(sequence.tokens)
+                length, parts = reusable(holder.readings, known, common, end, by_tile=self._by_tile)
+                length = self._usable(holder, length)
+            # A part of a window would lie in other cells than if it were read.
+            if length <= ready or not self._has_window(holder, 0):
+                continue
+            best, ready, readings = holder, length, parts
+        return best, ready, readings
 
     def _usable(self, holder: Holder, common: int) -> int:
         """Return the tokens of a common prefix that a holder can give now."""
@@ -103,37 +174,72 @@ class PrefixCache:
         # A recurrent state stands for all of its tokens, not for a part of them.
         return holder.cached if holder.cached <= common else 0
 
-    def _fork(self, source: Holder, target: Sequence, length: int) -> None:
+    def _has_window(self, holder: Holder, position: int) -> bool:
+        """Return whether a holder has all tokens that a token at a position attends to."""
+        window = self._context.window
+        if not window:
+            return True
+        if isinstance(holder, CachedPrefix) and holder.state and holder.slot < 0:
+            first = holder.state.first
+        else:
+            first = self._context.first_position(holder.slot)
+        return first <= max(0, position - window + 1)
+
+    def _fork(self, source: Holder, target: CacheState, length: int) -> None:
         if target.cached:
             self._context.forget(target.slot)
             target.cached = 0
-        if isinstance(source, Parked):
-            source.used = next(self._clock)
+        if isinstance(source, CachedPrefix):
+            source.used = self._store.tick()
             if source.slot < 0:
                 assert source.state is not None
-                if not self._context.restore(target.slot, source.state):
+                if not self._context.restore(target.slot, source.state, self.spare_id):
                     return
                 if length < source.cached:
                     self._context.cut(target.slot, target.position(length))
                 target.cached = length
+                if self._is_repeatable and self._running > 1:
+                    # Its cells may be in any order, and between those of another sequence.
+                    self._in_order, target.alone = -1, 0
                 return
         self._context.fork(source.slot, target.slot, target.position(length))
         target.cached = length
+        if source.account == target.account:
+            target.readings, target.alone = source.readings, min(source.alone, length)
+        else:
+            # The next prompt of this account must not depend on the rest of the other's.
+            whole = length // TILE * TILE
+            target.readings = [Reading(0, len(target.tokens))]
+            target.alone = whole if source.alone >= whole else 0
 
-    def _find_leader(self, sequence: Sequence, shared: dict[Holder, int], last: int) -> None:
-        gain = WORTH_WAITING
+    @property
+    def spare_id(self) -> int:
+        """A sequence id that is not in use, -1 without any."""
+        return self._store.spare_id
+
+    def _find_leader(self, sequence: CacheState, shared: dict[Holder, int], last: int) -> None:
+        best: tuple[int, ...] = ()
         for holder, common in shared.items():
-            if isinstance(holder, Parked) or holder.order > sequence.order or holder.pending <= 1:
+            if (
+                isinstance(holder, CachedPrefix)
+                or holder.order > sequence.order
+                or holder.pending <= 1
+            ):
                 continue
             common = sequence.whole(min(common, last))
-            if common - sequence.cached >= gain and common > holder.cached:
-                gain = common - sequence.cached
+            is_near = self._is_repeatable and common - holder.cached <= TILE
+            if common - sequence.cached < (WORTH_A_STEP if is_near else WORTH_KEEPING):
+                continue
+            # Of several that read the same, as those of several accounts may, the furthest.
+            rank = (common - sequence.cached, holder.cached, -holder.order)
+            if rank > best and common > holder.cached:
+                best = rank
                 sequence.leader, sequence.meeting_point = holder, common
         if sequence.leader:
             sequence.leader.followed_until.append(sequence.meeting_point)
 
-    def follow(self, sequence: Sequence) -> bool:
-        """Fork from the sequence that leads this one as soon as it can; True to wait longer."""
+    def follow(self, sequence: CacheState) -> bool:
+        """Fork from a sequence's leader as soon as possible; True if it must wait longer."""
         leader = sequence.leader
         if leader is None:
             return False
@@ -144,138 +250,52 @@ class PrefixCache:
         sequence.reused = max(sequence.reused, sequence.cached)
         return sequence.leader is not None
 
-    def release(self, sequence: Sequence, *, keep: bool) -> None:
-        """Take a sequence's id back; ``keep`` parks what it has computed."""
-        self._tree.remove(sequence)
+    def release(self, sequence: CacheState, *, keep: bool) -> None:
+        """Take a sequence's id back; with ``keep`` the store keeps its unmodified prefix."""
+        self._running -= 1
         tokens = sequence.tokens[: sequence.whole(min(sequence.cached, sequence.exact))]
         whole = len(tokens) == sequence.cached or not self._context.is_recurrent
-        if keep and whole and len(tokens) >= WORTH_WAITING:
+        if keep and whole and len(tokens) >= WORTH_KEEPING:
             if len(tokens) < sequence.cached:
                 self._context.cut(sequence.slot, sequence.position(len(tokens)))
-            parked = Parked(tokens, sequence.slot, next(self._clock))
-            self._parked.append(parked)
-            self._tree.insert(tokens, parked)
-            if self._is_covered(parked) and not self._context.is_recurrent:
-                self._drop(parked)
-            elif len(self._parked) > MOST_PARKED:
-                self._drop(min(self._parked, key=lambda one: (one.slot >= 0, one.used)))
+            self._store.keep(sequence, tokens)
         else:
-            self._context.forget(sequence.slot)
-            self._ids.append(sequence.slot)
+            self._tree.remove(sequence)
+            self._store.free_id(sequence.slot)
         sequence.slot, sequence.cached = -1, 0
 
-    def _is_covered(self, parked: Parked) -> bool:
-        """Tell whether somebody else has computed all that a finished sequence has.
-
-        Those who begin with the same tokens and have not read them yet are to fork from it.
-        """
-        count = len(parked.tokens)
-        return not self._tree.alone(parked) and any(
-            holder is not parked and min(common, holder.cached) >= count
-            for holder, common in self._tree.match(parked.tokens).items()
-        )
-
-    def unshare(self, sequence: Sequence, keep: int) -> bool:
+    def unshare(self, sequence: CacheState, keep: int) -> bool:
         """Make the cells of a sequence behind its first ``keep`` tokens its own.
 
-        Moving them would move them for all who share them. Returns False if a running one does.
+        Moving them would move them for all that share them. Returns False if a running one does.
         """
-        shared = self._tree.match(sequence.tokens)
+        shared = self._cell_mates(sequence)
         for holder, common in shared.items():
-            if common > keep and isinstance(holder, Parked) and holder.slot >= 0:
-                self._drop(holder)
-        mine = self._tree.match(sequence.tokens)
-        running = (h for h in mine if isinstance(h, Sequence) and h is not sequence)
+            if common > keep and isinstance(holder, CachedPrefix) and holder.slot >= 0:
+                self._store.drop(holder)
+        mine = self._cell_mates(sequence)
+        running = (h for h in mine if isinstance(h, CacheState) and h is not sequence)
         is_own = all(mine[holder] <= keep for holder in running)
         self._tree.insert(sequence.tokens[:keep], sequence)
         return is_own
 
-    def trim(self, running: int, *, copy: bool) -> bool:
-        """Let an idle sequence leave the KV cache if they slow down those that run.
+    def _cell_mates(self, sequence: CacheState) -> dict[Holder, int]:
+        """Return the holders that may share cells with a sequence, and how many first tokens."""
+        mine = self._tree.match(sequence.tokens, sequence.account)
+        return mine | self._tree.strangers(sequence)
 
-        Only without ``copy`` nobody has to wait for it. Returns whether one did leave.
-        """
-        oldest = self._oldest()
-        if oldest is None or self._idle_in_cells() <= self._idle_tokens // max(running, 1):
-            return False
-        if not copy and self._is_to_store(oldest):
-            return False
-        return self.evict()
+    def trim(self, running: int, *, copy: bool) -> bool:
+        """Evict an idle sequence if too many are beside ``running`` ones: see PrefixStore."""
+        return self._store.trim(running, copy=copy)
+
+    def evict(self) -> bool:
+        """Move the least recently used idle sequence out of the KV cache; False without any."""
+        return self._store.evict()
 
     def store(self) -> bool:
-        """Copy an idle sequence ahead of the time when it has to leave; False if there is none."""
-        if self._idle_in_cells() <= self._idle_tokens or self._stored() >= self._stored_bytes:
-            return False
-        missing = [p for p in self._parked if p.slot >= 0 and self._is_to_store(p)]
-        if not missing:
-            return False
-        newest = max(missing, key=lambda parked: parked.used)
-        self._copy(newest)
-        if newest.state is None:
-            self._drop(newest)
-        return True
-
-    def _idle_in_cells(self) -> int:
-        idle = {
-            node: len(node.tokens)
-            for parked in self._parked
-            if parked.slot >= 0
-            for node in self._tree.path(parked)
-            if all(isinstance(holder, Parked) for holder in node.holders)
-        }
-        return sum(idle.values())
+        """Copy an idle sequence before it has to leave; False if there is none to copy."""
+        return self._store.store()
 
     def tokens_in_cells(self) -> int:
         """Count the tokens that the KV cache holds, those of running and of idle sequences."""
         return self._tree.reached(lambda holder: holder.cached if holder.slot >= 0 else 0)
-
-    def _stored(self) -> int:
-        return sum(parked.state.nbytes for parked in self._parked if parked.state is not None)
-
-    def _oldest(self) -> Parked | None:
-        """Return the idle sequence in the KV cache that was least recently used."""
-        hot = (parked for parked in self._parked if parked.slot >= 0)
-        return min(hot, key=lambda parked: parked.used, default=None)
-
-    def _is_to_store(self, parked: Parked) -> bool:
-        enough = min(WORTH_STORING, len(parked.tokens) // 2)
-        is_worth = bool(self._stored_bytes) and self._tree.alone(parked) >= enough
-        return is_worth and parked.state is None
-
-    def _copy(self, parked: Parked) -> None:
-        """Copy what the KV cache has of a sequence; those unused for long make room."""
-        parked.state = self._context.save(parked.slot)
-        while self._stored() > self._stored_bytes:
-            cold = [other for other in self._parked if other.slot < 0]
-            if not cold:
-                break
-            self._drop(min(cold, key=lambda other: other.used))
-
-    def evict(self) -> bool:
-        """Move the least recently used idle sequence out of the KV cache; False without any."""
-        oldest = self._oldest()
-        if oldest is None:
-            return False
-        if self._is_to_store(oldest):
-            self._copy(oldest)
-        if oldest.state is None:
-            self._drop(oldest)
-        else:
-            self._empty(oldest)
-        return True
-
-    def clear(self) -> None:
-        """Forget all idle sequences."""
-        for parked in list(self._parked):
-            self._drop(parked)
-
-    def _drop(self, parked: Parked) -> None:
-        self._tree.remove(parked)
-        self._parked.remove(parked)
-        if parked.slot >= 0:
-            self._empty(parked)
-
-    def _empty(self, parked: Parked) -> None:
-        self._context.forget(parked.slot)
-        self._ids.append(parked.slot)
-        parked.slot = -1

@@ -1,4 +1,4 @@
-"""A radix tree over token ids: who holds which prefix."""
+"""A radix tree over token ids that maps prefixes to their holders (SGLang, Zheng et al. 2024)."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Node(Generic[Holder]):
 
 
 class PrefixTree(Generic[Holder]):
-    """Finds who shares the longest prefix with a list of tokens.
+    """Finds the holders that share a prefix with a list of tokens.
 
-    The tree knows tokens only. That a holder has really computed them is for the caller to check.
+    The tree knows tokens only. The caller checks whether a holder has computed them.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class PrefixTree(Generic[Holder]):
         self._ends: dict[Holder, Node[Holder]] = {}
 
     def insert(self, tokens: Sequence[int], holder: Holder) -> None:
-        """Put a holder on the path of its tokens; it is taken from where it was before."""
+        """Put a holder on the path of its tokens, and remove it from its former path."""
         self.remove(holder)
         node, depth = self._root, 0
         while depth < len(tokens):
@@ -63,7 +63,7 @@ class PrefixTree(Generic[Holder]):
         self._ends[holder] = node
 
     def remove(self, holder: Holder) -> None:
-        """Take a holder away, and the tokens that nobody else holds."""
+        """Remove a holder, and the tokens that no other one holds."""
         node: Node[Holder] | None = self._ends.pop(holder, None)
         while node is not None and node.parent is not None:
             node.holders.discard(holder)
@@ -88,14 +88,14 @@ class PrefixTree(Generic[Holder]):
         return shared
 
     def alone(self, holder: Holder) -> int:
-        """Return how many tokens, its last ones, a holder shares with nobody."""
+        """Return how many of its last tokens a holder shares with no other one."""
         mine = takewhile(lambda node: len(node.holders) == 1, self.path(holder))
         return sum(len(node.tokens) for node in mine)
 
     def reached(self, reach: Callable[[Holder], int]) -> int:
-        """Count the tokens that holders have, shared ones once; ``reach`` says how many each has.
+        """Count the tokens that holders have, shared ones once; ``reach`` returns those of each.
 
-        What a holder has beyond its tokens in the tree is its own.
+        Tokens that a holder has beyond those in the tree are its own.
         """
         total = 0
         for holder in self._ends:
@@ -115,6 +115,11 @@ class PrefixTree(Generic[Holder]):
         while node.parent is not None:
             yield node
             node = node.parent
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there are no holders."""
+        return not self._ends
 
     def __contains__(self, holder: Holder) -> bool:
         return holder in self._ends

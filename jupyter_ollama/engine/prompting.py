@@ -1,37 +1,30 @@
-"""From a request's prompt to token ids: template, truncation, special tokens."""
+"""From a request's prompt to token ids: rendering, truncation, images, special tokens."""
 
 from __future__ import annotations
 
-import os
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import OllamaError
+from ..prompt.control_marks import GUARD, plain
 from ..prompt.errors import TemplateError
-from ..prompt.fit import fit_messages
-from ..prompt.go_template import GoTemplate
-from ..prompt.jinja_template import JinjaTemplate
 from ..prompt.messages import Message, mark_images
+from ..prompt.truncate_messages import fit_messages
 from .llama_model import LlamaModel
-from .pair import TOO_LONG as TOO_LONG
-from .pair import pair_of
+from .long_text import ends, is_long, newest
+from .prompt_templates import PromptTemplates, TakesLong
 from .protocol import ChatPrompt, RawPrompt, SuffixPrompt
+from .rerank_prompt import TOO_LONG as TOO_LONG
+from .runner_limits import RunnerLimits
+from .sound_file import is_sound
 
 if TYPE_CHECKING:
-    from .picture import Picture
-    from .vision import Media, Vision
+    from .attachment import Attachment
+    from .media import Media
+    from .vision import Vision
 
 Prompt = ChatPrompt | SuffixPrompt | RawPrompt
-
-RENDER_SECONDS = 30.0
-"""A template still running after this is taken for endless, and the process with it."""
-
-PLAIN_TEMPLATE = "{{ .Prompt }}"
-"""What a model without any template gets, as upstream has it."""
 
 TOO_LONG_TO_SHIFT = (
     "the prompt is longer than the context length currently available to the model; shorten the "
@@ -40,126 +33,166 @@ TOO_LONG_TO_SHIFT = (
 
 
 class RenderedPrompt(NamedTuple):
-    """The text of a prompt, the tokens left out with old messages, the pictures of its markers."""
+    """The text of a prompt, the tokens of messages that were left out, and its attachments.
 
-    text: str
+    In ``guarded`` the texts of users have guards (see ``prompt.control_marks``).
+    """
+
+    guarded: str
     lost: int = 0
-    pictures: Sequence[Picture] = ()
+    attachments: Sequence[Attachment] = ()
+
+    @property
+    def text(self) -> str:
+        """The prompt as the model reads it."""
+        return plain(self.guarded)
+
+    def extended(self, text: str) -> RenderedPrompt:
+        """Return a longer prompt: ``text`` is all of it."""
+        return self._replace(guarded=self.guarded + text[len(self.text) :])
 
 
 class Span(NamedTuple):
-    """An image in a prompt, and where its tokens begin."""
+    """A picture or sound in a prompt, and the index of its first token."""
 
     start: int
     media: Media
 
 
 class PromptTokens(NamedTuple):
-    """The tokens of a prompt; negative numbers stand for those of images."""
+    """The tokens of a prompt; pictures and sounds have negative numbers.
+
+    About ``skipped`` tokens in the middle of a prompt that is much too long are left out.
+    """
 
     tokens: list[int]
     media: list[Span]
+    skipped: int = 0
 
 
 class Prompter:
-    """Renders and tokenizes for one model, with images if it has ``vision``."""
+    """Renders and tokenizes for one model, with pictures and sounds if it has ``vision``.
 
-    def __init__(self, model: LlamaModel, vision: Vision | None = None) -> None:
+    Templates that take long, or come with a request, are rendered in a child process.
+    """
+
+    def __init__(
+        self,
+        model: LlamaModel,
+        vision: Vision | None = None,
+        limits: RunnerLimits | None = None,
+    ) -> None:
         self._model = model
         self._vision = vision
-        self._go_template = lru_cache(16)(GoTemplate)
-        # A conversation's tokens are counted to see if it fits, then they are what is run.
-        self._tokens_of = lru_cache(1)(partial(model.tokenize, special=True))
-        self._jinja = self._find_jinja()
+        self._templates = PromptTemplates(model, limits or RunnerLimits())
+        # The tokens that are counted to see whether a conversation fits are those that are run.
+        self._tokens_of = lru_cache(1)(partial(model.tokenize_prompt, special=True))
+        self._part_tokens = partial(model.tokenize_prompt, special=False)
 
-    def _find_jinja(self) -> JinjaTemplate | None:
-        source = self._model.chat_template
-        if source is None:
-            return None
-        model = self._model
-        return JinjaTemplate(source, model.text_of(model.bos), model.text_of(model.eos))
+    def render(self, prompt: Prompt, num_ctx: int, *, may_be_slow: bool = True) -> RenderedPrompt:
+        """Render a prompt; old messages of a conversation are left out until it fits ``num_ctx``.
 
-    def render(self, prompt: Prompt, num_ctx: int) -> RenderedPrompt:
-        """Render a prompt; a conversation loses old messages until ``num_ctx`` tokens hold it."""
+        Raises OllamaError, and unless ``may_be_slow``, TakesLong if it needs a child process.
+        """
+        # The last prompt may belong to another account: timing must not show that both are equal.
+        self._tokens_of.cache_clear()
         try:
-            return self._render(prompt, num_ctx)
+            return self._render(prompt, num_ctx, may_be_slow)
         except TemplateError as error:
+            if isinstance(prompt, ChatPrompt) and prompt.renderer:
+                raise OllamaError(500, str(error)) from error  # Ollama's own status and text
             raise OllamaError(400, f"template error: {error}") from error
 
-    def _render(self, prompt: Prompt, num_ctx: int) -> RenderedPrompt:
+    def _render(self, prompt: Prompt, num_ctx: int, may_be_slow: bool) -> RenderedPrompt:
         if isinstance(prompt, RawPrompt):
             return self._render_raw(prompt)
+        if prompt.is_template_foreign and not may_be_slow:
+            raise TakesLong  # even to parse it
         if isinstance(prompt, SuffixPrompt):
-            if prompt.template is None:
-                return RenderedPrompt(self._infill(prompt))
-            suffix_template = self._go_template(prompt.template)
-            return RenderedPrompt(suffix_template.render_suffix(prompt.prompt, prompt.suffix))
-        template: GoTemplate | JinjaTemplate
-        if prompt.template is None and self._jinja:
-            template = self._jinja
-        else:
-            template = self._go_template(prompt.template or PLAIN_TEMPLATE)
-
-        pictures = self._pictures(prompt.images)
-        shown: dict[str, list[Picture]] = {}
+            return RenderedPrompt(self._templates.suffix(prompt, may_be_slow=may_be_slow))
+        chat = self._templates.chat(prompt, may_be_slow=may_be_slow)
+        attachments = self._attachments(prompt.images)
+        shown: dict[str, list[Attachment]] = {}
 
         def render(messages: Sequence[Message]) -> str:
-            marked, places = mark_images(messages)
-            with _deadline(RENDER_SECONDS):
-                text = template.render(marked, tools=prompt.tools, think=prompt.think)
-            shown[text] = [pictures[place] for place in places]
+            text, places = chat.render(messages)
+            # Without files the messages only mark where images belong.
+            shown[text] = [attachments[place] for place in places if attachments]
             return text
 
         def count(text: str) -> int:
-            return self._count(text, shown[text])
+            return self._count(text, shown[text], num_ctx)
 
         if prompt.truncate:
-            text, lost = fit_messages(prompt.messages, render, count, num_ctx)
+            text, lost = fit_messages(chat.messages, render, count, num_ctx)
         else:
-            text, lost = render(prompt.messages), 0
+            text, lost = render(chat.messages), 0
         return RenderedPrompt(text, lost, shown[text])
 
     def _render_raw(self, prompt: RawPrompt) -> RenderedPrompt:
-        pictures = self._pictures(prompt.images)
-        if not pictures or "[img-0]" in prompt.text:
-            return RenderedPrompt(prompt.text, 0, pictures)
-        places = [str(place) for place in range(len(pictures))]
-        (marked,), _ = mark_images([Message("user", prompt.text, images=places)])
-        return RenderedPrompt(marked.content, 0, pictures)
+        attachments = self._attachments(prompt.images)
+        text = prompt.text.replace(GUARD, 2 * GUARD)
+        if not attachments or "[img-0]" in text:
+            return RenderedPrompt(text, 0, attachments)
+        places = [str(place) for place in range(len(attachments))]
+        (marked,), _ = mark_images([Message("user", text, images=places)])
+        return RenderedPrompt(marked.content, 0, attachments)
 
-    def _pictures(self, images: Sequence[bytes]) -> list[Picture]:
-        if not images:
+    def _attachments(self, files: Sequence[bytes]) -> list[Attachment]:
+        """Read the headers of files. Raises OllamaError(400) if the model cannot take one."""
+        vision = self._vision
+        for data in files:
+            if is_sound(data) and not (vision and vision.hears):
+                raise OllamaError(400, "this model has no projector for sounds")
+            if not is_sound(data) and not (vision and vision.sees):
+                raise OllamaError(400, "this model has no projector for images")
+        if not files:
             return []
-        if self._vision is None:
-            raise OllamaError(400, "this model has no projector for images")
-        from .picture import Picture  # Pillow is loaded when it is needed first
+        from .attachment import attachments  # loads Pillow, which most runners never need
 
-        return [Picture(image) for image in images]
+        return attachments(files)
 
-    def _count(self, text: str, pictures: Sequence[Picture]) -> int:
-        if pictures and self._vision:
-            return self._vision.count(text, pictures)
+    def _count(self, text: str, attachments: Sequence[Attachment], num_ctx: int) -> int:
+        """Return the number of tokens of a prompt, estimated if far more than ``num_ctx``."""
+        if is_long(text, num_ctx):
+            tokens, skipped = newest(text, num_ctx, self._part_tokens)
+            if skipped:
+                return len(tokens) + skipped
+        if attachments and self._vision:
+            return self._vision.count(self._model.control_marks.pieces(text), attachments)
         return len(self._tokens_of(text))
 
-    def _infill(self, prompt: SuffixPrompt) -> str:
-        """Put the tokens of the vocabulary for the purpose around what a gap lies between."""
-        before, after, gap = self._model.infill_marks
-        return f"{before}{prompt.prompt}{after}{prompt.suffix}{gap}"
+    def tokens(
+        self,
+        prompt: Prompt,
+        rendered: RenderedPrompt,
+        num_ctx: int | None = None,
+        account: int = 0,
+    ) -> PromptTokens:
+        """Return the tokens of a rendered prompt, and encode its pictures and sounds.
 
-    def tokens(self, prompt: Prompt, rendered: RenderedPrompt) -> PromptTokens:
-        """Return the tokens of a prompt that was rendered; images are encoded.
-
-        There is at least one token, BOS once if the model wants it, and no image at the end.
+        Their embeddings are cached for the ``account``. There is at least one token, BOS once if
+        the model requires it, and no image or sound at the end. With ``num_ctx``, tokens in the
+        middle of a much longer prompt, which ``fit`` would cut, are skipped.
         """
         model = self._model
         earlier = prompt.context if isinstance(prompt, ChatPrompt) else []
         media: list[Span] = []
-        if rendered.pictures:
-            tokens, media = self._with_images(rendered, special=not earlier)
+        skipped = 0
+        text = rendered.guarded
+        if num_ctx and is_long(text, num_ctx):
+            tokens, skipped = ends(text, num_ctx, self._part_tokens)
+            if skipped and rendered.attachments:
+                raise OllamaError(400, TOO_LONG)
+        if skipped:
+            begin, end = ([], []) if earlier else model.around
+            tokens = begin + tokens + end
+        elif rendered.attachments:
+            tokens, media, _ = self._with_media(rendered, account, special=not earlier)
         elif earlier:
-            tokens = model.tokenize(rendered.text, special=False)
+            tokens = self._part_tokens(text)
         else:
-            tokens = self._tokens_of(rendered.text)
+            tokens = self._tokens_of(text)
         before = len(earlier)
         if model.adds_bos and tokens[:2] == [model.bos, model.bos]:
             tokens = tokens[1:]  # the template wrote BOS itself
@@ -167,13 +200,15 @@ class Prompter:
         if any(not 0 <= token < model.n_vocab for token in earlier):
             raise OllamaError(400, "context holds tokens that this model does not have")
         media = [Span(before + span.start, span.media) for span in media]
-        return PromptTokens(earlier + tokens or [model.filler_token], media)
+        return PromptTokens(earlier + tokens or [model.filler_token], media, skipped)
 
-    def _with_images(self, rendered: RenderedPrompt, *, special: bool) -> PromptTokens:
+    def _with_media(self, rendered: RenderedPrompt, account: int, *, special: bool) -> PromptTokens:
         assert self._vision
         tokens: list[int] = []
         media: list[Span] = []
-        for chunk in self._vision.chunks(rendered.text, rendered.pictures, special=special):
+        pieces = self._model.control_marks.pieces(rendered.guarded)
+        vision, files = self._vision, rendered.attachments
+        for chunk in vision.chunks(pieces, files, special=special, account=account):
             if isinstance(chunk, list):
                 tokens += chunk
             else:
@@ -186,77 +221,25 @@ class Prompter:
     def fit(
         self, prompt: PromptTokens, num_ctx: int, num_keep: int, *, truncate: bool, shift: bool
     ) -> tuple[list[int], int]:
-        """Cut a prompt that the context does not hold; return it and the tokens it lost.
+        """Truncate a prompt to its context; return its tokens and the number of those removed.
 
-        The first ``num_keep`` tokens stay and the newest follow, a quarter of the context is left
-        free. Raises OllamaError(400) where cutting is not wanted, or there are images.
+        The first ``num_keep`` tokens and the newest are kept, and a quarter of the context stays
+        free. Raises OllamaError(400) without ``truncate``, or if there are images or sounds.
         """
         tokens = prompt.tokens
-        if len(tokens) <= num_ctx:
+        if len(tokens) <= num_ctx and not prompt.skipped:
             return tokens, 0
         if not truncate or prompt.media:
             raise OllamaError(400, TOO_LONG)
         if not shift:
             raise OllamaError(400, TOO_LONG_TO_SHIFT)
-        room = max(1, num_ctx - max(1, num_ctx // 4))
-        keep = min(num_keep, room // 2)
-        kept = tokens[:keep] + tokens[len(tokens) - (room - keep) :]
-        return kept, len(tokens) - len(kept)
+        most = max(1, num_ctx - max(1, num_ctx // 4))
+        keep = min(num_keep, most // 2)
+        kept = tokens[:keep] + tokens[len(tokens) - (most - keep) :]
+        return kept, len(tokens) + prompt.skipped - len(kept)
 
     def num_keep(self, num_keep: int, prompt_length: int) -> int:
-        """Return how many first tokens survive a shift: -1 is all of the prompt, BOS is added."""
+        """Return how many first tokens a shift keeps: -1 means all of the prompt, BOS is added."""
         if num_keep < 0:
             return prompt_length
         return num_keep + int(self._model.adds_bos)
-
-    def pooled_tokens(
-        self, query: str | None, text: str, num_ctx: int, *, truncate: bool
-    ) -> list[int]:
-        """Return the token ids of a text to embed, or of a document to rank for a query.
-
-        Raises OllamaError(400) if the model does the other, or the text is too long.
-        """
-        if query is None:
-            if self._model.is_ranker:
-                raise OllamaError(400, "this model ranks documents, it does not embed texts")
-            return self.text_tokens(text, num_ctx, truncate=truncate)
-        if not self._model.is_ranker:
-            raise OllamaError(400, "this model does not support rerank")
-        pair = pair_of(self._model, query, text)
-        return pair.fit(num_ctx, truncate=truncate)
-
-    def text_tokens(self, text: str, num_ctx: int, *, truncate: bool) -> list[int]:
-        """Return the token ids of a text to embed, cut to ``num_ctx`` if ``truncate``.
-
-        The special tokens around a text survive the cut.
-        """
-        model = self._model
-        tokens = model.tokenize(text, special=True)
-        if len(tokens) <= num_ctx:
-            return tokens or [model.filler_token]
-        if not truncate:
-            raise OllamaError(400, TOO_LONG)
-        around = model.tokenize("", special=True)
-        if num_ctx <= len(around):
-            raise OllamaError(400, "input after truncation exceeds maximum context length")
-        ends_special = len(around) > int(model.adds_bos) and tokens[-1] == around[-1]
-        last = [tokens[-1]] if ends_special else []
-        return tokens[: num_ctx - len(last)] + last
-
-
-@contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """End the process if the block takes longer: Python cannot interrupt a template."""
-
-    def give_up() -> None:
-        sys.stderr.write(f"a prompt template ran for more than {seconds:.0f} s\n")
-        sys.stderr.flush()
-        os._exit(70)
-
-    timer = threading.Timer(seconds, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

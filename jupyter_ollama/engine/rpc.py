@@ -1,4 +1,4 @@
-"""llama.cpp's RPC: a model on the devices of several hosts, and lending those of this one.
+"""llama.cpp's RPC: a model on the devices of several hosts, and a worker that lends its own.
 
 A worker holds its devices for one runner at a time, from the load of a model to its end. llama.cpp
 aborts a runner whose worker is lost.
@@ -7,12 +7,21 @@ aborts a runner whose worker is lost.
 from __future__ import annotations
 
 import ctypes
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .devices import Device, available_memory, devices, ggml, own_memory, physical_threads
+from .devices import Device, available_memory, devices, own_memory, physical_threads
+from .llama_internals import (
+    RPC_HELLO,
+    TESTED_VERSION,
+    ggml,
+    is_tested,
+    replace_memory_report,
+    rpc_function,
+)
 from .llama_model import LoadError
 from .memory_plan import MemoryShortage
 
@@ -22,24 +31,14 @@ NO_RPC = (
     "--no-binary llama-cpp-python llama-cpp-python"
 )
 
-REGISTRY = b"RPC"
-"""ggml's name of this backend."""
-
-HELLO = bytes([14]) + (24).to_bytes(8, "little") + bytes(24)
-"""The first message of a client: number, length, and what it can do besides TCP: nothing."""
-
 ANSWER_SECONDS = 3.0
-"""How long an idle worker may take to answer it."""
+"""Seconds an idle worker may take to answer the first message."""
 
-GetMemory = ctypes.CFUNCTYPE(
-    None, ctypes.c_void_p, ctypes.POINTER(ctypes.c_size_t), ctypes.POINTER(ctypes.c_size_t)
-)
-GET_MEMORY_SLOT = 2
-"""The place of that function in ggml's table of a device."""
+log = logging.getLogger(__name__)
 
 
 class WorkerBusy(MemoryShortage):
-    """A worker holds another model, which may have to make way for one of ``required`` bytes."""
+    """A worker holds another model, whose eviction may free ``required`` bytes."""
 
     def __init__(self, endpoint: str, required: int) -> None:
         super().__init__("worker", required, 0)
@@ -47,9 +46,9 @@ class WorkerBusy(MemoryShortage):
 
 
 def add_workers(endpoints: Sequence[str], required: int) -> None:
-    """Make the devices of workers ("host:port") known, for a model of ``required`` bytes.
+    """Register the devices of workers ("host:port") for a model of ``required`` bytes.
 
-    Raises LoadError if one is not there, WorkerBusy.
+    Raises LoadError for a worker that cannot be reached, and WorkerBusy.
     """
     add = _function("ggml_backend_rpc_add_server", ctypes.c_void_p, ctypes.c_char_p)
     for endpoint in endpoints:
@@ -61,19 +60,14 @@ def add_workers(endpoints: Sequence[str], required: int) -> None:
 
 def _function(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     """Return a function of ggml's RPC, which is not in every build. Raises LoadError."""
-    registered = ggml("ggml_backend_reg_by_name", ctypes.c_void_p, ctypes.c_char_p)(REGISTRY)
-    if not registered:
+    function = rpc_function(name, result, *arguments)
+    if function is None:
         raise LoadError(NO_RPC)
-    types = (ctypes.c_void_p, ctypes.c_char_p)
-    find = ggml("ggml_backend_reg_get_proc_address", ctypes.c_void_p, *types)
-    function: Callable[..., Any] = ctypes.CFUNCTYPE(result, *arguments)(
-        find(registered, name.encode())
-    )
     return function
 
 
 def _knock(endpoint: str, required: int) -> None:
-    """See whether a worker answers: llama.cpp would wait for ever, or abort."""
+    """Check that a worker answers: llama.cpp would wait for ever, or abort."""
     host, _, port = endpoint.rpartition(":")
     try:
         connection = socket.create_connection((host, int(port)), ANSWER_SECONDS)
@@ -81,8 +75,10 @@ def _knock(endpoint: str, required: int) -> None:
         reason = error.strerror or error
         raise LoadError(f"the worker at {endpoint} cannot be reached: {reason}") from None
     with connection:
+        if not is_tested():  # the first message may have changed
+            return
         try:
-            connection.sendall(HELLO)
+            connection.sendall(RPC_HELLO)
             answers = bool(connection.recv(1))
         except TimeoutError:
             raise WorkerBusy(endpoint, required) from None
@@ -95,9 +91,8 @@ def _knock(endpoint: str, required: int) -> None:
 def serve(host: str, port: int, *, memory: int, threads: int, cache: Path | None) -> None:
     """Lend the GPUs of this host, or else its CPU, to one runner at a time.
 
-    Of each device ``memory`` bytes at most are offered, 0 for all that is free. Weights are kept in
-    the folder ``cache``, so that they need not be sent again. Returns if it cannot listen. Raises
-    LoadError.
+    At most ``memory`` bytes of each device are offered, all free ones with 0. Weights are cached in
+    the folder ``cache``, so that they are sent once. Returns if it cannot listen. Raises LoadError.
     """
     size, pointers = ctypes.c_size_t, ctypes.POINTER(ctypes.c_void_p)
     types = (ctypes.c_char_p, ctypes.c_char_p, size, size, pointers)
@@ -111,24 +106,25 @@ def serve(host: str, port: int, *, memory: int, threads: int, cache: Path | None
 
 
 def _limit(device: Device, most: int) -> object:
-    """Let a device tell of ``most`` bytes at most, and a CPU of what is really free.
+    """Make a device report at most ``most`` bytes, and a CPU the memory that is really free.
 
-    Returns what has to be kept as long as the device is used.
+    Returns an object that must live as long as the device is used.
     """
-    place = device.pointer + GET_MEMORY_SLOT * ctypes.sizeof(ctypes.c_void_p)
-    slot = ctypes.c_void_p.from_address(place)
-    ask, taken_before = GetMemory(slot.value or 0), own_memory()
+    taken_before = own_memory()
 
-    def tell(pointer: int, free: Any, total: Any) -> None:
-        ask(pointer, free, total)
-        left, taken = free[0], device.free - free[0]
+    def report(_: int, left: int, total: int) -> tuple[int, int]:
+        taken = device.free - left
         if device.is_cpu:
             available = available_memory()
             left = left if available is None else min(left, available)
             taken = own_memory() - taken_before
-        free[0] = max(0, min(left, most - max(0, taken)))
-        total[0] = min(total[0], most)
+        return max(0, min(left, most - max(0, taken))), min(total, most)
 
-    callback = GetMemory(tell)
-    slot.value = ctypes.cast(callback, ctypes.c_void_p).value
-    return callback
+    kept = replace_memory_report(device.pointer, report)
+    if kept is None:
+        log.warning(
+            "The memory of %s cannot be limited: this needs llama-cpp-python %s",
+            device.name,
+            TESTED_VERSION,
+        )
+    return kept

@@ -1,49 +1,43 @@
 """The runner process: ``python -m jupyter_ollama.engine.runner FOLDER``.
 
-It owns one model. Three threads: the main one runs the batch loop and sleeps when there is nothing
-to do; the intake reads commands, renders and tokenizes; the output detokenizes and sends. The
-folder holds the two sockets of the parent, who ends the runner by closing its stdin, or by a
-signal.
+It has one model and three threads: the main thread runs the batch loop and sleeps while it is idle,
+the intake reads commands, renders and tokenizes, the output detokenizes and sends. The folder holds
+the two sockets of the parent, which ends the runner by closing its stdin, or by a signal.
 """
 
 from __future__ import annotations
 
-import os
 import queue
-import shutil
 import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
-import msgspec
-import zmq
-
-from ..errors import OllamaError
+from .confinement import confine
 from .devices import available_memory, devices_now
-from .embedder import PACK_TOKENS, Embedder, EmbedJob
+from .embed_job import EmbedJob
+from .embed_lane import PACK_TOKENS, can_split
+from .embedder import Embedder
+from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Ready, Resized
 from .generator import Generator
 from .intake import Intake
 from .llama_model import LoadError
-from .loading import EMBED_PARALLEL, LoadedModel
+from .load_plan import EMBED_PARALLEL
+from .loading import ModelLoader
 from .memory_plan import MemoryShortage
-from .output import Output
+from .output import Output, Send
 from .preemption import Preemption
-from .prompting import Prompter
-from .protocol import (
-    DeviceMemory,
-    Done,
-    Event,
-    Failed,
-    LoadFailed,
-    LoadSpec,
-    Memory,
-    Ready,
-    Resize,
-    Resized,
-)
-from .sequence import Sequence
+from .preparation import Longest
+from .protocol import LoadSpec, Resize
+from .pulse import Pulse
+from .sequence import FinishReason, Sequence
+from .server_connection import ServerConnection, end_with_thread
+from .step_costs import ALONE
+
+if TYPE_CHECKING:
+    import zmq
 
 IDLE_TOKENS_ON_CPU = 0
 """Tokens of finished sequences in the KV cache of a CPU beside one running sequence. Each hundred
@@ -57,46 +51,50 @@ STORED_BYTES = 8 * 2**30
 """Host memory for finished sequences that had to leave the KV cache, where there is enough."""
 
 QUIET_SECONDS = 0.1
-"""How long nobody asks before what nobody waits for is done."""
+"""Idle time before the runner stores finished sequences, which no request waits for."""
 
 MEMORY_SECONDS = 1.0
-"""How often a model that runs tells of its memory."""
+"""The interval at which a busy model reports its memory."""
+
+CONTEXT_SECONDS = 15.0
+"""Expected time of a new context: its memory is cleared and a few tokens are decoded."""
 
 SWITCH_SECONDS = 2e-4
-"""How long one Python thread may keep the others waiting."""
+"""The longest time for which a Python thread holds the interpreter's lock while another waits."""
 
 
 class Runner:
-    """A loaded model with its threads."""
+    """A loaded model and its threads."""
 
-    def __init__(self, spec: LoadSpec, send: Callable[[list[Event], list[bytes]], None]) -> None:
-        self._loaded = LoadedModel(spec)
+    def __init__(self, spec: LoadSpec, send: Send) -> None:
+        self._loaded = ModelLoader(spec)
         self._model = self._loaded.model
-        self._prompter = Prompter(self._model)
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._may_rest = False
         self._preemption = Preemption()
         self._output = Output(self._model, send)
+        self._pulse = Pulse(self._output.event)
         self._generator: Generator | None = None
         self._embedder: Embedder | None = None
-        self.num_ctx = spec.num_ctx
+        self.num_ctx = self._loaded.plan.num_ctx
         if self._model.is_embedding_only:
             self._embedder = self._make_embedder()
             slots = EMBED_PARALLEL
         else:
             self._generator = self._make_generator()
-            slots = self._loaded.parallel
+            slots = self._loaded.plan.parallel
         self._output.start()
-        self._output.event(Ready(self.num_ctx, slots, *self._sizes()))
-        self._tell_memory()
+        ready = Ready(self.num_ctx, slots, *self._sizes(), self._loaded.plan.default_num_ctx)
+        self._output.event(ready)
+        self._send_memory()
 
     def _sizes(self) -> tuple[int, int]:
         """Return the bytes that llama.cpp holds: all of them, and those not on the host."""
         log = self._loaded.log
         return int(log.host_bytes + log.device_bytes), int(log.device_bytes)
 
-    def _tell_memory(self) -> None:
-        self._memory_told = time.monotonic()
+    def _send_memory(self) -> None:
+        self._memory_sent = time.monotonic()
         memory = Memory(devices=[DeviceMemory(d.name, d.free, d.total) for d in devices_now()])
         if self._generator:
             memory.used = self._generator.tokens_in_cells
@@ -112,36 +110,66 @@ class Runner:
             context,
             self._output.deliver,
             self._output.fail,
-            parallel=self._loaded.parallel,
+            parallel=self._loaded.plan.parallel,
             idle_tokens=IDLE_TOKENS_ON_CPU if on_cpu else IDLE_CELLS_ON_GPU * context.cells,
             stored_bytes=STORED_BYTES if memory is None else min(STORED_BYTES, memory // 8),
             drafter=self._loaded.drafter(),
             preemption=self._preemption if on_cpu else None,
+            expect=self._pulse.expect,
+            is_repeatable=on_cpu,
         )
 
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
-        longest = min(context.batch, self._model.n_ctx_train)
-        beside = self._loaded.contexts_beside(PACK_TOKENS)
-        return Embedder(self._prompter, context, longest, self._output, beside)
+        splits = can_split(context, is_causal=self._loaded.plan.is_causal)
+        longest = self.longest_text if splits else min(self.longest_text, context.batch)
+        generator = self._generator
+        return Embedder(
+            self._model,
+            context,
+            longest,
+            self._output,
+            self._loaded.contexts_beside(PACK_TOKENS),
+            splits=splits,
+            seconds=lambda: generator.seconds_beside if generator else ALONE,
+            expect=self._pulse.expect,
+        )
 
     def run(self, commands: zmq.Socket[bytes]) -> None:
-        """Work for ever; blocks without using the CPU while nothing is to be done."""
-        vision = self._loaded.vision
-        Intake(commands, self._model, self, self._hand_over, self._output, vision).start()
+        """Run the batch loop for ever; block without using the CPU while there is no work."""
+        spec = self._loaded.spec
+        Intake(
+            commands,
+            self._model,
+            self,
+            self._hand_over,
+            self._output,
+            self._loaded.vision,
+            path=spec.model,
+            seconds=spec.preparation_seconds,
+            limits=spec.limits,
+        ).start()
         while True:
-            generating = self._generator is not None and self._generator.busy
-            embedding = self._embedder is not None and self._embedder.busy
-            self._take_work(wait=not generating and not embedding)
-            if generating and self._generator:
+            self._take_work(wait=not self._is_busy)
+            # A request that has just arrived starts before the next texts are embedded.
+            if self._generator and self._generator.busy:
                 self._generator.step()
-            if embedding and self._embedder:
+            if self._embedder and self._embedder.busy:
                 self._embedder.step()
-            if time.monotonic() - self._memory_told > MEMORY_SECONDS:
-                self._tell_memory()
+            if time.monotonic() - self._memory_sent > MEMORY_SECONDS:
+                self._send_memory()
+
+    @property
+    def _is_busy(self) -> bool:
+        parts = (self._generator, self._embedder)
+        return any(part is not None and part.busy for part in parts)
+
+    def ping(self) -> None:
+        """Have the main thread report that it works."""
+        self._inbox.put(self._pulse.answer)
 
     def _hand_over(self, work: Callable[[], None], is_urgent: bool) -> None:
-        """Queue what the intake has; what is urgent may end the step under way."""
+        """Queue work of the intake; urgent work may end the step under way."""
         if is_urgent:
             self._preemption.hand_over(partial(self._inbox.put, work))
         else:
@@ -154,25 +182,32 @@ class Runner:
             self._inbox.get()()
 
     def _wait(self) -> None:
-        """Sleep until there is work, and take it; do what is left over once it is quiet."""
+        """Sleep until there is work, and do it; meanwhile store finished sequences."""
         while True:
             try:
                 work = self._inbox.get(timeout=QUIET_SECONDS if self._may_rest else None)
             except queue.Empty:
                 self._may_rest = bool(self._generator and self._generator.rest())
                 if not self._may_rest:
-                    self._tell_memory()
+                    self._send_memory()
             else:
                 self._may_rest = True
                 work()
                 return
 
     @property
-    def longest(self) -> tuple[int, int]:
-        """Tokens of a sequence: what it gets if it does not say, and the most it can have."""
+    def longest(self) -> Longest | None:
+        """The lengths of sequences in tokens, None if the model only embeds."""
         if self._generator is None:
-            raise OllamaError(400, "this model does not support generate")
+            return None
         return self.num_ctx, self._generator.context.cells
+
+    @property
+    def longest_text(self) -> int:
+        """The most tokens of a text to embed."""
+        if self._embedder:
+            return self._embedder.longest
+        return min(max(self.num_ctx, PACK_TOKENS), self._model.n_ctx_train)
 
     def generate(self, sequence: Sequence) -> None:
         """Queue a sequence."""
@@ -180,12 +215,13 @@ class Runner:
         self._generator.add(sequence)
 
     def resize(self, command: Resize) -> None:
-        """Make room for longer sequences; what runs goes on."""
+        """Grow the KV cache to longer sequences; running ones continue."""
         generator = self._generator
         try:
             if generator is None:
                 raise LoadError("this model has no context to resize")
             if command.num_ctx > generator.context.cells:
+                self._pulse.expect(CONTEXT_SECONDS)
                 make = partial(self._loaded.generation_context, command.num_ctx)
                 generator.replace_context(make)
         except LoadError as error:
@@ -198,6 +234,7 @@ class Runner:
         """Queue texts to embed."""
         try:
             if self._embedder is None:
+                self._pulse.expect(CONTEXT_SECONDS)
                 self._embedder = self._make_embedder()
                 self._output.event(Resized(0, self.num_ctx, *self._sizes()))
         except LoadError as error:
@@ -206,64 +243,39 @@ class Runner:
             self._embedder.add(job)
 
     def cancel(self, request: int) -> None:
-        """Forget a request and tell what it has cost."""
-        is_told = self._generator is not None and self._generator.cancel(request)
+        """Drop a request and report its cost."""
+        is_reported = self._generator is not None and self._generator.cancel(request)
         if self._embedder:
             self._embedder.cancel(request)
         self._output.cancel(request)
-        if not is_told:
-            self._output.event(Done(request, "cancel", 0, 0, 0, 0))
-
-
-def watch_parent(folder: str) -> None:
-    """End with the parent, and the folder too: its end of our stdin closes however it dies."""
-
-    def watch() -> None:
-        # Not sys.stdin: its lock, held by this thread, would abort the interpreter's shutdown.
-        while os.read(0, 1024):
-            pass
-        shutil.rmtree(folder, ignore_errors=True)
-        os._exit(0)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
-
-
-def end_with_thread(failure: threading.ExceptHookArgs) -> None:
-    """End the process when a thread of it dies: its work would wait for ever."""
-    sys.__excepthook__(failure.exc_type, failure.exc_value or SystemExit(), failure.exc_traceback)
-    sys.stderr.flush()
-    os._exit(1)
+        if not is_reported:
+            self._output.event(Done(request, FinishReason.CANCEL, 0, 0, 0, 0))
 
 
 def main() -> None:
     """Connect, load, serve."""
     # The batch loop must not wait for the output thread longer than it has to.
     sys.setswitchinterval(SWITCH_SECONDS)
-    folder = sys.argv[1]
-    watch_parent(folder)
+    runner: Runner | None = None
+
+    def ping() -> None:
+        if runner:  # the parent watches a load in another way
+            runner.ping()
+
     threading.excepthook = end_with_thread
-    context = zmq.Context()
-    commands: zmq.Socket[bytes] = context.socket(zmq.PULL)
-    events: zmq.Socket[bytes] = context.socket(zmq.PUSH)
-    for socket, name in ((commands, "commands"), (events, "events")):
-        socket.set_hwm(0)
-        socket.connect(f"ipc://{folder}/{name}")
-    encoder = msgspec.msgpack.Encoder()
-
-    def send(batch: list[Event], frames: list[bytes]) -> None:
-        events.send_multipart([encoder.encode(batch), *frames], copy=False)
-
-    spec = msgspec.msgpack.decode(commands.recv(), type=LoadSpec)
+    connection = ServerConnection(sys.argv[1], ping)
+    spec = connection.receive_spec()
+    confine(spec.limits)
     try:
-        runner = Runner(spec, send)
+        runner = Runner(spec, connection.send)
     except (LoadError, OSError, ValueError) as error:
         failed = LoadFailed(str(error))
         if isinstance(error, MemoryShortage):
             failed.required, failed.available = error.required, error.available
-        send([failed], [])
-        context.destroy(linger=2000)
+        connection.send([failed], [])
+        connection.close()
         sys.exit(1)
-    runner.run(commands)
+    runner.run(connection.commands)
 
 
 if __name__ == "__main__":

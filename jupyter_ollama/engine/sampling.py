@@ -1,8 +1,8 @@
-"""Choosing the next token: greedy by argmax, all else by llama.cpp's samplers on few candidates.
+"""Choosing the next token: greedy by argmax, otherwise by llama.cpp's samplers on few candidates.
 
-llama.cpp's samplers look at a list of candidates. Building it for a whole vocabulary takes longer
-than all the rest of a step, so only those that a top-k sampler at the head of the chain would keep
-are put into it. The choice is the same as over the whole vocabulary.
+llama.cpp's samplers take a list of candidates. Building it for a whole vocabulary takes longer than
+the rest of a step, so it has only the tokens that a top-k sampler at the head of the chain would
+keep. The choice is the same as over the whole vocabulary.
 """
 
 from __future__ import annotations
@@ -23,31 +23,31 @@ CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)
 """A llama_token_data."""
 
 ROWS = 64
-"""How many parts a row of logits is folded into to find its largest values."""
+"""The parts into which a row of logits is folded to find its largest values."""
 
 
 class Allowed(Protocol):
-    """Which tokens may come next."""
+    """The tokens that may come next."""
 
     def allows(self, token: int) -> bool:
-        """Tell whether a token may."""
+        """Return whether a token may come next."""
 
     def apply(self, logits: NDArray[np.float32]) -> None:
-        """Set the logits (n_vocab float32) of those that may not to -inf, in place."""
+        """Set the logits (n_vocab float32) of the other tokens to -inf, in place."""
 
 
 class Sampler:
-    """The sampler of one sequence. Safe to run beside those of other sequences."""
+    """The sampler of one sequence. May run in parallel to those of other sequences."""
 
     def __init__(self, model: LlamaModel, options: Options, prompt: Sequence[int]) -> None:
-        """Build from options; ``prompt`` counts for the penalties as upstream has it."""
+        """Build from options; ``prompt`` counts for the penalties as it does upstream."""
         penalties = (options.repeat_penalty, options.presence_penalty, options.frequency_penalty)
         last_n = _window(options.repeat_last_n, options) if penalties != (1.0, 0.0, 0.0) else 0
         dry_last_n = _window(options.dry_penalty_last_n, options) if options.dry_multiplier else 0
         self._recent = np.empty(max(last_n, dry_last_n), np.int32)
         self._accepted = 0
         self._chain = None
-        self._wanted = _wanted(options)
+        self._count = _count(options)
         known = {t: bias for t, bias in options.logit_bias.items() if t < model.n_vocab}
         self._biased = np.fromiter(known, np.intp, len(known))
         self._biases = np.fromiter(known.values(), np.float32, len(known))
@@ -69,14 +69,14 @@ class Sampler:
             self._add(_dry(model, options, dry_last_n))
         self._add_choice(model, options)
         for token in prompt[-self._recent.size :] if self._recent.size else ():
-            if token >= 0:  # the others stand for images
+            if token >= 0:  # negative numbers stand for images
                 self.accept(token)
 
     def _add(self, sampler: llama.llama_sampler_p) -> None:
         llama.llama_sampler_chain_add(self._chain, sampler)
 
     def _add_choice(self, model: LlamaModel, options: Options) -> None:
-        seed = options.seed & 0xFFFFFFFF  # -1 becomes llama.cpp's "take a random one"
+        seed = options.seed & 0xFFFFFFFF  # -1 becomes llama.cpp's number for a random seed
         tau, eta = options.mirostat_tau, options.mirostat_eta
         if _is_greedy(options):
             self._add(llama.llama_sampler_init_greedy())
@@ -112,10 +112,10 @@ class Sampler:
     @property
     def is_quick(self) -> bool:
         """True if the choice is among few candidates."""
-        return self._wanted > 0
+        return self._count > 0
 
     def accept(self, token: int) -> None:
-        """Count a token that comes next, chosen here or not, for the penalties."""
+        """Count the next token, chosen here or not, for the penalties."""
         if self._chain is not None:
             llama.llama_sampler_accept(self._chain, token)
         if self._recent.size:
@@ -150,20 +150,20 @@ class Sampler:
         return int(array.data[array.selected].id)
 
     def _is_settled(self, logits: NDArray[np.float32], constraint: Allowed) -> bool:
-        """True if a greedy choice is allowed anyway, which spares a walk over the vocabulary."""
+        """True if the greedy choice is allowed, which saves a pass over the vocabulary."""
         return self._chain is None and constraint.allows(int(logits.argmax()))
 
     def _candidates(self, logits: NDArray[np.float32]) -> NDArray[np.int32]:
         """Return, in ascending order, the tokens that can be chosen."""
-        if self._wanted <= 0:
+        if self._count <= 0:
             return np.arange(logits.size, dtype=np.int32)
         recent = np.unique(self._recent[: self._accepted])
         if not recent.size:
-            return largest(logits, self._wanted)
-        # Penalties and DRY move recent tokens up or down, and no others past each other.
+            return largest(logits, self._count)
+        # Penalties and DRY change recent tokens only: the others keep their order.
         kept = logits[recent]
         logits[recent] = -np.inf
-        others = largest(logits, self._wanted)
+        others = largest(logits, self._count)
         logits[recent] = kept
         return np.union1d(others, recent)
 
@@ -174,16 +174,16 @@ def _window(last_n: int, options: Options) -> int:
 
 
 def _is_greedy(options: Options) -> bool:
-    """True if the largest logit wins. XTC takes the largest away at any temperature."""
+    """True if the largest logit wins. XTC removes the largest at any temperature."""
     has_xtc = options.xtc_probability > 0 and options.mirostat not in (1, 2)
     return options.temperature <= 0 and not has_xtc
 
 
-def _wanted(options: Options) -> int:
-    """Return how many of the largest logits can be chosen, or count for the choice; 0 for all."""
+def _count(options: Options) -> int:
+    """Return how many of the largest logits can be chosen or affect the choice; 0 means all."""
     if _is_greedy(options):
         return 1
-    # These look at the whole distribution.
+    # These use the whole distribution.
     return 0 if options.mirostat in (1, 2) or options.top_n_sigma > 0 else options.top_k
 
 
@@ -201,7 +201,7 @@ def _dry(model: LlamaModel, options: Options, last_n: int) -> llama.llama_sample
 
 
 def largest(logits: NDArray[np.float32], count: int) -> NDArray[np.int32]:
-    """Return the ids, in ascending order, of the ``count`` largest logits, and of few others.
+    """Return the ids, in ascending order, of the ``count`` largest logits and of a few others.
 
     The row is folded into columns. The count-th largest of their maxima is a bound that at least
     ``count`` logits reach, and only columns that reach it have any.
@@ -212,7 +212,7 @@ def largest(logits: NDArray[np.float32], count: int) -> NDArray[np.int32]:
     folded = logits[: ROWS * columns].reshape(ROWS, columns)
     maxima = folded.max(axis=0)
     bound = np.partition(maxima, columns - count)[columns - count]
-    if not bound > -np.inf:  # a constraint has left fewer than count
+    if not bound > -np.inf:  # a constraint allows fewer than count
         return np.flatnonzero(logits > -np.inf).astype(np.int32)
     reaching = np.flatnonzero(maxima >= bound)
     row, column = np.nonzero(folded[:, reaching] >= bound)

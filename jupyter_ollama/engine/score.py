@@ -1,28 +1,30 @@
-"""Scoring: how likely a model takes given continuations of a prompt to be.
+"""Scoring: the probabilities of given continuations of a prompt.
 
-They run in the batch loop like answers. What is special is only the choice of tokens: it has been
-made, so all that is still to come is drafted and every draft is right.
+They run in the batch loop like answers. Only the choice of tokens differs: they are known, so all
+of them are drafted and every draft is accepted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Sequence as Many
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OllamaError
+from .events import Logprob, Scored
 from .llama_model import LlamaModel
-from .pair import TOO_LONG
+from .long_text import is_long, newest
 from .prefix_tree import common_length
-from .protocol import Logprob, Score, Scored
+from .rerank_prompt import TOO_LONG
 from .sampling import Allowed
-from .sequence import Sequence
-from .text_stream import TextStream
+from .sequence import Sequence, SequenceParams
 
 
 class Continuation:
-    """Known tokens in the place of a sampler, and in that of a lookup."""
+    """Known tokens in place of a sampler and of an n-gram lookup."""
 
     is_greedy = False
     is_quick = True
@@ -32,26 +34,26 @@ class Continuation:
         self._next = 0
 
     def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
-        """Return the next token, however likely it is."""
+        """Return the next token, whatever its probability."""
         return self._tokens[self._next]
 
     def accept(self, token: int) -> None:
-        """Pass on to the token after the next."""
+        """Advance to the next token."""
         self._next += 1
 
     def draft(self, tokens: Many[int], price: float) -> list[int]:
-        """Return all tokens that are still to come."""
+        """Return all further tokens."""
         return self._tokens[self._next :]
 
     def record(self, chosen: Many[int]) -> None:
         """Learn nothing."""
 
     def forget(self) -> None:
-        """Keep what is known: it does not come from the sequence."""
+        """Keep the tokens, which do not depend on the sequence."""
 
 
 class ScoreJob:
-    """The continuations of one request, and the log-probabilities of those that are read."""
+    """The continuations of one request, and the log-probabilities of those that are scored."""
 
     def __init__(self, request: int, prompt_tokens: int) -> None:
         self._request = request
@@ -60,61 +62,78 @@ class ScoreJob:
         self._missing = 0
 
     def add(self, sequence: Sequence) -> None:
-        """Take a sequence that scores the next continuation."""
+        """Add the sequence of the next continuation."""
         self._found[sequence] = []
         self._missing += 1
 
     def end(self, sequence: Sequence) -> list[Scored]:
-        """Take what a sequence has found; return the answer with the last one."""
+        """Store the log-probabilities of a sequence; return the answer after the last one."""
         self._found[sequence] = list(sequence.logprobs)
         self._missing -= 1
         if self._missing:
             return []
-        cached = sum(sequence.reused for sequence in self._found)
+        cached = sum(sequence.cache.reused for sequence in self._found)
         return [Scored(self._request, self._prompt_tokens, cached, list(self._found.values()))]
 
 
-def score_sequences(model: LlamaModel, command: Score, num_ctx: int) -> list[Sequence]:
+def score_sequences(
+    request: int,
+    prompt: list[int],
+    continuations: list[list[int]],
+    num_ctx: int,
+    account: int,
+) -> list[Sequence]:
     """Return a sequence for each continuation; they share the prompt. Raises OllamaError(400)."""
-    prompt, continuations = split(model, command.prompt, command.continuations)
     if len(prompt) + max(map(len, continuations)) > num_ctx:
         raise OllamaError(400, TOO_LONG)
-    job = ScoreJob(command.request, len(prompt))
+    job = ScoreJob(request, len(prompt))
     sequences = []
     for tokens in continuations:
         continuation = Continuation(tokens)
-        sequence = Sequence(
-            command.request,
-            list(prompt),
-            continuation,
-            TextStream([]),
+        params = SequenceParams(
+            request=request,
             num_ctx=num_ctx,
             num_predict=len(tokens),
-            num_keep=0,
-            shift=False,
             stream=False,
             top_logprobs=0,
-            score=job,
-            lookup=continuation,
+            account=account,
         )
+        sequence = Sequence(params, list(prompt), continuation, score=job, lookup=continuation)
         job.add(sequence)
         sequences.append(sequence)
     return sequences
 
 
 def split(
-    model: LlamaModel, prompt: str, continuations: list[str]
+    model: LlamaModel,
+    prompt: str,
+    continuations: list[str],
+    *,
+    num_ctx: int | None = None,
+    parse_special: bool = False,
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[list[int], list[list[int]]]:
-    """Return the tokens that all texts begin with, and what follows them in each.
+    """Return the common first tokens of all texts, and the further tokens of each.
 
-    Where the end of the prompt and the beginning of a continuation make one token, all of them are
-    scored from before that token on, so that they stay comparable. Raises OllamaError(400).
+    Where the end of the prompt and the beginning of a continuation form one token, all of them are
+    scored from that token on, so that they stay comparable. Names of special tokens are text
+    unless ``parse_special``. ``check`` is called between texts. Raises OllamaError(400), also for a
+    prompt that is much longer than ``num_ctx`` tokens.
     """
-    whole = [model.tokenize(prompt + text, special=True) for text in continuations]
-    alone = model.tokenize(prompt, special=True)
+    if num_ctx and is_long(prompt, num_ctx):
+        part = partial(model.tokenize, special=False, parse_special=parse_special)
+        if newest(prompt, num_ctx, part).skipped:
+            raise OllamaError(400, TOO_LONG)
+
+    def tokenize(text: str) -> list[int]:
+        check()
+        return model.tokenize(text, special=True, parse_special=parse_special)
+
+    whole = [tokenize(prompt + text) for text in continuations]
+    alone = tokenize(prompt)
     length = min(common_length(alone, tokens, 0) for tokens in whole)
     rests = [tokens[length:] for tokens in whole]
     if not all(rests):
         raise OllamaError(400, "each of the continuations must have a token of its own")
-    # The first token is likely after something, too.
+    # The probability of the first token needs a token before it.
     return alone[:length] or [model.filler_token], rests

@@ -1,89 +1,141 @@
-"""One answer in the making: its tokens, what the KV cache holds of them, and its limits."""
+"""One answer in progress: its parameters, its tokens, and its state in cache, step and output."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
+from collections.abc import Sequence as Many
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
 
-from .lookup import Lookup
-from .protocol import Logprob
-from .sampling import Sampler
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .events import Event, Logprob
+from .ngram_lookup import NgramLookup
+from .sampling import Allowed
 from .text_stream import TextStream
 
 if TYPE_CHECKING:
     from ..parsing.parsed import Parser
+    from .account_trees import SystemPrefix
     from .answers import AfterThinking
     from .constraint import TokenConstraint
     from .progress import PromptProgress
     from .prompting import Span
-    from .score import Continuation, ScoreJob
+    from .reading_order import Reading
+    from .repetition import RepetitionDetector
 
 
-@dataclass(slots=True, eq=False)
-class Sequence:
-    """A prompt and the tokens generated after it.
+class FinishReason(StrEnum):
+    """Why an answer ended, as clients read it."""
 
-    The KV cache holds ``tokens[:cached]`` at positions 0 to ``cached``; the rest is still to be
-    decoded, ``scheduled`` of it in the batch under way together with ``drafts``, tokens that may
-    follow. ``row`` is where the batch's logits for this sequence begin (-1: it has none). ``slot``
-    is llama.cpp's sequence id while the sequence runs. Any thread may set ``over``; the batch loop
-    then lets go of the sequence. ``media`` are the images among the tokens, where negative numbers
-    stand for them. ``logprobs`` go from the batch loop to the output thread, one for
-    each token if ``top_logprobs`` is not None. One with a ``score`` is given what it goes on with.
-    Times are perf_counter nanoseconds.
+    STOP = "stop"
+    LENGTH = "length"
+    CANCEL = "cancel"
+
+
+class StepOutput(msgspec.Struct, frozen=True, gc=False):
+    """A token that a sequence got, and why the sequence ends. At most one of them is None."""
+
+    sequence: Sequence
+    token: int | None
+    finish: FinishReason | None = None
+
+
+class TokenChooser(Protocol):
+    """Chooses the next token of a sequence: a sampler, or a continuation that is known already."""
+
+    @property
+    def is_greedy(self) -> bool:
+        """True if the choice is the largest logit."""
+
+    @property
+    def is_quick(self) -> bool:
+        """True if the choice takes less time than handing it to a thread."""
+
+    def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
+        """Return a token by its logits (n_vocab), one that ``constraint`` allows."""
+
+    def accept(self, token: int) -> None:
+        """Count a token that was appended."""
+
+
+class DraftSource(Protocol):
+    """Proposes the next tokens of a sequence without a model."""
+
+    def draft(self, tokens: Many[int], price: float) -> list[int]:
+        """Return tokens worth decoding ahead; see `NgramLookup.draft` for ``price``."""
+
+    def record(self, chosen: Many[int]) -> None:
+        """Learn which tokens were chosen."""
+
+    def forget(self) -> None:
+        """Start again after tokens were removed from the sequence."""
+
+
+class ScoreSink(Protocol):
+    """Collects the log-probabilities of sequences that score continuations."""
+
+    def end(self, sequence: Sequence) -> Many[Event]:
+        """Take the result of a sequence that ended; return the events that complete a request."""
+
+
+@dataclass(slots=True, frozen=True, kw_only=True)
+class SequenceParams:
+    """The parameters of one request, constant while it runs.
+
+    ``truncated`` counts the prompt tokens that did not fit into ``num_ctx``. ``media`` are the
+    images among the tokens, where negative numbers stand for them. Without ``top_logprobs`` no
+    log-probabilities are computed. ``account`` and ``system`` decide which sequences may fork this
+    one: see ``account_trees``.
     """
 
     request: int
-    tokens: list[int]
-    sampler: Sampler | Continuation
-    text: TextStream
     num_ctx: int
     num_predict: int
-    num_keep: int
-    shift: bool
+    num_keep: int = 0
+    shift: bool = False
     truncated: int = 0
     draft_num_predict: int = 0
     return_context: bool = False
     stream: bool = True
-    constraint: TokenConstraint | AfterThinking | None = None
-    parser: Parser | None = None
-    media: list[Span] = field(default_factory=list)
     top_logprobs: int | None = None
-    progress: PromptProgress | None = None
-    score: ScoreJob | None = None
+    media: Many[Span] = ()
+    account: int = 0
+    system: SystemPrefix | None = None
 
+
+@dataclass(slots=True, eq=False)
+class CacheState:
+    """The part of a sequence that the KV cache holds. Written by the batch loop and PrefixCache.
+
+    The cache holds the first ``cached`` of ``tokens`` in ``slot``, llama.cpp's sequence id while
+    the sequence runs. ``reused`` tokens were forked, not decoded. The cache prefix is unmodified up
+    to ``exact`` tokens; the first ``alone`` were computed while no other sequence ran. ``readings``
+    are the parts that were read as prompts. The sequence waits for its ``leader`` to decode the
+    tokens up to ``meeting_point``, as others do for it up to each of ``followed_until``. ``order``
+    grows with the time of admission.
+    """
+
+    tokens: list[int]
+    account: int = 0
+    system: SystemPrefix | None = None
+    media: Many[Span] = ()
     slot: int = -1
     cached: int = 0
-    scheduled: int = 0
-    row: int = -1
-    drafts: list[int] = field(default_factory=list)
-    mask: Future[None] | None = None
-    lookup: Lookup | Continuation = field(default_factory=Lookup)
-    generated: int = 0
-    told: int = 0
-    over: bool = False
-    started: int = 0
-    first_token: int = 0
-    prompt: list[int] = field(init=False)
-    logprobs: deque[Logprob] = field(default_factory=deque)
-    answer: list[int] = field(default_factory=list)
-
-    # What the prefix cache knows: the age of the sequence, how much it got without reading, how
-    # many first tokens nothing was taken out of, whom it waits for and until where, and up to
-    # where others wait for it.
-    order: int = 0
     reused: int = 0
     exact: int = sys.maxsize
-    leader: Sequence | None = None
+    alone: int = sys.maxsize
+    readings: list[Reading] = field(default_factory=list)
+    order: int = 0
+    leader: CacheState | None = None
     meeting_point: int = 0
     followed_until: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.prompt = list(self.tokens)
 
     @property
     def pending(self) -> int:
@@ -110,18 +162,82 @@ class Sequence:
         spans = (s for s in self.media if self.cached < s.start + s.media.n_tokens)
         return next(spans, None)
 
+
+@dataclass(slots=True, eq=False)
+class StepState:
+    """The part of a sequence in the current batch. Written by the batch builder and the selector.
+
+    ``scheduled`` tokens and the ``drafts`` that may follow them are in the batch. The logits of the
+    sequence begin at ``row`` of the batch's output, -1 without any. ``mask`` is done when the
+    constraint knows which tokens may follow.
+    """
+
+    scheduled: int = 0
+    row: int = -1
+    drafts: list[int] = field(default_factory=list)
+    mask: Future[None] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class OutputState:
+    """The text of an answer. Written by the output thread alone.
+
+    ``emitted`` tokens have become text. ``repeats`` is set where ``repetition`` found that the
+    answer only repeats itself, which ends it.
+    """
+
+    text: TextStream = field(default_factory=lambda: TextStream(()))
+    parser: Parser | None = None
+    repetition: RepetitionDetector | None = None
+    emitted: int = 0
+    repeats: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A prompt and the tokens generated after it.
+
+    Any thread may set ``over``; the batch loop then releases the sequence. ``logprobs`` are passed
+    from the batch loop to the output thread, one for each token if the parameters ask for them.
+    Times are perf_counter nanoseconds.
+    """
+
+    params: SequenceParams
+    tokens: list[int]
+    sampler: TokenChooser
+    output: OutputState = field(default_factory=OutputState)
+    constraint: TokenConstraint | AfterThinking | None = None
+    progress: PromptProgress | None = None
+    score: ScoreSink | None = None
+    lookup: DraftSource = field(default_factory=NgramLookup)
+
+    cache: CacheState = field(init=False)
+    step: StepState = field(default_factory=StepState, init=False)
+    prompt: list[int] = field(init=False)
+    answer: list[int] = field(default_factory=list, init=False)
+    logprobs: deque[Logprob] = field(default_factory=deque, init=False)
+    generated: int = field(default=0, init=False)
+    over: bool = field(default=False, init=False)
+    started: int = field(default=0, init=False)
+    first_token: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        params = self.params
+        self.prompt = list(self.tokens)
+        self.cache = CacheState(self.tokens, params.account, params.system, params.media)
+
     def append(self, token: int) -> None:
-        """Take a sampled token."""
+        """Append a sampled token."""
         if not self.generated:
             self.first_token = time.perf_counter_ns()
         self.generated += 1
         self.tokens.append(token)
-        if self.return_context:
+        if self.params.return_context:
             self.answer.append(token)
 
     def discard(self, keep: int, count: int) -> None:
         """Forget ``count`` tokens after the first ``keep``, as the KV cache has done."""
         del self.tokens[keep : keep + count]
-        self.cached -= count
-        self.exact = min(self.exact, keep)
+        self.cache.cached -= count
+        self.cache.exact = min(self.cache.exact, keep)
         self.lookup.forget()

@@ -1,4 +1,4 @@
-"""From the bytes of tokens to text that may be shown: whole characters, no stop strings."""
+"""From the bytes of tokens to text for clients: whole characters, no stop strings."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 
 class TextStream:
-    """Turns pieces into text, holding back what may yet become part of a stop string.
+    """Turns pieces into text, and holds back text that may become part of a stop string.
 
-    ``stop`` is the one that was found.
+    ``stop`` is the stop string that was found.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
@@ -24,7 +24,7 @@ class TextStream:
         return self._release(self._decoder.decode(piece))
 
     def finish(self) -> str:
-        """Return what was held back, an incomplete character as U+FFFD."""
+        """Return the text that was held back, an incomplete character as U+FFFD."""
         text = self._release(self._decoder.decode(b"", final=True))
         held, self._held = self._held, ""
         return text if self.stopped else text + held

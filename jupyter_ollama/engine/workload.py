@@ -1,4 +1,4 @@
-"""What a measurement of speed asks of a model: prompts that have nothing in common."""
+"""The prompts of speed measurements, which have no common prefix."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ horse water church friend basket silver harbor valley lantern
 """
 
 PROMPT_WORDS = 8
-"""How long a prompt is where generating is what counts."""
+"""Words of a prompt where the speed of generation is measured."""
 
 
 def prompts(count: int, words: int, key: str = "") -> list[str]:
     """Return ``count`` texts of about ``words`` tokens, the same for the same ``key``.
 
-    Each begins with other words than the rest, so that no cache of prefixes can save the reading,
-    and ends so that a model goes on for a while.
+    Each begins with words of its own, so that no prefix cache shortens its prefill, and ends with a
+    phrase that a model continues at length.
     """
     words_known = WORDS.split()
     texts = []

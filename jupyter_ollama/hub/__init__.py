@@ -1,4 +1,4 @@
-"""One endpoint for all users of a JupyterHub: who may do what, and how it is started."""
+"""One endpoint for all users of a JupyterHub: its rights, and its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the users of a JupyterHub may do at a shared endpoint."""
+"""The rights of the users of a JupyterHub at a shared endpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Right(IntEnum):
-    """What somebody may do. Each right includes those before it."""
+    """The right of a user. Each right includes those before it."""
 
     READ = 0
     RUN = 1
@@ -29,20 +29,20 @@ NEEDED = {
     "ollama:models": Right.MANAGE,
     "ollama:admin": Right.ADMIN,
 }
-"""The right that each resource of the API needs, whatever is done to it."""
+"""The right that each resource of the API requires, for any action."""
 
 
 class OllamaAuthorizer(Authorizer):
     """Open Ollama's API to the users of a JupyterHub, and nothing else of a Jupyter server.
 
-    Who has no access to the service at all never gets here. A name in the lists below is that of a
-    group of the Hub, or of a scope if it begins with "custom:"; "*" is everybody with access.
+    Requests of users without access to the service do not get this far. The lists below name groups
+    of the Hub, or scopes if they begin with "custom:"; "*" is every user with access.
     Administrators of the Hub have all rights.
     """
 
-    may_run = List(
-        Unicode(), ["*"], help="Let these run models; the others see which there are."
-    ).tag(config=True)
+    may_run = List(Unicode(), ["*"], help="Let these run models; other users can list them.").tag(
+        config=True
+    )
     may_manage = List(
         Unicode(),
         ["custom:ollama:manage"],
@@ -51,13 +51,13 @@ class OllamaAuthorizer(Authorizer):
     may_admin = List(
         Unicode(),
         ["custom:ollama:admin"],
-        help="Let these look after the server too: what it does for whom, and end it.",
+        help="Let these administer the server too: see and end the requests of users.",
     ).tag(config=True)
 
     def is_authorized(
         self, handler: JupyterHandler, user: User, action: str, resource: str
     ) -> bool:
-        """Tell whether a user has the right that a resource needs. Others than ours need none."""
+        """Return whether a user has the right for a resource; False for any of another API."""
         needed = NEEDED.get(resource)
         return needed is not None and self.right_of(user) >= needed
 

@@ -8,16 +8,19 @@ from collections.abc import MutableMapping, Sequence
 from jupyter_server.serverapp import ServerApp
 from traitlets.config import Config
 
+from ..api.connections import BoundedServer
+from ..config import OllamaServer
 from .authorizer import OllamaAuthorizer
+from .open_routes import close_routes
 
 CACHE_SECONDS = 60
-"""For how long the Hub's word on a token is believed, unless HubOAuth.cache_max_age says."""
+"""The seconds for which the Hub's answer on a token is cached; HubOAuth.cache_max_age overrides."""
 
 _BELONGS_TO_USERS = ("JUPYTER_OLLAMA_URL", "JUPYTER_OLLAMA_TOKEN")
 
 
 class LaunchError(Exception):
-    """What keeps an endpoint from being started."""
+    """The reason why an endpoint cannot start."""
 
 
 class HubServer(ServerApp):
@@ -27,32 +30,64 @@ class HubServer(ServerApp):
     classes = [*ServerApp.classes, OllamaAuthorizer]
     default_services = ("auth",)  # type: ignore[assignment]
 
+    def init_httpserver(self) -> None:
+        """Listen with a server that closes idle connections for new ones."""
+        super().init_httpserver()
+        # It listens only once the event loop runs.
+        self._http_server = BoundedServer(
+            self.web_app,
+            bounds=OllamaServer(parent=self),
+            ssl_options=self.ssl_options,
+            xheaders=self.trust_xheaders,
+            max_body_size=self.max_body_size,
+            max_buffer_size=self.max_buffer_size,
+        )
+
     def _config_file_name_default(self) -> str:
-        # Not the one of the notebook servers on this host: it may open what is shut here.
+        # Not that of notebook servers on this host, which may open routes that are closed here.
         return "jupyter_ollama_config"
 
 
 def serve(settings: Sequence[str]) -> None:
     """Serve until SIGTERM. ``settings`` are options of the command line. Raises LaunchError."""
+    make(settings).start()
+
+
+def make(settings: Sequence[str]) -> HubServer:
+    """Return the server, ready to start. Raises LaunchError."""
     for name in _BELONGS_TO_USERS:
         os.environ.pop(name, None)
-    # These go before what configuration files say.
+    # These override configuration files.
     locks = {"authorizer_class": OllamaAuthorizer, "allow_unauthenticated_access": False}
-    config = Config({"ServerApp": locks})
+    config = Config({"ServerApp": locks, "OllamaServer": {"shared": True}})
     extensions = {"jupyterhub": True, "jupyter_ollama": True}
     app = HubServer.instance(config=config, jpserver_extensions=extensions)
     app.initialize(argv=[*settings], find_extensions=False)
     check_identity(app)
+    check_user(app)
+    close_routes(app.web_app)
     if "cache_max_age" not in app.config.HubOAuth:
         app.identity_provider.hub_auth.cache_max_age = CACHE_SECONDS
-    app.start()
+    return app  # type: ignore[no-any-return]
 
 
 def check_identity(app: ServerApp) -> None:
-    """Raise LaunchError unless it is the Hub that says who asks and our rules who may."""
+    """Raise LaunchError unless the Hub authenticates users and our rules authorize them."""
     if not hasattr(app.identity_provider, "hub_auth"):
         raise LaunchError("the server does not ask the JupyterHub who its users are")
     check_authorizer(app)
+
+
+def check_user(app: ServerApp) -> None:
+    """Raise LaunchError for root unless the settings allow it; Jupyter would exit without advice.
+
+    A service that exits ends its Hub, too, so the message states the remedy.
+    """
+    if hasattr(os, "geteuid") and os.geteuid() == 0 and not app.allow_root:
+        raise LaunchError(
+            "it does not run as root. In c.JupyterHub.services, give the service a user of its own "
+            '("user": "ollama"), or add --allow-root to its command'
+        )
 
 
 def check_authorizer(app: ServerApp) -> None:

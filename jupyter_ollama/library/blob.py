@@ -8,11 +8,12 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import IO, NamedTuple
 
 from ..errors import OllamaError
-from .loose import Loose
+from .blob_marks import BlobMarks
+from .disk import writing
+from .regular_file import open_regular
 from .temp_file import TempFile
 
 _PIECE = 2**20
@@ -28,7 +29,7 @@ class Blob(NamedTuple):
 
 
 class BlobWriter:
-    """A context manager around a blob that is being written; without commit nothing stays."""
+    """A blob that is being written, as a context manager; without a commit it is discarded."""
 
     def __init__(self, folder: Path, given: str | None, expected: str | None) -> None:
         self._folder = folder
@@ -36,7 +37,9 @@ class BlobWriter:
         self._expected = expected
         self._hash = hashlib.sha256()
         self._size = 0
-        self._temp = TempFile(folder)
+        self._what = f"blob {given}" if given else "a new layer"
+        with writing(self._what):
+            self._temp = TempFile(folder)
 
     @property
     def path(self) -> Path:
@@ -50,23 +53,24 @@ class BlobWriter:
 
     def write(self, data: bytes | memoryview) -> None:
         """Append bytes."""
-        self._temp.file.write(data)
+        with writing(self._what):
+            self._temp.file.write(data)
         self._hash.update(data)
         self._size += len(data)
 
     def adopt(self, advance: Callable[[int], None] = lambda count: None) -> None:
-        """Take over what another process wrote to ``path``; ``advance`` hears of bytes read."""
+        """Take over what another process wrote to ``path``; ``advance`` receives the bytes read."""
         self._hash, self._size = hashlib.sha256(), 0
-        with self.path.open("rb") as file:
+        with open_regular(self.path) as file:
             while piece := file.read(_PIECE):
                 self._hash.update(piece)
                 self._size += len(piece)
                 advance(len(piece))
 
     def clone(self, source: IO[bytes]) -> bool:
-        """Share the content of a file, each keeping its own changes; False where that is not done.
+        """Share the content of a file by copy-on-write; return False where that is not possible.
 
-        Follow it by ``adopt``.
+        ``adopt`` must follow.
         """
         if sys.platform != "linux":
             return False
@@ -79,9 +83,9 @@ class BlobWriter:
         return True
 
     def commit(self) -> Blob:
-        """Put the blob in its place. Raises OllamaError(400) if the digest is not as expected.
+        """Rename the blob into place. Raises OllamaError(400) if the digest is not as expected.
 
-        A blob that is already there is kept.
+        An existing blob is kept.
         """
         digest = self.digest
         if self._expected not in (None, digest):
@@ -90,20 +94,16 @@ class BlobWriter:
         if target.is_file() and target.stat().st_size == self._size:
             touch(target)
             return Blob(digest, self._size, created=False)
-        self._temp.sync()
-        Loose(self._folder).mark(digest)
-        self._temp.rename(target)
+        with writing(f"blob {digest}"):
+            self._temp.sync()
+            BlobMarks(self._folder).mark(digest)
+            self._temp.rename(target)
         return Blob(digest, self._size, created=True)
 
     def __enter__(self) -> BlobWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._temp.discard()
 
 

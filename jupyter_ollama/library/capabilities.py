@@ -1,4 +1,4 @@
-"""What a model can do, told from its GGUF header and its template."""
+"""The capabilities of a model, derived from its GGUF header and its template."""
 
 from __future__ import annotations
 
@@ -6,19 +6,30 @@ import logging
 from collections.abc import Sequence
 from functools import lru_cache
 
+from ..errors import one_line
+from ..parsing.parsers import named_parser
 from .gguf import Header
 from .manifest import ImageConfig
 
 log = logging.getLogger(__name__)
 
 _INFILL_KEYS = {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"}
-"""A GGUF with one of these has tokens to put around a gap in a text."""
+"""A GGUF with one of these keys has tokens for fill-in-the-middle prompts."""
+
+
+_DEAF_ARCHITECTURE = "nemotron_h_omni"
+"""Its files contain audio towers, which llama.cpp cannot run yet."""
 
 
 def capabilities(
-    header: Header, template: str | None, has_projector: bool, config: ImageConfig
+    header: Header,
+    template: str | None,
+    has_projector: bool,
+    config: ImageConfig,
+    *,
+    projector_hears: bool = False,
 ) -> list[str]:
-    """List what a model supports; ``template`` is its Go template, None if it has only Jinja."""
+    """List the capabilities of a model; ``template`` is its Go template, or None."""
     found = list(config.capabilities or ())
     if header.get("pooling_type") is not None:
         found.append("embedding")
@@ -26,7 +37,19 @@ def capabilities(
     found.append("completion")
     if has_projector or header.get("vision.block_count") is not None:
         found.append("vision")
-    found += _of_template(prompt_template(header, template, config), header)
+    if projector_hears or header.get("audio.block_count") is not None:
+        found.append("audio")
+    if _DEAF_ARCHITECTURE in (
+        header.architecture,
+        config.model_family,
+        *(config.model_families or ()),
+    ):
+        found = [name for name in found if name != "audio"]
+    go = prompt_template(header, template)
+    if config.renderer or config.parser:
+        found += _of_config(go, config)
+    else:
+        found += _of_template(go, header)
     if _INFILL_KEYS & header.metadata.keys() or suffix_template(template):
         found.append("insert")
     if config.model_family in ("gptoss", "gpt-oss"):
@@ -34,22 +57,40 @@ def capabilities(
     return list(dict.fromkeys(found))
 
 
-def prompt_template(header: Header, template: str | None, config: ImageConfig) -> str | None:
+def hears(projector: Header) -> bool:
+    """Return whether a projector encodes audio, by its metadata."""
+    if projector.get("vision.projector_type") == "gemma3nv":
+        return False
+    return any(
+        bool(value)
+        for key, value in projector.metadata.items()
+        if key.endswith(".has_audio_encoder")
+    )
+
+
+def prompt_template(header: Header, template: str | None) -> str | None:
     """Return the Go template that makes prompts, None where the GGUF's Jinja template does.
 
-    That is so where there is no Go template, where Jinja knows more of tools and thinking, and
-    where it knows as much and the config names a renderer, which upstream has in place of both.
+    Jinja is preferred without a Go template, and where it supports more of tools and thinking.
     """
     if template is None or not _jinja(header):
         return template
     jinja = set(_of_jinja(_jinja(header)))
     go = set(_of_go_template(template)) & {"tools", "thinking"}
-    return None if jinja > go or (config.renderer and jinja == go) else template
+    return None if jinja > go else template
 
 
 def suffix_template(template: str | None) -> str | None:
     """Return the Go template if it can render the text around a gap, else None."""
     return template if template is not None and "insert" in _of_go_template(template) else None
+
+
+def _of_config(template: str | None, config: ImageConfig) -> list[str]:
+    """List the capabilities of the config's parser and the Go template; Jinja is not considered."""
+    found = list(_of_go_template(template)) if template is not None else []
+    if parser := named_parser(config.parser):
+        found += ["tools"] * parser.has_tools + ["thinking"] * parser.thinks
+    return found
 
 
 def _of_template(template: str | None, header: Header) -> Sequence[str]:
@@ -79,7 +120,7 @@ def _of_go_template(source: str) -> tuple[str, ...]:
     try:
         names = GoTemplate(source).variables
     except TemplateError as error:
-        log.warning("a model's template is faulty: %s", error)
+        log.warning("a model's template is faulty: %s", one_line(error))
         return ()
     wanted = {"tools": "tools", "suffix": "insert", "thinking": "thinking"}
     return tuple(capability for name, capability in wanted.items() if name in names)

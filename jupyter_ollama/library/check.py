@@ -1,4 +1,4 @@
-"""Whether the files of the models are what their manifests say; what is wrong, and who needs it."""
+"""Verification of the store: missing and damaged blobs, and the models that need them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ..errors import OllamaError
 from .manifest import InvalidManifest, Layer, Manifest
 from .name import ModelName
+from .regular_file import open_regular
 from .store import Store, parse_digest
 from .temp_file import FOLDER, stale_files
 
@@ -18,7 +19,7 @@ _PIECE = 2**20
 _DAMAGED = ".damaged"
 
 Advance = Callable[[int], None]
-"""Called with the number of bytes that were read since the last call."""
+"""Called with the number of bytes read since the previous call."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Needed:
 
 @dataclass
 class Fault:
-    """A blob that is not as it should be. ``seen`` is the file that was read, None if missing."""
+    """A missing or damaged blob. ``seen`` is the status of the file, None if missing."""
 
     needed: Needed
     reason: str
@@ -39,7 +40,7 @@ class Fault:
 
 
 class Needs:
-    """What the manifests of some models name; ``unreadable`` has the errors of the others."""
+    """The blobs that the manifests name; ``unreadable`` has the errors of the other manifests."""
 
     def __init__(self, store: Store, names: Iterable[ModelName]) -> None:
         self.models = 0
@@ -73,7 +74,7 @@ def faults(store: Store, needs: Needs, advance: Advance) -> Iterator[Fault]:
         fault = _fault(store.blob_path(digest), digest, needed, advance)
         if fault is None:
             continue
-        # Deleted or replaced while this read on: nobody misses it.
+        # Deleted or replaced during the check: no manifest needs it any more.
         needed.models = [name for name in needed.models if digest in store.digests(name)]
         if needed.models:
             yield fault
@@ -82,7 +83,7 @@ def faults(store: Store, needs: Needs, advance: Advance) -> Iterator[Fault]:
 def _fault(path: Path, digest: str, needed: Needed, advance: Advance) -> Fault | None:
     found = hashlib.sha256()
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             seen = os.fstat(file.fileno())
             while piece := file.read(_PIECE):
                 found.update(piece)
@@ -100,7 +101,7 @@ def _fault(path: Path, digest: str, needed: Needed, advance: Advance) -> Fault |
 
 
 def set_aside(store: Store, fault: Fault) -> None:
-    """Take a damaged blob away from its place, unless it is another file by now."""
+    """Move a damaged blob aside, unless another file has replaced it."""
     path = store.blob_path(fault.needed.layer.digest)
     with store.locked():
         if fault.seen and path.exists() and _same(path.stat(), fault.seen):
@@ -118,9 +119,9 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 
 
 class Leftovers:
-    """Files of the store that no model needs: ``ours``, and ``others``, which stay.
+    """Files of the store that no model needs: ``ours``, and ``others``, which are kept.
 
-    Those may be a real Ollama's, or of a pull that was cut off and can go on.
+    The others may belong to a real Ollama or to an interrupted pull that can be resumed.
     """
 
     def __init__(self, store: Store) -> None:
@@ -131,9 +132,9 @@ class Leftovers:
             *_set_aside(store, used),
         ]
         self.others: list[Path] = []
-        if used is None:  # which blobs are needed cannot be told
+        if used is None:  # the needed blobs are unknown
             return
-        due = store.loose.due()
+        due = store.marks.due()
         for path in store.blobs.glob("sha256-*"):
             digest = path.name.replace("-", ":", 1)
             if path.is_file() and digest not in used:
@@ -141,14 +142,14 @@ class Leftovers:
 
 
 def tidy(store: Store) -> None:
-    """Remove the leftovers that are ours."""
+    """Remove our leftovers."""
     store.prepare()
     for path in list(_set_aside(store, store.used_digests())):
         path.unlink(missing_ok=True)
 
 
 def _set_aside(store: Store, used: set[str] | None) -> Iterator[Path]:
-    """The damaged blobs that were set aside and are there again, or are needed no more."""
+    """The damaged blobs that were moved aside and are restored or no longer needed."""
     for path in (store.blobs / FOLDER).glob(f"*{_DAMAGED}"):
         digest = path.stem.replace("-", ":", 1)
         if store.has_blob(digest) or (used is not None and digest not in used):
@@ -156,5 +157,5 @@ def _set_aside(store: Store, used: set[str] | None) -> Iterator[Path]:
 
 
 def size_of(paths: Iterable[Path]) -> int:
-    """Return the bytes of files."""
+    """Return the total size of files in bytes."""
     return sum(path.stat().st_size for path in paths if path.exists())

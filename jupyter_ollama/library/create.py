@@ -1,4 +1,4 @@
-"""Making a model of another one or of uploaded files, as POST /api/create does."""
+"""Creating a model from another model or from uploaded files, as POST /api/create does."""
 
 from __future__ import annotations
 
@@ -6,17 +6,33 @@ from collections.abc import Generator
 from typing import Any
 
 import msgspec
-from jupyter_ollama_magics.parameters import LEGACY_PARAMETERS
+from jupyter_ollama_client.parameters import LEGACY_PARAMETERS
 
 from ..errors import OllamaError
 from ..options import merge_options
 from ..prompt.messages import Message
 from . import manifest, sources
-from .draft import Draft, Part, Status, quantization, quantize
+from .formats import FORMATS_BY_ARCHITECTURE, STOP_BY_ARCHITECTURE
+from .gguf_types import parameter_size
+from .layer_builder import LayerBuilder, Part, Quantize, Status, quantization, quantized
 from .manifest import ImageConfig, Manifest, encode_json
 from .name import InvalidName, ModelName
-from .show import parameter_size
+from .regular_file import read_regular
+from .requirement import check_requirement
 from .store import Store
+
+_DESCRIPTION = (
+    "model_family",
+    "model_type",
+    "file_type",
+    "base_name",
+    "context_length",
+    "embedding_length",
+)
+"""The fields of a config that describe the weights."""
+
+_OF_THE_LAYERS = ("rootfs", "history")
+"""Fields of Docker's image format that list the layers of one image and apply to no other."""
 
 
 class CreateRequest(msgspec.Struct):
@@ -47,8 +63,14 @@ class CreateRequest(msgspec.Struct):
     info: dict[str, Any] | None = None
 
 
-def create(store: Store, request: CreateRequest) -> Generator[Status, None, None]:
-    """Make a model, yielding status lines; see ``Library.create``."""
+def create(
+    store: Store, request: CreateRequest, quantize: Quantize
+) -> Generator[Status, None, None]:
+    """Create a model, yielding the status lines of /api/create. Raises OllamaError.
+
+    Nothing is done before the first line is requested. A creation that fails, or whose generator
+    is closed, leaves the store as it was.
+    """
     wanted = {
         manifest.MODEL: quantization(request.quantize or request.quantization or ""),
         manifest.DRAFT: quantization(request.draft_quantize or ""),
@@ -64,23 +86,25 @@ def create(store: Store, request: CreateRequest) -> Generator[Status, None, None
         _check_template(request.template)
     parameters = _typed_parameters(request.parameters or {})
     with store.holding() as hold:
-        draft = Draft(store, hold)
+        builder = LayerBuilder(store, hold)
         try:
-            parts, config = yield from _weights(draft, request, wanted)
+            parts, config = yield from _weights(builder, request, wanted, quantize)
             _describe(config, parts, request.info or {})
-            parts = _with_texts(draft, parts, request)
-            parts = _with_parameters(draft, parts, parameters)
-            parts = _with_messages(draft, parts, request.messages or [])
-            config_part = draft.add(config.to_json(), manifest.CONFIG)
+            parameters = _formats(config, parts) | parameters
+            check_requirement(name.display, config.requires)
+            parts = _with_texts(builder, parts, request)
+            parts = _with_parameters(builder, parts, parameters)
+            parts = _with_messages(builder, parts, request.messages or [])
+            config_part = builder.add(config.to_json(), manifest.CONFIG)
             for part in parts:
                 yield {"status": part.status}
             yield {"status": "writing manifest"}
             layers = [part.layer for part in parts]
             store.write_manifest(name, Manifest(config=config_part.layer, layers=layers))
         finally:
-            # What the new manifest does not name: all of a failed creation, and what was only
-            # a step on the way, such as the weights before they were quantized.
-            store.remove_unused(draft.created)
+            # Blobs that the new manifest does not name: all those of a failed creation, and
+            # intermediate ones, such as the weights before quantization.
+            store.remove_unused(builder.created)
     yield {"status": "success"}
 
 
@@ -102,40 +126,36 @@ def _check_template(source: str) -> None:
 
 
 def _weights(
-    draft: Draft, request: CreateRequest, wanted: dict[str, str]
+    builder: LayerBuilder, request: CreateRequest, wanted: dict[str, str], quantize: Quantize
 ) -> Generator[Status, None, tuple[list[Part], ImageConfig]]:
     config = ImageConfig()
     if request.from_:
-        name, found, base = sources.base_model(draft.store, request.from_)
-        config = ImageConfig(
-            model_format=base.model_format,
-            renderer=base.renderer,
-            parser=base.parser,
-            requires=base.requires,
-            capabilities=base.capabilities,
-        )
-        parts = sources.from_model(draft, name, found)
+        name, found, config = sources.base_model(builder.store, request.from_)
+        config.others = {k: v for k, v in config.others.items() if k not in _OF_THE_LAYERS}
+        parts = sources.from_model(builder, name, found)
     elif request.files is not None:
-        parts = yield from sources.from_files(draft, request.files)
+        parts = yield from sources.from_files(builder, request.files)
     else:
         raise OllamaError(400, "neither 'from' or 'files' was specified")
     config.renderer = request.renderer or config.renderer
     config.parser = request.parser or config.parser
     config.requires = request.requires or config.requires
     if request.adapters is not None:
-        parts += yield from sources.from_adapters(draft, request.adapters, parts)
+        parts += yield from sources.from_adapters(builder, request.adapters, parts)
     if request.draft_files is not None:
         parts = _without(parts, manifest.DRAFT)
-        parts += yield from sources.from_draft_files(draft, request.draft_files)
+        config.draft = None
+        parts += yield from sources.from_draft_files(builder, request.draft_files)
     for index, part in enumerate(parts):
         file_type = wanted.get(part.layer.media_type)
         if file_type and part.header and part.header.file_type != file_type:
-            parts[index] = yield from quantize(draft, part, file_type)
+            parts[index] = yield from quantized(builder, part, file_type, quantize)
     return parts, config
 
 
 def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> None:
-    """Fill the config from what the request says of the model, then from its GGUF."""
+    """Fill in the description from the request, else the GGUF, else the base model."""
+    base = msgspec.structs.replace(config)
     capabilities = info.get("capabilities")
     if isinstance(capabilities, list):
         texts = [item for item in capabilities if isinstance(item, str)]
@@ -157,8 +177,26 @@ def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> N
             families.append(header.architecture)
         elif part.layer.media_type == manifest.DRAFT and part.header:
             architecture = part.header.architecture
-            config.draft = {"model_format": "gguf", "architecture": architecture}
-    config.model_families = list(dict.fromkeys(filter(None, families))) or None
+            config.draft = (config.draft or {}) | {
+                "model_format": "gguf",
+                "architecture": architecture,
+            }
+    for name in _DESCRIPTION:
+        if not getattr(config, name):
+            setattr(config, name, getattr(base, name))
+    config.model_families = list(dict.fromkeys(filter(None, families))) or base.model_families
+
+
+def _formats(config: ImageConfig, parts: list[Part]) -> dict[str, Any]:
+    """Set the renderer and parser of the architecture, if any; return their parameters."""
+    headers = [p.header for p in parts if p.header and p.layer.media_type == manifest.MODEL]
+    named = FORMATS_BY_ARCHITECTURE.get(headers[0].architecture) if headers else None
+    if named is None or (config.renderer and config.parser):
+        return {}
+    config.renderer = config.renderer or named
+    config.parser = config.parser or named
+    stop = STOP_BY_ARCHITECTURE.get(headers[0].architecture)
+    return {"stop": stop} if stop else {}
 
 
 def _info_text(info: dict[str, Any], key: str) -> str:
@@ -177,49 +215,54 @@ def _info_number(info: dict[str, Any], key: str) -> int:
     return int(value)
 
 
-def _with_texts(draft: Draft, parts: list[Part], request: CreateRequest) -> list[Part]:
+def _with_texts(builder: LayerBuilder, parts: list[Part], request: CreateRequest) -> list[Part]:
     """Replace template and system text, and add licenses."""
     if request.template:
         parts = _without(parts, manifest.TEMPLATE, manifest.PROMPT)
-        parts.append(draft.add(request.template.encode(), manifest.TEMPLATE))
+        parts.append(builder.add(request.template.encode(), manifest.TEMPLATE))
     if request.system:
         parts = _without(parts, manifest.SYSTEM)
-        parts.append(draft.add(request.system.encode(), manifest.SYSTEM))
+        parts.append(builder.add(request.system.encode(), manifest.SYSTEM))
     licenses = [request.license] if isinstance(request.license, str) else request.license or []
     for text in filter(None, licenses):
-        part = draft.add(text.encode(), manifest.LICENSE)
+        part = builder.add(text.encode(), manifest.LICENSE)
         if all(part.layer.digest != other.layer.digest for other in parts):
             parts.append(part)
     return parts
 
 
-def _with_parameters(draft: Draft, parts: list[Part], parameters: dict[str, Any]) -> list[Part]:
-    """Merge parameters into those that are there; new values win."""
+def _with_parameters(
+    builder: LayerBuilder, parts: list[Part], parameters: dict[str, Any]
+) -> list[Part]:
+    """Merge parameters into the existing ones; new values win."""
     if not parameters:
         return parts
     merged: dict[str, Any] = {}
     for part in parts:
         if part.layer.media_type == manifest.PARAMS:
-            merged |= msgspec.json.decode(draft.store.blob_path(part.layer.digest).read_bytes())
+            merged |= msgspec.json.decode(read_regular(builder.store.blob_path(part.layer.digest)))
     merged |= parameters
     parts = _without(parts, manifest.PARAMS)
-    parts.append(draft.add(encode_json(dict(sorted(merged.items()))), manifest.PARAMS))
+    parts.append(builder.add(encode_json(dict(sorted(merged.items()))), manifest.PARAMS))
     return parts
 
 
-def _with_messages(draft: Draft, parts: list[Part], messages: list[Message]) -> list[Part]:
-    """Replace the messages if there are new ones."""
+def _with_messages(builder: LayerBuilder, parts: list[Part], messages: list[Message]) -> list[Part]:
+    """Replace the messages if the request has any."""
     if not messages:
         return parts
     encoded = [
         {"role": message.role, "content": message.content} | msgspec.to_builtins(message)
         for message in messages
     ]
-    return [*_without(parts, manifest.MESSAGES), draft.add(encode_json(encoded), manifest.MESSAGES)]
+    return [
+        *_without(parts, manifest.MESSAGES),
+        builder.add(encode_json(encoded), manifest.MESSAGES),
+    ]
 
 
 def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
-    """Give parameters the types of options; those that nobody knows are kept as they are."""
+    """Convert parameters to the types of options; unknown parameters are kept unchanged."""
     given = {
         name: value
         for name, value in parameters.items()

@@ -1,4 +1,4 @@
-"""Listings of folders that are read anew only when a folder has changed."""
+"""Cached listings of folders, read anew only when a folder has changed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import time
 from typing import NamedTuple
 
 _SAME_TICK_NS = 2_000_000_000
-"""Changes of a folder so close to each other may bear the same time."""
+"""Nanoseconds: changes of a folder within this time may have equal timestamps."""
 
 
 class Entry(NamedTuple):
-    """A file or folder in a folder; links count as what they lead to."""
+    """An entry of a folder; links are followed."""
 
     name: str
     path: str
@@ -19,9 +19,9 @@ class Entry(NamedTuple):
 
 
 class Folders:
-    """What is in some folders: hundreds of them are looked at whenever models are listed.
+    """The contents of folders: every list of models stats hundreds of them.
 
-    Paths are plain strings, for which the system's answers come in two thirds of the time.
+    Paths are plain strings, with which that takes two thirds of the time.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,14 @@ class Folders:
         if known is not None and known[0] == changed:
             return known[1]
         with os.scandir(folder) as found:
-            entries = [Entry(entry.name, entry.path, entry.is_dir()) for entry in found]
+            entries = [Entry(entry.name, entry.path, _is_folder(entry)) for entry in found]
         if time.time_ns() - changed > _SAME_TICK_NS:
             self._known[folder] = (changed, entries)
         return entries
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False

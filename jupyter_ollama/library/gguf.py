@@ -1,6 +1,6 @@
-"""Reading the header of a GGUF file: what it says of a model, without the weights.
+"""Reading the header of a GGUF file: the description of a model, without the weights.
 
-Files may come from anywhere, so every count is checked against the file before it is believed.
+Files are untrusted: every count is checked against the size of the file before it is used.
 """
 
 from __future__ import annotations
@@ -13,102 +13,49 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
-TENSOR_TYPES: dict[int, tuple[str, int, int]] = {
-    0: ("F32", 1, 4),
-    1: ("F16", 1, 2),
-    2: ("Q4_0", 32, 18),
-    3: ("Q4_1", 32, 20),
-    6: ("Q5_0", 32, 22),
-    7: ("Q5_1", 32, 24),
-    8: ("Q8_0", 32, 34),
-    10: ("Q2_K", 256, 84),
-    11: ("Q3_K", 256, 110),
-    12: ("Q4_K", 256, 144),
-    13: ("Q5_K", 256, 176),
-    14: ("Q6_K", 256, 210),
-    15: ("Q8_K", 256, 292),
-    16: ("IQ2_XXS", 256, 66),
-    17: ("IQ2_XS", 256, 74),
-    18: ("IQ3_XXS", 256, 98),
-    19: ("IQ1_S", 256, 50),
-    20: ("IQ4_NL", 32, 18),
-    21: ("IQ3_S", 256, 110),
-    22: ("IQ2_S", 256, 82),
-    23: ("IQ4_XS", 256, 136),
-    24: ("I8", 1, 1),
-    25: ("I16", 1, 2),
-    26: ("I32", 1, 4),
-    27: ("I64", 1, 8),
-    28: ("F64", 1, 8),
-    29: ("IQ1_M", 256, 56),
-    30: ("BF16", 1, 2),
-    34: ("TQ1_0", 256, 54),
-    35: ("TQ2_0", 256, 66),
-    39: ("MXFP4", 32, 17),
-    40: ("NVFP4", 64, 36),
-    41: ("Q1_0", 128, 18),
-    42: ("Q2_0", 64, 18),
-}
-"""The name of each type of tensor, the elements in a block of it, and the bytes of a block."""
-
-FILE_TYPES: dict[int, str] = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    19: "IQ2_XXS",
-    20: "IQ2_XS",
-    21: "Q2_K_S",
-    22: "IQ3_XS",
-    23: "IQ3_XXS",
-    24: "IQ1_S",
-    25: "IQ4_NL",
-    26: "IQ3_S",
-    27: "IQ3_M",
-    28: "IQ2_S",
-    29: "IQ2_M",
-    30: "IQ4_XS",
-    31: "IQ1_M",
-    32: "BF16",
-    36: "TQ1_0",
-    37: "TQ2_0",
-    38: "MXFP4",
-    39: "NVFP4",
-    40: "Q1_0",
-    41: "Q2_0",
-}
-"""The names of ``general.file_type``, which are also those of the types to quantize to."""
+from .gguf_types import FILE_TYPES, TENSOR_TYPES
+from .regular_file import open_regular
 
 _SCALARS = "BbHhIif?"  # the codes of value types 0 to 7; 10 to 12 are 64 bits wide
 _FLOAT, _STRING, _ARRAY = 6, 8, 9
 _MAX_PAIRS = 1 << 16
 _MAX_TENSORS = 1 << 18
 _MAX_TEXT = 1 << 24
+_MAX_NAME = 1 << 10
 _MAX_ELEMENTS = 1 << 23
 _MAX_DIMENSIONS = 8
 _MAX_WEIGHTS = 1 << 48
 
+_TEXTS = {"general.architecture", "general.type", "general.name", "tokenizer.chat_template"}
+_OF_LAYERS = {"attention.head_count", "attention.head_count_kv", "feed_forward_length"}
+"""Keys with an integer, or an array with one for each layer."""
+_INTEGERS = {
+    "split.no",
+    "split.count",
+    "split.tensors.count",
+    "block_count",
+    "context_length",
+    "embedding_length",
+    "expert_count",
+    "expert_used_count",
+    "nextn_predict_layers",
+    "pooling_type",
+    "attention.key_length",
+    "attention.value_length",
+    "audio.block_count",
+    "vision.block_count",
+}
+"""Keys with an integer; those below the architecture's own prefix are listed without it."""
+
 
 class InvalidGGUF(ValueError):
-    """A file that is no GGUF, or one that is broken."""
+    """A file that is not a GGUF file, or a damaged one."""
 
 
 class Tensor(NamedTuple):
     """One tensor. ``shape`` has the fastest dimension first, ``offset`` counts from the data.
 
-    ``size`` is in bytes, 0 for a type that is not known here.
+    ``size`` is in bytes, 0 for an unknown type.
     """
 
     name: str
@@ -120,10 +67,10 @@ class Tensor(NamedTuple):
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says of itself. Arrays are None in ``metadata`` unless they were asked for.
+    """The header of a GGUF file. Arrays are None in ``metadata`` unless they were requested.
 
     ``lengths`` has the length of each array, ``data_offset`` and ``file_size`` are in bytes, and
-    ``spans`` are the first byte of each metadata entry and that after its last one.
+    ``spans`` are the start and end offsets of each metadata entry.
     """
 
     version: int
@@ -136,7 +83,7 @@ class Header:
 
     @property
     def architecture(self) -> str:
-        """The family of the model, "unknown" if it is not said."""
+        """The family of the model, "unknown" if the file does not name it."""
         return str(self.metadata.get("general.architecture") or "unknown")
 
     @property
@@ -146,7 +93,7 @@ class Header:
 
     @property
     def file_type(self) -> str:
-        """The name of the type that most weights have, "unknown" if it is not said."""
+        """The name of the type that most weights have, "unknown" if the file does not name it."""
         number = self.metadata.get("general.file_type")
         return FILE_TYPES.get(number, "unknown") if isinstance(number, int) else "unknown"
 
@@ -166,7 +113,7 @@ def read_header(path: Path, arrays: bool = False) -> Header:
 
     With ``arrays`` the values of arrays are read too, else only their lengths.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         try:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         except ValueError:
@@ -176,6 +123,35 @@ def read_header(path: Path, arrays: bool = False) -> Header:
                 return _Reader(data, arrays).header()
             except (struct.error, IndexError, OverflowError):
                 raise InvalidGGUF("the file ends within its header") from None
+
+
+def read_entry(data: mmap.mmap, begin: int) -> Any:
+    """Return the value of the metadata entry that begins at a byte, its elements if it is an array.
+
+    The file is little-endian. Raises InvalidGGUF.
+    """
+    return _reader_at(data, begin).pair()[1]
+
+
+def array_span(data: mmap.mmap, begin: int, length: int) -> tuple[int, int, int]:
+    """Return the element type of an array entry, and the bytes of its first ``length`` elements.
+
+    The entry begins at byte ``begin`` of a little-endian file and has at least ``length`` elements.
+    """
+    reader = _reader_at(data, begin)
+    reader.text()
+    reader.number("I")
+    element = reader.number("I")
+    reader.number("Q")
+    if element == _STRING:
+        return element, reader.at, _skip_strings(data, reader.at, length, struct.Struct("<Q"))
+    return element, reader.at, reader.at + length * struct.calcsize("<" + _code(element))
+
+
+def _reader_at(data: mmap.mmap, at: int) -> _Reader:
+    reader = _Reader(data, arrays=True)
+    reader.at = at
+    return reader
 
 
 class _Reader:
@@ -190,10 +166,10 @@ class _Reader:
 
     def header(self) -> Header:
         if self.data[:4] != b"GGUF":
-            raise InvalidGGUF("the file does not begin as a GGUF file does")
+            raise InvalidGGUF("the file does not start with the magic number of GGUF")
         self.at = 4
         version = self.number("I")
-        if version and not version & 0xFFFF:  # written by a machine of the other byte order
+        if version and not version & 0xFFFF:  # written by a big-endian machine
             self.order = ">"
             version = int.from_bytes(version.to_bytes(4, "little"), "big")
         if version not in (2, 3):
@@ -205,9 +181,10 @@ class _Reader:
             begin = self.at
             key, value = self.pair()
             metadata[key], spans[key] = value, (begin, self.at)
+        _check_types(metadata, self.lengths)
         alignment = metadata.get("general.alignment", 32)
         if type(alignment) is not int or not 0 < alignment <= 1 << 20:
-            raise InvalidGGUF("the alignment makes no sense")
+            raise InvalidGGUF("the alignment is invalid")
         found = [self.tensor() for _ in range(tensors)]
         start = -(-self.at // alignment) * alignment
         return Header(version, metadata, self.lengths, found, start, self.size, spans)
@@ -218,14 +195,14 @@ class _Reader:
         return found
 
     def count(self, most: int, smallest: int, what: str) -> int:
-        """Read how many things follow, each of at least ``smallest`` bytes."""
+        """Read the number of following items, each of at least ``smallest`` bytes."""
         number: int = self.number("Q")
         if number > most or number * smallest > self.size - self.at:
-            raise InvalidGGUF(f"{number} {what} cannot be in this file")
+            raise InvalidGGUF(f"{number} {what} do not fit in this file")
         return number
 
-    def text(self) -> str:
-        length = self.count(_MAX_TEXT, 1, "characters")
+    def text(self, most: int = _MAX_TEXT) -> str:
+        length = self.count(most, 1, "characters")
         self.at += length
         return self.data[self.at - length : self.at].decode("utf-8", "replace")
 
@@ -270,7 +247,7 @@ class _Reader:
             raise InvalidGGUF("the arrays are too long")
 
     def tensor(self) -> Tensor:
-        name = self.text()
+        name = self.text(_MAX_NAME)
         dimensions = self.number("I")
         if dimensions > _MAX_DIMENSIONS:
             raise InvalidGGUF(f"tensor {name} has {dimensions} dimensions")
@@ -284,6 +261,19 @@ class _Reader:
         return Tensor(name, shape, type_name, offset, math.prod(shape) // block * width)
 
 
+def _check_types(metadata: dict[str, Any], lengths: dict[str, int]) -> None:
+    """Raise InvalidGGUF unless the values that readers and planners use have their types."""
+    prefix = f"{metadata.get('general.architecture')}."
+    for key, value in metadata.items():
+        name = key.removeprefix(prefix) if key.startswith(prefix) else key
+        if name in _OF_LAYERS and key in lengths:
+            continue
+        if name in _TEXTS and not isinstance(value, str):
+            raise InvalidGGUF(f"{key} must be a text")
+        if name in _INTEGERS | _OF_LAYERS and type(value) is not int:
+            raise InvalidGGUF(f"{key} must be an integer")
+
+
 def _code(kind: int) -> str:
     if kind < len(_SCALARS):
         return _SCALARS[kind]
@@ -293,7 +283,7 @@ def _code(kind: int) -> str:
 
 
 def _shortest(value: float) -> float:
-    """The number with the fewest digits that is the same 32-bit float: 1e-05, not 9.99999975e-06"""
+    """Return the shortest number that is the same 32-bit float: 1e-05, not 9.99999975e-06."""
     if not math.isfinite(value):
         return value
     stored = struct.pack("f", value)

@@ -30,7 +30,7 @@ class InvalidManifest(ValueError):
 
 
 class Layer(msgspec.Struct, rename="camel", omit_defaults=True, frozen=True):
-    """One blob of a model. ``from_`` names the model or file it came from, ``size`` is in bytes."""
+    """One blob of a model. ``from_`` names the model it came from, ``size`` is in bytes."""
 
     media_type: str
     digest: str
@@ -63,9 +63,9 @@ class Manifest(msgspec.Struct, rename="camel"):
 
     @classmethod
     def from_json(cls, data: bytes) -> Manifest:
-        """Read a manifest file. Raises InvalidManifest, also for kinds that are not understood."""
+        """Read a manifest file. Raises InvalidManifest, also for unsupported kinds."""
         try:
-            manifest = msgspec.json.decode(data, type=cls)
+            manifest = _manifests.decode(data)
         except msgspec.DecodeError as error:
             raise InvalidManifest(str(error)) from error
         if not manifest.digests:
@@ -73,8 +73,15 @@ class Manifest(msgspec.Struct, rename="camel"):
         return manifest
 
 
+# msgspec inspects a type on first use, which is not thread-safe.
+_manifests = msgspec.json.Decoder(Manifest)
+
+
 class ImageConfig(msgspec.Struct):
-    """What is said of a model beside its layers; the content of the config blob."""
+    """The description of a model beside its layers: the content of the config blob.
+
+    ``others`` are unknown fields as JSON, which are preserved when the config is rewritten.
+    """
 
     model_format: str = ""
     model_family: str = ""
@@ -90,23 +97,35 @@ class ImageConfig(msgspec.Struct):
     context_length: int = 0
     embedding_length: int = 0
     base_name: str = ""
-    draft: dict[str, str] | None = None
+    draft: dict[str, Any] | None = None
     architecture: str = "amd64"
     os: str = "linux"
+    others: dict[str, bytes] = {}
 
     def to_json(self) -> bytes:
-        """Return the bytes of the config blob; most empty fields are left out."""
+        """Return the bytes of the config blob; most empty fields are omitted."""
         kept = ("model_format", "model_family", "model_families", "model_type", "file_type")
         fields: dict[str, Any] = msgspec.structs.asdict(self)
-        return encode_json({k: v for k, v in fields.items() if v or k in kept})
+        others: dict[str, bytes] = fields.pop("others")
+        known = encode_json({k: v for k, v in fields.items() if v or k in kept})
+        added = (b"," + encode_json(name).strip() + b":" + json_ for name, json_ in others.items())
+        return known.removesuffix(b"}\n") + b"".join(added) + b"}\n"
 
     @classmethod
     def from_json(cls, data: bytes) -> ImageConfig:
-        """Read a config blob. Raises InvalidManifest."""
+        """Read a config blob. Null means empty. Raises InvalidManifest."""
         try:
-            return msgspec.json.decode(data, type=cls)
-        except msgspec.DecodeError as error:
+            fields = msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+            names = set(cls.__struct_fields__) - {"others"}
+            known = {name: msgspec.json.decode(fields.pop(name)) for name in names & fields.keys()}
+            config = msgspec.convert({k: v for k, v in known.items() if v is not None}, cls)
+        except msgspec.MsgspecError as error:
             raise InvalidManifest(str(error)) from error
+        config.others = {name: bytes(value) for name, value in fields.items()}
+        return config
+
+
+msgspec.json.Decoder(ImageConfig)  # see _manifests
 
 
 def encode_json(value: Any) -> bytes:

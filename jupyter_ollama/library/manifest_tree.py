@@ -1,4 +1,4 @@
-"""The tree of manifests: host, namespace, model and tag are folders and, at last, a file."""
+"""The tree of manifests: host, namespace and model are folders, the tag is a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .name import InvalidName, ModelName
 def manifest_files(
     folders: Folders, root: Path, unreadable: list[OSError]
 ) -> list[tuple[ModelName, str]]:
-    """The files at the depth of manifests whose paths are names; folders that fail are noted."""
+    """Return the manifest files whose paths are names; errors of folders are collected."""
     found: list[tuple[ModelName, str]] = []
 
     def visit(folder: str, parts: tuple[str, ...]) -> None:
@@ -43,7 +43,7 @@ def _name(host: str, namespace: str, model: str, tag: str) -> ModelName | None:
 
 
 def existing(folder: Path, parts: tuple[str, ...]) -> tuple[str, ...]:
-    """The longest run of existing entries that equal the parts but for case."""
+    """Return the longest existing prefix of the parts, compared without case."""
     if not parts:
         return ()
     best: tuple[str, ...] = ()

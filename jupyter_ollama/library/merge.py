@@ -1,6 +1,6 @@
 """Merge the parts of a split GGUF: ``python -m jupyter_ollama.library.merge TARGET PART...``.
 
-Data is copied as it is, in pieces. Progress goes to standard error, a line for each tensor.
+Data is copied unchanged, in chunks. Progress goes to standard error, a line for each tensor.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from .child import UNSUITABLE
-from .gguf import TENSOR_TYPES, Header, InvalidGGUF, Tensor, read_header
+from .gguf import Header, InvalidGGUF, Tensor, read_header
+from .gguf_types import TENSOR_TYPES
+from .regular_file import open_regular
 
 _NUMBERS = {name: number for number, (name, _, _) in TENSOR_TYPES.items()}
 _PIECE = 1 << 23
 
 
 class _Place(NamedTuple):
-    """A tensor, the file it is in, where it begins there, and where in the data of the new one."""
+    """A tensor, its file, its offset there, and its offset in the data of the new file."""
 
     tensor: Tensor
     path: Path
@@ -36,8 +38,9 @@ def merge(parts: list[Path], target: Path) -> None:
     names = {place.tensor.name for place in places}
     if len(names) < len(places):
         raise InvalidGGUF("a tensor is in more than one part")
-    if first.metadata.get("split.tensors.count", len(places)) != len(places):
-        raise InvalidGGUF(f"the parts have {len(places)} tensors together, not as many as they say")
+    stated = first.metadata.get("split.tensors.count", len(places))
+    if stated != len(places):
+        raise InvalidGGUF(f"the parts have {len(places)} tensors in total, but state {stated}")
     with target.open("wb") as file:
         _write_header(file, parts[0], first, places)
         _pad(file, alignment)
@@ -60,7 +63,7 @@ def _places(parts: list[Path], headers: list[Header], alignment: int) -> Iterato
 def _write_header(file: BinaryIO, source: Path, header: Header, places: list[_Place]) -> None:
     spans = [span for key, span in header.spans.items() if not key.startswith("split.")]
     file.write(b"GGUF" + struct.pack("<IQQ", 3, len(places), len(spans)))
-    with source.open("rb") as first:
+    with open_regular(source) as first:
         for begin, end in spans:
             first.seek(begin)
             file.write(first.read(end - begin))
@@ -73,7 +76,7 @@ def _write_header(file: BinaryIO, source: Path, header: Header, places: list[_Pl
 
 def _copy(place: _Place, file: BinaryIO) -> None:
     left = place.tensor.size
-    with place.path.open("rb") as source:
+    with open_regular(place.path) as source:
         source.seek(place.start)
         while left:
             piece = source.read(min(left, _PIECE))

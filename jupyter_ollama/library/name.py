@@ -1,4 +1,4 @@
-"""Model names: their grammar, their defaults, and the place in the store they stand for."""
+"""Model names: grammar, defaults, and the path of the manifest in the store."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _PARTS = {
 
 
 class InvalidName(ValueError):
-    """A text that is no model name."""
+    """A text that is not a model name."""
 
 
 @dataclass(frozen=True)
 class ModelName:
-    """A complete model name. One with a bad part cannot be made, so its path is always inside."""
+    """A complete model name. All parts are valid, so its path never leaves the store."""
 
     host: str
     namespace: str
@@ -42,7 +42,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, text: str) -> ModelName:
-        """Read ``[scheme://][host/][namespace/]model[:tag]``, filling in what is left out.
+        """Read ``[scheme://][host/][namespace/]model[:tag]``, filling in the defaults.
 
         The source suffix ``:local`` is dropped; ``:cloud`` becomes part of the tag, under which
         Ollama keeps such models. Raises InvalidName.
@@ -64,7 +64,7 @@ class ModelName:
 
     @property
     def display(self) -> str:
-        """The name as lists show it: without default host and namespace, always with its tag."""
+        """The name in lists: without default host and namespace, always with its tag."""
         short = f"{self.model}:{self.tag}"
         if self.host.lower() != DEFAULT_HOST:
             return f"{self.host}/{self.namespace}/{short}"
@@ -82,9 +82,16 @@ class ModelName:
         """Host, namespace, model and tag."""
         return self.host, self.namespace, self.model, self.tag
 
+    def matches(self, text: str) -> bool:
+        """Return whether a text is this name, compared without case; False for an invalid name."""
+        try:
+            return ModelName.parse(text).qualified.lower() == self.qualified.lower()
+        except InvalidName:
+            return False
+
     @property
     def path(self) -> PurePath:
-        """The place of the manifest below the folder of manifests."""
+        """The path of the manifest below the folder of manifests."""
         return PurePath(*self.parts)
 
 

@@ -1,4 +1,4 @@
-"""Where the layers of a new model come from: another model, GGUF files, or safetensors files."""
+"""The sources of the layers of a new model: another model, GGUF or safetensors files."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from pathlib import Path, PureWindowsPath
 import msgspec
 
 from ..errors import OllamaError
-from . import child, manifest
-from .draft import Draft, Part, Status, progress
+from . import child, convert, manifest, merge
 from .gguf import Header
+from .layer_builder import LayerBuilder, Part, Status, progress
 from .manifest import ImageConfig, InvalidManifest, Manifest
 from .name import InvalidName, ModelName
+from .regular_file import open_regular, read_regular
 from .store import Store, parse_digest
 
 Parts = Generator[Status, None, list[Part]]
@@ -25,7 +26,7 @@ _SPLIT_NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
 @dataclass(frozen=True)
 class _Piece:
-    """One file of a GGUF: the whole, or one of ``count`` parts, of which the first is 0."""
+    """A GGUF file: a whole model, or part ``number`` of ``count``, counted from 0."""
 
     name: str
     digest: str
@@ -35,7 +36,7 @@ class _Piece:
 
     @property
     def whole(self) -> tuple[str, int]:
-        """What the parts of one GGUF have in common."""
+        """The key that all parts of one GGUF share."""
         found = _SPLIT_NAME.fullmatch(self.name)
         return found[1] if found else "", self.count
 
@@ -59,7 +60,7 @@ def check_files(files: dict[str, str] | None) -> None:
 
 
 def base_model(store: Store, text: str) -> tuple[ModelName, Manifest, ImageConfig]:
-    """Return the model that another one is made from. Raises OllamaError(400 or 404)."""
+    """Return the base model of a creation. Raises OllamaError(400 or 404)."""
     try:
         name = store.resolve(ModelName.parse(text))
     except InvalidName:
@@ -68,101 +69,101 @@ def base_model(store: Store, text: str) -> tuple[ModelName, Manifest, ImageConfi
         raise OllamaError(404, f"model '{text}' not found")
     try:
         found = store.read_manifest(name)
-        config = store.blob_path(found.config.digest).read_bytes()
+        config = read_regular(store.blob_path(found.config.digest))
         return name, found, ImageConfig.from_json(config)
     except (InvalidManifest, FileNotFoundError) as error:
         raise OllamaError(500, f"model '{text}' is damaged: {error}") from None
 
 
-def from_model(draft: Draft, name: ModelName, source: Manifest) -> list[Part]:
-    """Take over the layers of a model."""
+def from_model(builder: LayerBuilder, name: ModelName, source: Manifest) -> list[Part]:
+    """Reuse the layers of a model."""
     return [
-        draft.reuse(layer.digest, layer.media_type, name.display, layer.name)
+        builder.reuse(layer.digest, layer.media_type, name.display, layer.name)
         for layer in source.layers
     ]
 
 
-def from_files(draft: Draft, files: dict[str, str]) -> Parts:
+def from_files(builder: LayerBuilder, files: dict[str, str]) -> Parts:
     """Make layers of uploaded files, given as digests by name. Raises OllamaError(400)."""
     if not files:
         raise OllamaError(400, "no files provided to convert")
-    kind = _kind(draft, files)
-    parts = yield from _CONVERTERS[kind](draft, files)
+    kind = _kind(builder, files)
+    parts = yield from _CONVERTERS[kind](builder, files)
     if not any(part.layer.media_type == manifest.MODEL for part in parts):
         raise OllamaError(400, "no model was found in the files")
     return parts
 
 
-def from_adapters(draft: Draft, files: dict[str, str], base: list[Part]) -> Parts:
-    """Make the layer of an uploaded LoRA adapter for the model that ``base`` are the layers of.
+def from_adapters(builder: LayerBuilder, files: dict[str, str], base: list[Part]) -> Parts:
+    """Make the layer of an uploaded LoRA adapter for the model with the layers ``base``.
 
     Raises OllamaError(400).
     """
     if not files:
         raise OllamaError(400, "no files provided to convert")
-    if _kind(draft, files) == "safetensors":
+    if _kind(builder, files) == "safetensors":
         model = next((part for part in base if part.layer.media_type == manifest.MODEL), None)
         if model is None:
-            raise OllamaError(400, "an adapter needs a model that it is for")
-        path = draft.store.blob_path(model.layer.digest).absolute()
-        convert = _convert(draft, files, "converting adapter", manifest.ADAPTER, path)
-        return (yield from convert)
+            raise OllamaError(400, "an adapter needs a base model")
+        path = builder.store.blob_path(model.layer.digest).absolute()
+        steps = _convert(builder, files, "converting adapter", manifest.ADAPTER, path)
+        return (yield from steps)
     if len(files) > 1:
         raise OllamaError(400, "only one adapter is currently supported")
-    parts = yield from _from_gguf(draft, files)
+    parts = yield from _from_gguf(builder, files)
     if parts[0].layer.media_type != manifest.ADAPTER:
-        raise OllamaError(400, f"{parts[0].layer.from_} is not an adapter")
+        raise OllamaError(400, f"{next(iter(files))} is not an adapter")
     return parts
 
 
-def from_draft_files(draft: Draft, files: dict[str, str]) -> Parts:
+def from_draft_files(builder: LayerBuilder, files: dict[str, str]) -> Parts:
     """Make the layer of an uploaded draft model. Raises OllamaError(400)."""
-    parts = yield from from_files(draft, files)
+    parts = yield from from_files(builder, files)
     if len(parts) > 1:
         raise OllamaError(400, "only one draft model is currently supported")
     layer = msgspec.structs.replace(parts[0].layer, media_type=manifest.DRAFT)
     return [parts[0]._replace(layer=layer)]
 
 
-def _kind(draft: Draft, files: dict[str, str]) -> str:
+def _kind(builder: LayerBuilder, files: dict[str, str]) -> str:
     for kind in ("safetensors", "gguf"):
         if any(name.endswith(f".{kind}") for name in files):
             return kind
     for name, digest in files.items():
-        with _blob(draft, name, digest).open("rb") as file:
+        with open_regular(_blob(builder, name, digest)) as file:
             if file.read(4) == b"GGUF":
                 return "gguf"
     raise OllamaError(400, "unknown type")
 
 
-def _blob(draft: Draft, name: str, digest: str) -> Path:
-    draft.hold(digest)  # first: another process may be about to remove it
-    path = draft.store.blob_path(digest)
+def _blob(builder: LayerBuilder, name: str, digest: str) -> Path:
+    builder.hold(digest)  # first: another process may be about to remove it
+    path = builder.store.blob_path(digest)
     if not path.is_file():
         raise OllamaError(400, f"blob not found for {name} (digest {digest})")
     return path
 
 
-def _from_gguf(draft: Draft, files: dict[str, str]) -> Parts:
+def _from_gguf(builder: LayerBuilder, files: dict[str, str]) -> Parts:
     pieces: dict[tuple[str, int], list[_Piece]] = {}
     parts = []
     for name, digest in sorted(files.items()):
         yield {"status": "parsing GGUF"}
-        _blob(draft, name, digest)
-        header = draft.read_gguf(digest, name)
+        _blob(builder, name, digest)
+        header = builder.read_gguf(digest, name)
         count = header.metadata.get("split.count") or 1
         if count == 1:
-            parts.append(draft.reuse(digest, _media_type(header), name))
+            parts.append(builder.reuse(digest, _media_type(header)))
             continue
         piece = _Piece(name, digest, header, header.metadata.get("split.no", 0), count)
         pieces.setdefault(piece.whole, []).append(piece)
     for group in pieces.values():
-        parts.append((yield from _merge(draft, group)))
+        parts.append((yield from _merge(builder, group)))
     return parts
 
 
-def _merge(draft: Draft, group: list[_Piece]) -> Generator[Status, None, Part]:
-    """Make one GGUF of the parts of a split one. Raises OllamaError(400)."""
+def _merge(builder: LayerBuilder, group: list[_Piece]) -> Generator[Status, None, Part]:
+    """Merge the parts of a split GGUF. Raises OllamaError(400)."""
     by_number = {piece.number: piece for piece in group}
     first = group[0]
     for number in range(first.count):
@@ -173,12 +174,12 @@ def _merge(draft: Draft, group: list[_Piece]) -> Generator[Status, None, Part]:
     if len(group) > first.count:
         raise OllamaError(400, f"{len(group)} files for the {first.count} parts of a split GGUF")
     ordered = [by_number[number] for number in range(first.count)]
-    paths = [draft.store.blob_path(piece.digest) for piece in ordered]
-    with draft.store.blob_writer() as writer:
-        output = child.run("jupyter_ollama.library.merge", str(writer.path), *map(str, paths))
+    paths = [builder.store.blob_path(piece.digest) for piece in ordered]
+    with builder.store.blob_writer() as writer:
+        output = child.run(merge.__name__, str(writer.path), *map(str, paths))
         total = sum(path.stat().st_size for path in paths)
         yield from progress("merging GGUF parts", total, output)
-        return draft.adopt(writer, _media_type(ordered[0].header), ordered[0].name)
+        return builder.adopt(writer, _media_type(ordered[0].header))
 
 
 def _media_type(header: Header) -> str:
@@ -193,18 +194,18 @@ def _media_type(header: Header) -> str:
     return manifest.MODEL
 
 
-def _from_safetensors(draft: Draft, files: dict[str, str]) -> Parts:
-    return _convert(draft, files, "converting model", manifest.MODEL)
+def _from_safetensors(builder: LayerBuilder, files: dict[str, str]) -> Parts:
+    return _convert(builder, files, "converting model", manifest.MODEL)
 
 
 def _convert(
-    draft: Draft, files: dict[str, str], status: str, media_type: str, *arguments: Path
+    builder: LayerBuilder, files: dict[str, str], status: str, media_type: str, *arguments: Path
 ) -> Parts:
     """Convert a folder of files in a child process, yielding its progress."""
     with tempfile.TemporaryDirectory(prefix="jupyter-ollama-") as folder:
         total = 0
         for name, digest in files.items():
-            blob = _blob(draft, name, digest).absolute()
+            blob = _blob(builder, name, digest).absolute()
             total += blob.stat().st_size
             link = Path(folder, name)
             try:
@@ -212,11 +213,11 @@ def _convert(
                 link.symlink_to(blob)
             except OSError as error:  # too long, or a file where another name has a folder
                 raise OllamaError(400, f"{name} cannot be a file name: {error.strerror}") from None
-        with draft.store.blob_writer() as writer:
+        with builder.store.blob_writer() as writer:
             paths = (folder, str(writer.path), *map(str, arguments))
-            output = child.run("jupyter_ollama.library.convert", *paths)
+            output = child.run(convert.__name__, *paths)
             yield from progress(status, total, output)
-            return [draft.adopt(writer, media_type)]
+            return [builder.adopt(writer, media_type)]
 
 
 _CONVERTERS = {"gguf": _from_gguf, "safetensors": _from_safetensors}

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..errors import OllamaError
 from .blob import Blob, BlobWriter
+from .blob_holds import BlobHold, held_digests
+from .blob_marks import BlobMarks
+from .disk import writing
 from .folders import Folders
-from .holds import Hold, held_digests
-from .loose import Loose
 from .manifest import InvalidManifest, Manifest
 from .manifest_tree import existing, manifest_files
 from .name import ModelName
+from .regular_file import NotRegularFile, open_lock, read_regular
 from .temp_file import TempFile, lock, remove_stale
 
 log = logging.getLogger(__name__)
+
+MAX_MANIFEST = 4 * 2**20
+"""The most bytes of a manifest; a model of a hundred layers has 30,000."""
 
 _DIGEST = re.compile(r"sha256[:-]([0-9a-fA-F]{64})")
 
@@ -35,8 +42,8 @@ def parse_digest(text: str) -> str:
 class Store:
     """The files of all models below ``root``, which a real Ollama may share.
 
-    Blobs are removed only if they are ours (see ``Loose``), no manifest names them, and no process
-    holds them.
+    Blobs are removed only if we created them (see ``BlobMarks``), no manifest names them, and no
+    process holds them.
     """
 
     def __init__(self, root: Path) -> None:
@@ -45,12 +52,12 @@ class Store:
         self.manifests = root / "manifests"
         self._mutex = threading.RLock()
         self._folders = Folders()
-        self.loose = Loose(self.blobs)
+        self.marks = BlobMarks(self.blobs)
 
     def prepare(self) -> None:
-        """Make the folders, mend blob names of old Ollamas, remove what dead writers of ours left.
+        """Create the folders, rename blobs of old Ollamas, remove leftovers of our dead writers.
 
-        That is their temporary files, and blobs that wait for a manifest for too long.
+        Leftovers are temporary files and blobs that no manifest has named in time.
         """
         self.blobs.mkdir(parents=True, exist_ok=True)
         self.manifests.mkdir(parents=True, exist_ok=True)
@@ -65,19 +72,19 @@ class Store:
             remove_stale(folder)
         try:
             self.sweep()
-        except OSError as error:  # a store that others write is good enough to read
-            log.warning("cannot tidy up the store: %s", error)
+        except (OSError, OllamaError) as error:  # a read-only store is usable
+            log.warning("cannot clean up the store: %s", error)
 
     def blob_path(self, digest: str) -> Path:
-        """Return where the blob of a digest lies or would lie. Raises OllamaError(400)."""
+        """Return the path of a blob, whether it exists or not. Raises OllamaError(400)."""
         return self.blobs / parse_digest(digest).replace(":", "-")
 
     def has_blob(self, digest: str) -> bool:
-        """Tell whether the blob of a digest is there, whole."""
+        """Return whether the complete blob of a digest exists."""
         return self.blob_path(digest).is_file()
 
     def blob_writer(self, digest: str | None = None) -> BlobWriter:
-        """Open a new blob for writing, to be verified against ``digest`` if that is given."""
+        """Open a new blob for writing, to be verified against ``digest`` if given."""
         return BlobWriter(self.blobs, digest, parse_digest(digest) if digest else None)
 
     def add_blob(self, data: bytes) -> Blob:
@@ -99,29 +106,29 @@ class Store:
         return found
 
     def manifest_path(self, name: ModelName) -> Path:
-        """Return where the manifest of a name lies or would lie."""
+        """Return the path of the manifest of a name, whether it exists or not."""
         return self.manifests / name.path
 
     def canonical(self, name: ModelName) -> ModelName:
-        """Return the name in the casing of what exists, as far as something like it exists."""
+        """Return the name in the casing of the existing folders and files, as far as they exist."""
         found = existing(self.manifests, name.parts)
         host, namespace, model, tag = (*found, *name.parts[len(found) :])
         return ModelName(host, namespace, model, tag, name.scheme)
 
     def resolve(self, name: ModelName) -> ModelName | None:
-        """Return the existing name that is equal but for case, or None."""
+        """Return the existing name that is equal without regard to case, or None."""
         found = self.canonical(name)
         return found if self.manifest_path(found).is_file() else None
 
     def read_manifest(self, name: ModelName) -> Manifest:
-        """Read a manifest. Raises OllamaError(404) if there is none, or InvalidManifest."""
+        """Read a manifest. Raises OllamaError(404) if it is missing, or InvalidManifest."""
         return Manifest.from_json(self.read_manifest_bytes(name))
 
     def read_manifest_bytes(self, name: ModelName) -> bytes:
-        """Return a manifest file as it is. Raises OllamaError(404)."""
+        """Return the bytes of a manifest file. Raises OllamaError(404)."""
         try:
-            return self.manifest_path(name).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return read_regular(self.manifest_path(name), MAX_MANIFEST)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, NotRegularFile):
             raise OllamaError(404, f"model '{name.display}' not found") from None
 
     def digests(self, name: ModelName) -> set[str]:
@@ -131,25 +138,27 @@ class Store:
         except OllamaError:
             return set()
 
-    def write_manifest(self, name: ModelName, manifest: Manifest | bytes) -> None:
-        """Write a manifest atomically, then remove the blobs only the one before it needed.
+    def write_manifest(
+        self, name: ModelName, manifest: Manifest, data: bytes | None = None
+    ) -> None:
+        """Write a manifest atomically, then remove the blobs that only its predecessor needed.
 
-        Bytes are kept as they are. Raises OllamaError(500) if a blob of it is missing.
+        ``data`` are the bytes that ``manifest`` was read from, which are written as they are.
+        Raises OllamaError(500) if a blob is missing.
         """
-        data = manifest if isinstance(manifest, bytes) else manifest.to_json()
-        needed = Manifest.from_json(data).digests
+        needed = _parsed(manifest.digests)
         with self.locked():
             missing = sorted(digest for digest in needed if not self.has_blob(digest))
             if missing:
                 raise OllamaError(500, f"blob {missing[0]} of model '{name.display}' is missing")
-            self._put_manifest(name, data)
+            self._put_manifest(name, data or manifest.to_json(), needed)
 
     def copy(self, source: ModelName, destination: ModelName) -> None:
         """Give a model a second name. Raises OllamaError(404)."""
         with self.locked():
             data = self.read_manifest_bytes(source)
             if source != destination:
-                self._put_manifest(destination, data)
+                self._put_manifest(destination, data, _digests(data))
 
     def delete(self, name: ModelName) -> None:
         """Remove a manifest and the blobs that no other manifest uses. Raises OllamaError(404)."""
@@ -157,17 +166,18 @@ class Store:
             path = self.manifest_path(name)
             if not path.is_file():
                 raise OllamaError(404, f"model '{name.display}' not found")
-            self._mark_due(self.digests(name))
-            path.unlink()
+            with writing(f"the deletion of model '{name.display}'"):
+                self._mark_due(self.digests(name))
+                path.unlink()
             for folder in list(path.parents)[:3]:
                 with contextlib.suppress(OSError):  # not empty
                     folder.rmdir()
             self._sweep()
 
     def remove_unused(self, digests: Iterable[str]) -> None:
-        """Remove those of the blobs that no manifest uses; held ones go once they are let go.
+        """Remove the blobs that no manifest uses; held blobs are removed after their release.
 
-        Nothing is removed while any manifest cannot be read: it might need them.
+        Nothing is removed while any manifest is unreadable: it might name them.
         """
         candidates = set(map(parse_digest, digests))
         if candidates:
@@ -176,66 +186,77 @@ class Store:
                 self._sweep()
 
     def sweep(self) -> None:
-        """Remove our blobs that have waited too long for a manifest that names them."""
-        if self.loose.due():
+        """Remove our blobs that no manifest has named in time."""
+        if self.marks.due():
             with self.locked():
                 self._sweep()
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[Callable[[str], None]]:
-        """Yield a function that keeps a blob from removal while its manifest is not yet written.
+        """Yield a function that protects a blob from removal until its manifest is written.
 
-        Other processes keep to it, too. A blob that was there when it was held stays.
+        Other processes respect the hold. A blob that exists when it is held is kept.
         """
-        mine = Hold(self.blobs)
+        mine = BlobHold(self.blobs)
 
         def hold(digest: str) -> None:
-            with self.locked():
-                mine.add(parse_digest(digest))
+            digest = parse_digest(digest)
+            try:
+                with self.locked(), writing("a hold"):
+                    mine.add(digest)
+            except OllamaError:
+                if not self._is_read_only():  # where nothing can be removed
+                    raise
 
         try:
             yield hold
         finally:
             mine.release()
-            self.sweep()
+            with contextlib.suppress(OllamaError):  # logged; the next start removes what is due
+                self.sweep()
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep all other writers of ours waiting; not to be entered twice."""
-        with self._mutex, (self.root / ".jupyter-ollama.lock").open("ab") as file:
+        """Exclude all other writers of this package; not reentrant."""
+        with self._mutex, ExitStack() as stack:
+            with writing("the lock"):
+                file = stack.enter_context(open_lock(self.root / ".jupyter-ollama.lock"))
             lock(file)
             yield
 
-    def _put_manifest(self, name: ModelName, data: bytes) -> None:
+    def _is_read_only(self) -> bool:
+        return hasattr(os, "statvfs") and bool(os.statvfs(self.root).f_flag & os.ST_RDONLY)
+
+    def _put_manifest(self, name: ModelName, data: bytes, needed: set[str]) -> None:
         path = self.manifest_path(name)
-        needed = _digests(data)
         self._mark_due(self.digests(name) - needed)
-        temp = TempFile(self.manifests)
-        try:
-            temp.file.write(data)
-            temp.sync()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temp.rename(path)
-        finally:
-            temp.discard()
+        with writing(f"the manifest of model '{name.display}'"):
+            temp = TempFile(self.manifests)
+            try:
+                temp.file.write(data)
+                temp.sync()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                temp.rename(path)
+            finally:
+                temp.discard()
         for digest in needed:
-            self.loose.drop(digest)
+            self.marks.drop(digest)
         self._sweep()
 
     def _mark_due(self, digests: Iterable[str]) -> None:
-        # Before what they are needed by goes: whoever is killed in between has told the next start.
+        # Before the manifest is removed: after a kill in between, the next start sweeps them.
         for digest in digests:
-            self.loose.mark(digest, due=True)
+            self.marks.mark(digest, due=True)
 
     def _sweep(self) -> None:
-        due = self.loose.due()
+        due = self.marks.due()
         used = self.used_digests() if due else None
         if used is None:
             return
         for digest in due - held_digests(self.blobs):
             if digest not in used:
                 self.blob_path(digest).unlink(missing_ok=True)
-            self.loose.drop(digest)
+            self.marks.drop(digest)
 
     def used_digests(self) -> set[str] | None:
         """Return the blobs that any manifest names, None if one cannot be read."""
@@ -246,9 +267,11 @@ class Store:
             for _, file in manifest_files(Folders(), folder, unreadable):
                 path = Path(file)
                 try:
-                    used |= _parsed(Manifest.from_json(path.read_bytes()).digests)
+                    used |= _parsed(Manifest.from_json(read_regular(path, MAX_MANIFEST)).digests)
                     if path.is_symlink():
                         used.add(parse_digest(path.resolve().name))
+                except NotRegularFile as error:
+                    log.warning("skipped: %s", error)
                 except (OSError, InvalidManifest, OllamaError) as error:
                     log.warning("no blob is removed, as %s is unreadable: %s", path, error)
                     return None

@@ -1,7 +1,7 @@
-"""Files that are being written: locked by their writer, removed unless they are renamed away.
+"""Temporary files: locked by their writer, removed unless they are renamed into place.
 
-They lie in folders of their own below ``blobs`` and ``manifests``. A real Ollama that starts on the
-same store deletes files there whose names are no digests, but leaves folders alone.
+They are in separate folders below ``blobs`` and ``manifests``. A real Ollama that starts on the
+same store deletes files there whose names are not digests, but keeps folders.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _ATTEMPTS = 10
 
 
 def lock(file: IO[bytes], wait: bool = True) -> bool:
-    """Lock an open file until it is closed or its process ends; tell whether that succeeded.
+    """Lock an open file until it is closed or its process ends; return whether that succeeded.
 
-    File systems without locks count as failure.
+    It fails on file systems without locks.
     """
-    if sys.platform == "win32":  # an open file cannot be removed there anyway
+    if sys.platform == "win32":  # Windows cannot remove an open file anyway
         return True
     import fcntl
 
@@ -47,7 +47,7 @@ class TempFile:
         self.path.chmod(0o644)
 
     def rename(self, target: Path) -> None:
-        """Put the file in its place in one step."""
+        """Rename the file atomically."""
         if sys.platform == "win32":
             self.file.close()
         self.path.replace(target)
@@ -56,7 +56,7 @@ class TempFile:
 
     def discard(self) -> None:
         """Remove the file if it still has its temporary name."""
-        with contextlib.suppress(OSError):  # a full disk can keep the rest from being flushed
+        with contextlib.suppress(OSError):  # flushing fails on a full disk
             self.file.close()
         self.path.unlink(missing_ok=True)
 
@@ -70,7 +70,7 @@ def _create(folder: Path, suffix: str) -> tuple[Path, IO[bytes]]:
         except FileNotFoundError:  # Ollama removes empty folders
             continue
         lock(file)
-        # Another process may have taken the file for a leftover before it was locked.
+        # Another process may have removed the file as a leftover before it was locked.
         if path.exists():
             return path, file
         file.close()
@@ -78,7 +78,7 @@ def _create(folder: Path, suffix: str) -> tuple[Path, IO[bytes]]:
 
 
 def stale_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of writers that died: those that nobody has locked, while this has them."""
+    """Yield the files of dead writers, which no process has locked, with a lock on each."""
     for suffix in (".tmp", ".hold"):
         for path in (folder / FOLDER).glob(f"*{suffix}"):
             with contextlib.suppress(OSError), path.open("r+b") as file:
@@ -87,14 +87,14 @@ def stale_files(folder: Path) -> Iterator[Path]:
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove the files of writers that died."""
+    """Remove the files of dead writers."""
     for path in stale_files(folder):
         with contextlib.suppress(OSError):
             path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames in a folder durable, where the system can do that."""
+    """Make renames in a folder durable, where the system supports it."""
     if sys.platform == "win32":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,1 +1,1 @@
-"""Text of an answer to content, thinking and tool calls, piece by piece."""
+"""Incremental parsing of an answer into content, thinking and tool calls."""

@@ -1,4 +1,4 @@
-"""What the parsers of all formats share: the text that comes, and what has been made of it."""
+"""The state that parsers of all formats share: incoming text, and the parts parsed so far."""
 
 from __future__ import annotations
 
@@ -15,24 +15,31 @@ from .reader import InvalidCall, Reader, Steps, Unfinished
 from .tools import Call, Tools
 
 Block = Callable[["Answer", str], Steps[None]]
-"""Reads what a mark opens, and tells the calls to the answer; raises InvalidCall, Unfinished."""
+"""Reads a block that a mark opens, and adds its calls; raises InvalidCall, Unfinished."""
 
 
 class Channel:
-    """Text on its way out, its blanks held back where what follows decides about them."""
+    """Output text; blanks are held back while the following text decides about them."""
 
     def __init__(self, *, holds_blanks: bool) -> None:
-        self._holds = holds_blanks
+        self.holds_blanks = holds_blanks
         self._ready: list[str] = []
         self._blanks: list[str] = []
         self._swallows = False
+        self._muted = False
+
+    def mute(self) -> None:
+        """Drop all text from now on."""
+        self._muted = True
 
     def add(self, text: str) -> None:
         """Add text."""
+        if self._muted:
+            return
         if self._swallows:
             text = text.lstrip()
             self._swallows = not text
-        if not self._holds:
+        if not self.holds_blanks:
             self._ready.append(text)
             return
         solid = text.rstrip()
@@ -43,12 +50,24 @@ class Channel:
             self._blanks.append(text[len(solid) :])
 
     def cut(self) -> None:
-        """Drop the blanks held back, and those that come next."""
+        """Drop the blanks held back, and those that follow."""
         self._blanks.clear()
+        self.swallow()
+
+    def drop(self) -> None:
+        """Drop the blanks held back."""
+        self._blanks.clear()
+
+    def swallow(self) -> None:
+        """Drop the blanks that follow."""
         self._swallows = True
 
+    def keep(self) -> None:
+        """Keep the blanks that follow, overriding an earlier ``swallow``."""
+        self._swallows = False
+
     def flush(self) -> None:
-        """Let the blanks go."""
+        """Release the blanks held back."""
         self._ready += self._blanks
         self._blanks.clear()
 
@@ -60,9 +79,9 @@ class Channel:
 
 
 class Answer:
-    """An answer that is being parsed. Subclasses say how, in ``_run``.
+    """An answer that is being parsed. Subclasses implement ``_run``.
 
-    Where ``trims``, blanks around calls belong to the format and not to the content.
+    With ``trims``, blanks around calls are part of the format and not of the content.
     """
 
     def __init__(self, tools: Tools, *, trims: bool = False) -> None:
@@ -76,12 +95,12 @@ class Answer:
         self._steps = self._run()
 
     def feed(self, text: str) -> Parsed:
-        """Take the next text of the model, its special tokens written out."""
+        """Feed the next text of the model, with special tokens written out."""
         self.reader.push(text)
         return self._advance()
 
     def finish(self) -> Parsed:
-        """Take note of the end of the answer and give what was held back."""
+        """End the answer and return the text held back."""
         self.reader.end()
         self._advance(into := Parsed())
         self.thought.flush()
@@ -103,9 +122,9 @@ class Answer:
         raise NotImplementedError
 
     def call(self, name: str, arguments: dict[str, Any]) -> None:
-        """Take note of a call. What was read up to here has been understood.
+        """Add a call. All text up to here has been parsed.
 
-        Raises InvalidCall for arguments that could not be sent on (half a character, too deep).
+        Raises InvalidCall for arguments that cannot be serialized (half a character, too deep).
         """
         try:
             msgspec.msgpack.encode(arguments)
@@ -119,26 +138,29 @@ class Answer:
             self.content.cut()
 
     def calls(self, calls: list[Call]) -> None:
-        """Take note of calls."""
+        """Add calls."""
         for name, arguments in calls:
             self.call(name, arguments)
 
-    def attempt(self, block: Block, mark: str) -> Steps[None]:
-        """Read a block; what is no call becomes content.
+    def attempt(
+        self, block: Block, mark: str, out: Callable[[str], None] | None = None
+    ) -> Steps[None]:
+        """Read a block; text that is not a call becomes content, or is added to ``out``.
 
-        A call that the end of the answer cuts off does so too, unless others came before it: then
-        it is dropped. Unfinished is passed on.
+        So does a call that the end of the answer cuts off, unless others precede it: then it is
+        dropped. Unfinished propagates.
         """
+        out = out or self.content.add
         record = self.reader.record(mark)
         try:
             yield from block(self, mark)
         except InvalidCall:
-            self.content.add("".join(record))
+            out("".join(record))
             self.reader.forget()
         except Unfinished:
             text = "".join(record)
             if not self.found and text.removeprefix(mark).strip():
-                self.content.add(text)
+                out(text)
             self.reader.forget()
             raise
         finally:
@@ -146,5 +168,5 @@ class Answer:
 
 
 def call_id() -> str:
-    """Return a name for a call that no other call of the conversation has."""
+    """Return a unique id for a call."""
     return "call_" + "".join(random.choices(string.ascii_lowercase + string.digits, k=8))

@@ -1,4 +1,4 @@
-"""Answers that a constraint made a list of tool calls in JSON."""
+"""Answers that a constraint forced to be a list of tool calls in JSON."""
 
 from __future__ import annotations
 
@@ -9,8 +9,15 @@ from typing import Any
 import msgspec
 
 from ..prompt.messages import ToolCall, ToolCallFunction
+from ..schema.document import Document
 from .answer import call_id
 from .parsed import Parsed, Parser
+
+_COMBINING = frozenset({"$ref", "allOf", "anyOf", "const", "enum", "if", "oneOf"})
+_DESCRIBING = _COMBINING | {
+    "additionalProperties", "patternProperties", "properties", "unevaluatedProperties",
+}  # fmt: skip
+"""Keywords that indicate a function with parameters."""
 
 
 class ForcedCall(msgspec.Struct):
@@ -25,25 +32,46 @@ def calls_schema(
 ) -> dict[str, Any]:
     """Return the JSON schema of a list of at least one call of ``tools``, or of ``name`` alone."""
     functions = [tool.get("function") or {} for tool in tools]
+    chosen = [one for one in functions if name is None or one.get("name") == name]
     calls = [
         {
             "type": "object",
             "properties": {
                 "name": {"const": function.get("name", "")},
-                "arguments": function.get("parameters") or {"type": "object"},
+                "arguments": {"$ref": f"#/$defs/{index}"},
             },
             "required": ["name", "arguments"],
             "additionalProperties": False,
         }
-        for function in functions
-        if name is None or function.get("name") == name
+        for index, function in enumerate(chosen)
     ]
     most = {} if parallel and name is None else {"maxItems": 1}
-    return {"type": "array", "minItems": 1, **most, "items": {"anyOf": calls}}
+    return {
+        # Pointers from the root of the parameters are rewritten for their new place.
+        "$defs": {
+            str(index): Document(_parameters(function)).moved(("$defs", str(index)))
+            for index, function in enumerate(chosen)
+        },
+        "type": "array",
+        "minItems": 1,
+        **most,
+        "items": {"anyOf": calls},
+    }
+
+
+def _parameters(function: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a function's arguments, an object. It is ``{}`` without parameters."""
+    given = function.get("parameters")
+    schema = dict(given) if isinstance(given, dict) else {}
+    if not _DESCRIBING & schema.keys():
+        schema["properties"] = {}
+    if not schema.get("type") and not _COMBINING & schema.keys():
+        schema["type"] = "object"
+    return schema
 
 
 class ForcedCalls:
-    """Parses one answer. What ``thoughts`` calls content is the list."""
+    """Parses one answer. The list is the content that ``thoughts`` returns."""
 
     def __init__(self, thoughts: Parser) -> None:
         self._thoughts = thoughts
@@ -51,15 +79,15 @@ class ForcedCalls:
 
     @property
     def thinking(self) -> bool:
-        """Whether the list has not begun."""
+        """Whether the list has not begun yet."""
         return self._thoughts.thinking
 
     def feed(self, text: str) -> Parsed:
-        """Take the next text of the model."""
+        """Feed the next text of the model."""
         return self._without_content(self._thoughts.feed(text))
 
     def finish(self) -> Parsed:
-        """Give the calls; if the end cut off the very first, it is content."""
+        """Return the calls; an incomplete first call is content."""
         parsed = self._without_content(self._thoughts.finish())
         text = "".join(self._list)
         calls = [_tool_call(index, call) for index, call in enumerate(_elements(text))]
@@ -71,7 +99,7 @@ class ForcedCalls:
 
 
 def _elements(text: str) -> Iterator[ForcedCall]:
-    """Yield the calls of a list, those before the place where it is cut off."""
+    """Yield the complete calls of a list that may be cut off."""
     decoder = json.JSONDecoder()
     at = text.find("{")
     while at >= 0:

@@ -1,6 +1,6 @@
-"""The tags of thinking and of tool calls, told from a model's Go template.
+"""The tags of thinking and of tool calls, inferred from a model's Go template.
 
-Imports gotpl, so nothing may import this module before a template is really at hand.
+Imports gotpl, which is slow: import this module only to use a template.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BRANCHES = (IfNode, RangeNode, WithNode)
 
 
 class GoTags(NamedTuple):
-    """What a template tells. ``thinking`` is () where it has no thinking."""
+    """The inferred tags. ``thinking`` is () if the template has none."""
 
     thinking: tuple[str, str] | tuple[()]
     tool_call: str
@@ -27,7 +27,7 @@ class GoTags(NamedTuple):
 
 @lru_cache(maxsize=64)
 def go_tags(source: str) -> GoTags:
-    """Infer the tags; a faulty template has those of one that tells nothing."""
+    """Infer the tags; a faulty template yields the defaults."""
     try:
         root = parse(source, FUNCTIONS).root
     except TemplateError:
@@ -36,7 +36,7 @@ def go_tags(source: str) -> GoTags:
 
 
 def _thinking(nodes: ListNode, in_messages: bool) -> Iterator[tuple[str, str]]:
-    """Find the texts around what prints .Thinking, in a range over .Messages."""
+    """Find the texts around the action that prints .Thinking, in a range over .Messages."""
     texts = [node.text.strip() for node in nodes.nodes if isinstance(node, TextNode)]
     tagged = in_messages and len(texts) > 1 and texts[0] and texts[-1]
     for node in nodes.nodes:
@@ -50,7 +50,7 @@ def _thinking(nodes: ListNode, in_messages: bool) -> Iterator[tuple[str, str]]:
 
 
 def _tool_call(root: ListNode) -> str:
-    """Find the text that begins what depends on .ToolCalls, up to a brace."""
+    """Find the first text that depends on .ToolCalls, up to a brace."""
     for node in _branches(root):
         if isinstance(node, IfNode) and mentions(node.pipeline, "ToolCalls"):
             return _first_text(node.body).partition("{")[0].strip() or "{"
@@ -70,7 +70,7 @@ def _bodies(node: Any) -> list[ListNode]:
 
 
 def _first_text(nodes: ListNode) -> str:
-    """Return the first text; what comes after something printed is not first."""
+    """Return the leading text; text after a printed value does not count."""
     for node in nodes.nodes:
         if isinstance(node, TextNode) and node.text.strip():
             return str(node.text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..prompt.harmony import harmony_names
 from .answer import Answer
 from .reader import JSON, InvalidCall, Steps, Unfinished, marks
 from .tools import Tools, decode
@@ -25,11 +26,12 @@ class HarmonyAnswer(Answer):
             prompt[last + len(START) :] if last >= 0 else ""
         ).partition(MESSAGE)
         self._thinking = True
+        self._original = {written: name for name, written in harmony_names(tools.names).items()}
         super().__init__(tools)
 
     @property
     def thinking(self) -> bool:
-        """Whether the message that is content, or a call, has not begun."""
+        """Whether no message with content or a call has begun yet."""
         return self._thinking
 
     def _run(self) -> Steps[None]:
@@ -45,7 +47,7 @@ class HarmonyAnswer(Answer):
             return
 
     def _next(self) -> Steps[None]:
-        """Read a header and its message; a header without a message is passed over."""
+        """Read a header and its message; a header without a message is skipped."""
         if not self._within:
             text, self._within = yield from self.reader.body(marks(MESSAGE, START, *ENDS))
             self._header += text
@@ -57,13 +59,14 @@ class HarmonyAnswer(Answer):
     def _message(self, header: str) -> Steps[None]:
         channel = (CHANNEL.findall(header) or ["final"])[-1]
         recipient = (RECIPIENT.findall(header) or [""])[-1]
-        name = recipient.removeprefix("functions.")
-        if name != recipient or name in self.tools.names:
+        if recipient not in ("", "assistant", "user", "all"):
+            written = recipient.removeprefix("functions.")
+            name = self._original.get(written, written)
             self._thinking = False
-            yield from self.attempt(lambda answer, _: self._arguments(name), "")
+            offered = name in self.tools.names or written != recipient
+            out = self.content.add if offered else _drop
+            yield from self.attempt(lambda answer, _: self._arguments(name), "", out)
             yield from self._text(None)
-        elif recipient not in ("", "assistant", "user", "all"):
-            yield from self._text(None)  # a built-in tool that nobody offered
         elif channel == "analysis":
             yield from self._text("thought")
             self.thought.cut()
@@ -72,7 +75,7 @@ class HarmonyAnswer(Answer):
             yield from self._text("content")
 
     def _arguments(self, name: str) -> Steps[None]:
-        """Read the arguments of a call; none at all are no arguments."""
+        """Read the arguments of a call; an empty text means no arguments."""
         if (yield from self.reader.sees(("{",))):
             arguments = decode((yield from self.reader.balanced(JSON)).strip())
             self.call(name, arguments)
@@ -83,7 +86,7 @@ class HarmonyAnswer(Answer):
         self.call(name, {})
 
     def _text(self, channel: str | None) -> Steps[None]:
-        """Read a message to its end, which only the next message follows, or nothing."""
+        """Read a message to its end, after which only another message may follow."""
         out = getattr(self, channel).add if channel else _drop
         while mark := (yield from self.reader.until(marks(*ENDS), out)):
             if (yield from self.reader.nothing_left()):
@@ -94,4 +97,4 @@ class HarmonyAnswer(Answer):
 
 
 def _drop(_text: str) -> None:
-    """Take text that is shown nowhere."""
+    """Discard text, such as a message to a tool that was not offered."""

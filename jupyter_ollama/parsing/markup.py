@@ -16,21 +16,21 @@ NAME = re.compile(r"[\w.:/-]+")
 ATTRIBUTE = re.compile(r'([\w-]+)="(.*?)"', re.DOTALL)
 
 END = ""
-"""Stands for the end of the answer among what may follow a value."""
+"""Represents the end of the answer among the marks that may follow a value."""
 
 
 @dataclass(frozen=True)
 class Markup:
-    """How a format writes a call. Call it to read one, behind the mark that opens it.
+    """The syntax of a call. Calling it reads one, after the opening mark.
 
     ``head`` are the marks that end the part with the tool's name (with ``keeps_head`` they begin
-    what follows), ``argument`` opens an argument
-    whose name lasts up to ``key_end``, and ``value`` comes between name and value, if anything.
-    ``value_ends`` tells for each mark that may end a value what has to follow there (nothing: any
-    text), so that a value may hold text that looks like markup. ``close`` ends the call, and the
-    first of ``wraps`` that follows belongs to it.
-    With ``name``, the name of an attribute, names stand in attributes and else they stand bare.
-    ``lines``: one line break on either side of a value is markup.
+    the next part), ``argument`` opens an argument whose name lasts up to ``key_end``, and ``value``
+    separates name and value, if set. ``value_ends`` maps each mark that may end a value to marks of
+    which one must follow (none: any text), so that a value may contain text like markup.
+    ``close`` ends the call, and includes the first of ``wraps`` that follows. With ``name``, the
+    name of an attribute, names are in attributes, else they are bare.
+    ``lines``: one line break on either side of a value is markup. ``exact``: names are unchanged,
+    and values have the types that the schema declares, or else are strings.
     """
 
     head: tuple[str, ...]
@@ -44,6 +44,7 @@ class Markup:
     wraps: tuple[str, ...] = ()
     lines: bool = False
     keeps_head: bool = False
+    exact: bool = False
 
     def __call__(self, answer: Answer, _opened: str) -> Steps[None]:
         """Read a call."""
@@ -51,8 +52,8 @@ class Markup:
         head, mark = yield from reader.body(marks(*self.head), keep=True)
         if not self.keeps_head:
             reader.skip_mark(mark)
-        name = self._attributes(head).get(self.name, "") if self.name else head.strip()
-        if not NAME.fullmatch(name):
+        name = self._attributes(head).get(self.name, "") if self.name else self._bare(head)
+        if not (name.strip() if self.exact else NAME.fullmatch(name)):
             raise InvalidCall
         arguments: dict[str, Any] = {}
         closed = bool(self.name) and head.rstrip().endswith("/")
@@ -63,7 +64,7 @@ class Markup:
                 yield from self._argument(answer, name, arguments)
         answer.call(name, arguments)
         if self.wraps and mark not in self.wraps:
-            yield from reader.skip(self.wraps)
+            yield from reader.close(self.wraps)
 
     def _argument(self, answer: Answer, tool: str, arguments: dict[str, Any]) -> Steps[None]:
         head, _ = yield from answer.reader.body(marks(self.key_end))
@@ -71,14 +72,19 @@ class Markup:
             yield from answer.reader.body(marks(self.value))
         text = yield from self._value(answer)
         attributes = self._attributes(head) if self.key else {}
-        key = attributes.get(self.key, "") if self.key else head.strip()
+        key = attributes.get(self.key, "") if self.key else self._bare(head)
         kind = attributes.get("type", "string" if attributes.get("string") == "true" else "")
         if kind == "string":
             arguments[key] = text
         elif kind or attributes.get("string") == "false":
             arguments[key] = _json_or_text(text)
+        elif self.exact:
+            arguments[key] = answer.tools.declared(tool, key, text)
         else:
             arguments[key] = answer.tools.typed(tool, key, text)
+
+    def _bare(self, head: str) -> str:
+        return head if self.exact else head.strip()
 
     def _value(self, answer: Answer) -> Steps[str]:
         reader = answer.reader
@@ -118,7 +124,7 @@ def _json_or_text(text: str) -> Any:
 
 
 def invoke(before: str, call: str = "invoke", argument: str = "parameter") -> Markup:
-    """Return the markup with attributes that several families write, with their prefix."""
+    """Return the markup with attributes that several families use, each with a prefix."""
     close = f"</{before}{call}>"
     return Markup(
         head=(">",),
@@ -174,7 +180,7 @@ _HERMES = json_call("</tool_call>")
 
 
 def tool_call(answer: Answer, opened: str) -> Steps[None]:
-    """Read what follows ``<tool_call>``, which families of models fill in three ways."""
+    """Read the content of ``<tool_call>``, for which families of models use three forms."""
     seen = yield from answer.reader.sees(("<function=", "{", "["))
     if seen == "<function=":
         yield from answer.reader.skip((seen,))

@@ -1,4 +1,4 @@
-"""Tool calls behind a tag that only the template tells: found by the names of the tools."""
+"""Tool calls after a tag inferred from the template, found by the names of the tools."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ BRACKETS = {"{": "}", "[": "]"}
 class NamedCalls:
     """Reads calls up to the end of the answer, or of the list if the tag is a bracket.
 
-    A call is the name of a tool and the first whole JSON object around it or after it. Text that
-    is left over is dropped, but becomes content where the tag is a bracket and no call was found.
+    A call is the name of a tool and the first whole JSON object around it or after it. Other text
+    is dropped, but becomes content if the tag is a bracket and no call was found.
     """
 
     def __init__(self, tag: str) -> None:
@@ -38,7 +38,7 @@ class NamedCalls:
                 if not answer.found:
                     raise InvalidCall
                 if self._tag == "[":
-                    yield from answer.reader.skip(("]",))  # models close what they did not open
+                    yield from answer.reader.skip(("]",))  # even if it was not opened
                     return
                 if not (yield from answer.reader.sees(("{", ";", ","))):
                     return
@@ -49,7 +49,7 @@ class NamedCalls:
 
 
 class _Search:
-    """Looks for the next call in text that is taken mark by mark."""
+    """Searches for the next call in text that is read mark by mark."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
@@ -63,7 +63,7 @@ class _Search:
         self.mark = ""
 
     def step(self, answer: Answer) -> Steps[None]:
-        """Take text up to the next mark. ``mark`` is that, or "" within a string."""
+        """Add text up to the next mark. ``mark`` is the mark, or "" within a string."""
         text, mark = yield from answer.reader.body(self._inside if self._quoted else self._outside)
         self._pieces += (text, mark)
         if mark in self._tools.names:
@@ -80,7 +80,7 @@ class _Search:
         elif mark == "{":
             if not self.depth:
                 self._pieces = [mark]
-                self._object = None  # whatever that was, no name of a tool came with it
+                self._object = None  # the object came without the name of a tool
             self.depth += 1
         elif mark == "}" and self.depth:
             self.depth -= 1
@@ -98,7 +98,7 @@ class _Search:
         return bool(self._name) and self._object is not None
 
     def take(self) -> list[Call]:
-        """Return the calls that name and object make, and look for the next."""
+        """Return the calls of the name and the object, and start the next search."""
         found = list(_calls(self._object or {}, self._name, self._tools))
         if not found and self._object is not None and self._object.get("name") != self._name:
             own = _own(self._object, self._name)
@@ -116,7 +116,7 @@ def _object(text: str) -> dict[str, Any] | None:
 
 
 def _inner(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Go through the objects directly within a value."""
+    """Yield the objects directly within a value."""
     for item in value.values():
         for one in item if isinstance(item, list) else [item]:
             if isinstance(one, dict):
@@ -124,7 +124,7 @@ def _inner(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _calls(value: dict[str, Any], name: str, tools: Tools) -> Iterator[Call]:
-    """Find the objects, at any depth, that hold a name and arguments."""
+    """Yield the objects, at any depth, with a name and arguments."""
     if "name" in value and (arguments := arguments_of(value)) is not None:
         own = value["name"]
         yield (own if own in tools.names else name), arguments
@@ -134,7 +134,7 @@ def _calls(value: dict[str, Any], name: str, tools: Tools) -> Iterator[Call]:
 
 
 def _own(value: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """Find the object, at any depth, that stands under the tool's own name."""
+    """Yield the objects, at any depth, under the name of the tool."""
     if isinstance(value.get(name), dict):
         return dict(value[name])
     return next((own for inner in _inner(value) if (own := _own(inner, name)) is not None), None)

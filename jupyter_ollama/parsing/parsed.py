@@ -1,4 +1,4 @@
-"""What parsers give: the parts of an answer that have become certain."""
+"""The results of parsers: the final parts of an answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..prompt.messages import ToolCall
 
 
 class Parsed(msgspec.Struct):
-    """What a piece of text made certain. Calls come whole, in the order of the text."""
+    """The parts that a piece of text completed. Calls are complete, in the order of the text."""
 
     content: str = ""
     thinking: str = ""
@@ -18,14 +18,14 @@ class Parsed(msgspec.Struct):
 
 
 class Parser(Protocol):
-    """Takes one answer apart. The result is the same however the text is cut into pieces."""
+    """Parses one answer. The result does not depend on how the text is split into pieces."""
 
     def feed(self, text: str) -> Parsed:
-        """Take the next text of the model, its special tokens written out."""
+        """Feed the next text of the model, with special tokens written out."""
 
     def finish(self) -> Parsed:
-        """Take note of the end of the answer and give what was held back."""
+        """End the answer and return the text held back."""
 
     @property
     def thinking(self) -> bool:
-        """Whether content has not begun: the model thinks, or may yet begin to."""
+        """Whether content has not begun: the model is thinking or may begin to."""

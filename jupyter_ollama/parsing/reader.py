@@ -1,8 +1,8 @@
-"""Read text that arrives in pieces as if it were there: formats are generators that wait.
+"""Reading text that arrives in pieces as if it were complete: formats are generators.
 
-Each step of a format takes text off the front of a short buffer and gives way (``yield``) where
-only more text can decide. Nothing is scanned twice, so an answer costs time in proportion to its
-length, and nothing depends on where it was cut.
+Each step of a format consumes text from the front of a short buffer and yields when it needs more
+text to decide. No text is scanned twice, so that the time is linear in the length of the answer,
+and the result does not depend on the pieces.
 """
 
 from __future__ import annotations
@@ -16,19 +16,27 @@ T = TypeVar("T")
 Steps = Generator[None, None, T]
 
 FAR = 1024
-"""Blank characters that a look ahead passes at most."""
+"""The most blanks that a look-ahead skips."""
 
 
 class Unfinished(Exception):
-    """The answer ended within something that has an end."""
+    """The answer ended before the end of a block."""
 
 
 class InvalidCall(Exception):
-    """What stands where a tool call should is none."""
+    """The text in the place of a tool call is none."""
+
+
+def without_beginning(text: str, mark: str) -> str:
+    """Return a text without a partial mark at its end."""
+    for end in range(len(mark), 0, -1):
+        if text.endswith(mark[:end]):
+            return text[:-end]
+    return text
 
 
 class Marks:
-    """Strings to look for. Where several begin at one place, the longest is meant."""
+    """Strings to search for. The longest match at a position wins."""
 
     def __init__(self, texts: tuple[str, ...]) -> None:
         self._pattern = re.compile("|".join(map(re.escape, sorted(texts, key=len, reverse=True))))
@@ -36,9 +44,9 @@ class Marks:
         self._longest = max(map(len, self._beginnings), default=0)
 
     def find(self, text: str, start: int, *, ended: bool) -> tuple[int, str]:
-        """Return the place of the first mark and the mark.
+        """Return the index of the first mark and the mark.
 
-        Without one the mark is "" and the place is where one may have begun, or the end.
+        Without one the mark is "" and the index is that of a possible partial mark, or the end.
         """
         match = self._pattern.search(text, start)
         if match is None:
@@ -57,12 +65,12 @@ class Marks:
 
 @lru_cache(maxsize=256)
 def marks(*texts: str) -> Marks:
-    """Return what looks for any of the strings."""
+    """Return a searcher for any of the strings."""
     return Marks(texts)
 
 
 class Quotes:
-    """How strings and brackets are written in the values of a format."""
+    """The syntax of strings and brackets in the values of a format."""
 
     def __init__(self, quotes: tuple[str, ...], *, escape: str = "", round_too: bool = False):
         self.quotes = quotes
@@ -71,11 +79,11 @@ class Quotes:
         self.brackets = tuple("{}[]()" if round_too else "{}[]")
 
     def inside(self, quote: str) -> Marks:
-        """Return what looks for the end of a string."""
+        """Return a searcher for the end of a string."""
         return marks(quote, self.escape) if self.escape else marks(quote)
 
     def outside(self, stops: tuple[str, ...]) -> Marks:
-        """Return what looks for a string's beginning, a bracket or one of ``stops``."""
+        """Return a searcher for the beginning of a string, a bracket or one of ``stops``."""
         return marks(*self.quotes, *self.brackets, *stops)
 
 
@@ -84,7 +92,7 @@ PYTHON = Quotes(('"', "'"), escape="\\", round_too=True)
 
 
 class Reader:
-    """The text that came and was not yet taken."""
+    """The received text that is not consumed yet."""
 
     def __init__(self) -> None:
         self._text = ""
@@ -96,25 +104,25 @@ class Reader:
         return len(self._text) - self._at
 
     def push(self, text: str) -> None:
-        """Add text that came."""
+        """Add received text."""
         self._text = self._text[self._at :] + text
         self._at = 0
 
     def end(self) -> None:
-        """Take note that nothing more comes."""
+        """End the text."""
         self._ended = True
 
     def record(self, taken: str) -> list[str]:
-        """Begin to collect all that is taken, ``taken`` being taken already."""
+        """Start a record of all consumed text, beginning with ``taken``."""
         self._records.append([taken])
         return self._records[-1]
 
     def stop(self, record: list[str]) -> None:
-        """Collect no more into ``record``."""
+        """Stop recording into ``record``."""
         self._records = [other for other in self._records if other is not record]
 
     def forget(self) -> None:
-        """Empty all records: what they hold has been understood."""
+        """Clear all records, because their text has been parsed."""
         for record in self._records:
             record.clear()
 
@@ -126,14 +134,27 @@ class Reader:
         return text
 
     def until(
-        self, wanted: Marks, out: Callable[[str], object], *, keep: bool = False
+        self,
+        wanted: Marks,
+        out: Callable[[str], object],
+        *,
+        keep: bool = False,
+        drops: bool = False,
     ) -> Steps[str]:
-        """Pass text to ``out`` up to a mark and return it, taken unless ``keep``.
+        """Pass text to ``out`` up to a mark and return the mark, consumed unless ``keep``.
 
-        At the end of the answer it is "".
+        At the end of the answer it is "". With ``drops``, a partial mark at the end of the answer
+        is dropped, unless it is a single character.
         """
         while True:
             place, mark = wanted.find(self._text, self._at, ended=self._ended)
+            if drops and self._ended and not mark:
+                place, _ = wanted.find(self._text, self._at, ended=False)
+                if place < len(self._text) - 1:
+                    out(self._take(place - self._at))
+                    self._take(len(self))
+                    return ""
+                place = len(self._text)
             if place > self._at:
                 out(self._take(place - self._at))
             if mark or self._ended:
@@ -149,7 +170,7 @@ class Reader:
             yield
 
     def body(self, wanted: Marks, *, keep: bool = False) -> Steps[tuple[str, str]]:
-        """Return the text up to a mark, and the mark. Raises Unfinished where none comes."""
+        """Return the text up to a mark, and the mark. Raises Unfinished without one."""
         pieces: list[str] = []
         mark = yield from self.until(wanted, pieces.append, keep=keep)
         if not mark:
@@ -157,7 +178,7 @@ class Reader:
         return "".join(pieces), mark
 
     def character(self) -> Steps[str]:
-        """Take one character. Raises Unfinished where none comes."""
+        """Consume one character. Raises Unfinished at the end."""
         while not len(self):
             if self._ended:
                 raise Unfinished
@@ -165,9 +186,9 @@ class Reader:
         return self._take(1)
 
     def sees(self, texts: tuple[str, ...], *, after: int = 0) -> Steps[str]:
-        """Return which of the texts comes next after blanks, "" for none. Takes nothing.
+        """Return which of the texts is next after blanks, "" for none. Consumes nothing.
 
-        ``after`` characters are passed over first.
+        ``after`` characters are skipped first.
         """
         while True:
             ahead = self._text[self._at + after :]
@@ -178,8 +199,15 @@ class Reader:
             yield
 
     def nothing_left(self, *, after: int = 0) -> Steps[bool]:
-        """Tell whether only blanks come up to the end of the answer. Takes nothing."""
-        while not self._text[self._at + after :].strip():
+        """Return whether only blanks follow up to the end of the answer. Consumes nothing."""
+        return self.over("", after=after)
+
+    def over(self, text: str, *, after: int = 0) -> Steps[bool]:
+        """Return whether only blanks, or a partial text, follow up to the end of the answer.
+
+        ``after`` characters are skipped first. Consumes nothing.
+        """
+        while text.startswith(self._text[self._at + after :].strip()):
             if self._ended:
                 return True
             if len(self) > FAR + after:
@@ -187,21 +215,43 @@ class Reader:
             yield
         return False
 
+    def line_ends(self) -> Steps[bool]:
+        """Return whether a line break or the end of the answer is next. Consumes nothing."""
+        while not len(self):
+            if self._ended:
+                return True
+            yield
+        return self._text[self._at] in "\r\n"
+
     def skip(self, texts: tuple[str, ...]) -> Steps[str]:
-        """Take blanks and one of the texts if it comes next, else nothing; return the text."""
+        """Consume blanks and one of the texts if it is next, else nothing; return the text."""
         seen = yield from self.sees(texts)
         if seen:
             self._take(self._text.index(seen, self._at) + len(seen) - self._at)
         return seen
 
+    def close(self, texts: tuple[str, ...]) -> Steps[str]:
+        """Skip one of the texts, or a partial one at the end of the answer.
+
+        Returns the consumed text, "" for none.
+        """
+        seen = yield from self.skip(texts)
+        rest = self._text[self._at :].strip()
+        if seen or not rest or not self._ended:
+            return seen
+        if any(text.startswith(rest) for text in texts):
+            self._take(len(self))
+            return rest
+        return ""
+
     def skip_mark(self, mark: str) -> str:
-        """Take a mark that was kept."""
+        """Consume a mark that was kept."""
         return self._take(len(mark))
 
     def balanced(self, quotes: Quotes, stops: tuple[str, ...] = ()) -> Steps[str]:
-        """Take a value in brackets, from its first to the one that closes it.
+        """Consume a value in brackets, from the first to its closing one.
 
-        Raises InvalidCall where one of ``stops`` comes earlier, outside of strings.
+        Raises InvalidCall if one of ``stops`` occurs earlier, outside of strings.
         """
         pieces: list[str] = []
         depth, quote = 0, ""

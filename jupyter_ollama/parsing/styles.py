@@ -1,54 +1,30 @@
-"""The formats of the families of models, as data, and how to tell which one a model writes."""
+"""The formats of the families of models, as data, and the signs by which they are detected."""
 
-# ruff: noqa: RUF001 (the bars of DeepSeek's marks are wide on purpose)
+# ruff: noqa: RUF001 (DeepSeek's marks contain full-width bars)
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-from .answer import Block
-from .blocks import bare_json, gemma_call, json_call, python_calls, section
+from .blocks import bare_json, json_call, json_calls, python_calls, section
+from .keywords import keyword_calls
+from .mapping import gemma_call
 from .markup import KIMI, QWEN, invoke, tool_call
-
-THINK = ("<think>", "</think>")
+from .tagged import THINK, Style
 
 _DEEPSEEK = json_call(
     "<｜tool▁call▁end｜>",
-    r"(?:function<｜tool▁sep｜>)?(?P<name>[^<\s]+)(?:<｜tool▁sep｜>)?\s*(?:```json\s*)?",
+    r"\s*(?:function<｜tool▁sep｜>)?\s*(?P<name>[^<\s]+)\s*(?:<｜tool▁sep｜>)?\s*(?:```json\s*)?",
 )
 _KIMI_2 = json_call(
     "<|tool_call_end|>",
     r"\s*(?:functions\.)?(?P<name>[^\s<]+?)(?::\d+)?\s*<\|tool_call_argument_begin\|>\s*",
 )
-_MISTRAL = json_call(header=r"(?P<name>[^\[\s]+)\s*(?:\[CALL_ID\][^\[]*)?(?:\[ARGS\])?\s*")
-
-
-@dataclass(frozen=True)
-class Style:
-    """A format. Where it does not trim, blanks around calls are content.
-
-    ``thinking`` are pairs of tags, any of which may open; ``breaks`` end thinking as its closing
-    tag does, and are not part of it. ``blocks`` are what opens calls. ``bare`` is what a call
-    begins with that stands without tags at the beginning, and what reads it. ``dropped`` are marks
-    that are no content. ``signs``, in a chat template, tell the style; ``parsers`` and
-    ``architectures`` are the beginnings of names that do.
-    """
-
-    parsers: tuple[str, ...] = ()
-    architectures: tuple[str, ...] = ()
-    signs: tuple[str, ...] = ()
-    thinking: tuple[tuple[str, str], ...] = (THINK,)
-    breaks: tuple[str, ...] = ()
-    blocks: dict[str, Block] = field(default_factory=dict)
-    bare: tuple[str, Block] | None = None
-    dropped: tuple[str, ...] = ()
-    trims: bool = False
-    harmony: bool = False
+_MISTRAL = json_call(header=r"\s*(?P<name>[^\[\s]+)\s*(?:\[CALL_ID\][^\[]*)?(?:\[ARGS\])?\s*")
 
 
 PLAIN = Style(parsers=("passthrough",), thinking=())
-"""Text that is content as it stands."""
+"""Text without markup: all of it is content."""
 
 TOOL_CALL = Style(
     parsers=("qwen", "ornith", "glm", "nemotron", "hermes", "granite4", "laguna", "poolside"),
@@ -68,6 +44,36 @@ HARMONY = Style(
     signs=("<|channel|>",),
     thinking=(),
     harmony=True,
+    headed=True,
+)
+
+DEEPSEEK = Style(
+    parsers=("deepseek", "cogito"),
+    architectures=("deepseek",),
+    signs=("<｜tool▁calls▁begin｜>", "｜DSML｜"),
+    blocks={
+        "<｜tool▁calls▁begin｜>": section(
+            "<｜tool▁calls▁end｜>", {"<｜tool▁call▁begin｜>": _DEEPSEEK}
+        ),
+        "<｜tool▁call▁begin｜>": _DEEPSEEK,
+        **{
+            f"<｜DSML｜{calls}>": section(
+                f"</｜DSML｜{calls}>", {f"<｜DSML｜{space}invoke ": invoke(f"｜DSML｜{space}")}
+            )
+            for calls, space in (("function_calls", ""), ("tool_calls", ""), (" calls", " "))
+        },
+    },
+    dropped=("<｜tool▁calls▁end｜>",),
+    trims=True,
+)
+
+MISTRAL = Style(
+    parsers=("ministral", "mistral", "magistral", "devstral"),
+    architectures=("mistral",),
+    signs=("[TOOL_CALLS]",),
+    thinking=(("[THINK]", "[/THINK]"), THINK),
+    blocks={"[TOOL_CALLS]": _MISTRAL},
+    dropped=("[/TOOL_CALLS]",),
 )
 
 STYLES = (
@@ -93,39 +99,14 @@ STYLES = (
             "<|close|>message<|sep|>",
         ),
     ),
-    Style(
-        parsers=("deepseek", "cogito"),
-        architectures=("deepseek",),
-        signs=("<｜tool▁calls▁begin｜>", "｜DSML｜"),
-        blocks={
-            "<｜tool▁calls▁begin｜>": section(
-                "<｜tool▁calls▁end｜>", {"<｜tool▁call▁begin｜>": _DEEPSEEK}
-            ),
-            "<｜tool▁call▁begin｜>": _DEEPSEEK,
-            **{
-                f"<｜DSML｜{calls}>": section(
-                    f"</｜DSML｜{calls}>", {f"<｜DSML｜{space}invoke ": invoke(f"｜DSML｜{space}")}
-                )
-                for calls, space in (("function_calls", ""), ("tool_calls", ""), (" calls", " "))
-            },
-        },
-        dropped=("<｜tool▁calls▁end｜>",),
-        trims=True,
-    ),
-    Style(
-        parsers=("ministral", "mistral", "magistral", "devstral"),
-        architectures=("mistral",),
-        signs=("[TOOL_CALLS]",),
-        thinking=(("[THINK]", "[/THINK]"), THINK),
-        blocks={"[TOOL_CALLS]": _MISTRAL},
-        dropped=("[/TOOL_CALLS]",),
-    ),
+    DEEPSEEK,
+    MISTRAL,
     Style(
         parsers=("gemma4",),
         architectures=("gemma4",),
         signs=("<|tool_call>",),
         thinking=(("<|channel>thought", "<channel|>"),),
-        blocks={"<|tool_call>": gemma_call("<tool_call|>", '<|"|>')},
+        blocks={"<|tool_call>": gemma_call("<tool_call|>", '<|"|>', "<|tool_response>")},
     ),
     Style(
         parsers=("functiongemma",),
@@ -138,7 +119,7 @@ STYLES = (
         architectures=("command-r", "cohere"),
         signs=("<|START_ACTION|>",),
         thinking=(("<|START_THINKING|>", "<|END_THINKING|>"),),
-        blocks={"<|START_ACTION|>": json_call("<|END_ACTION|>"), "Action:": json_call()},
+        blocks={"<|START_ACTION|>": json_calls("<|END_ACTION|>"), "Action:": json_call()},
         dropped=("<|START_RESPONSE|>", "<|END_RESPONSE|>", "<|START_TEXT|>", "<|END_TEXT|>"),
         trims=True,
     ),
@@ -146,7 +127,7 @@ STYLES = (
         parsers=("lfm2",),
         architectures=("lfm2",),
         signs=("<|tool_call_start|>",),
-        blocks={"<|tool_call_start|>": python_calls("<|tool_call_end|>")},
+        blocks={"<|tool_call_start|>": keyword_calls("<|tool_call_end|>")},
         trims=True,
     ),
     Style(
@@ -187,33 +168,33 @@ STYLES = (
         bare=("{", bare_json),
     ),
 )
-"""Looked through in this order: signs that other templates hold too come late."""
+"""Searched in this order: signs that other templates also contain are last."""
 
 
 def _named(name: str, names: Callable[[Style], tuple[str, ...]]) -> Style | None:
-    """Return the style with the longest name that ``name`` begins with."""
+    """Return the style with the longest prefix of ``name``."""
     known = [(begin, style) for style in STYLES for begin in names(style)]
     fitting = [(begin, style) for begin, style in known if name.lower().startswith(begin)]
     return max(fitting, key=lambda pair: len(pair[0]), default=("", None))[1]
 
 
 def by_parser(name: str) -> Style | None:
-    """Return the style that a model's config asks for; None for a name that is not known."""
+    """Return the style for the parser in a model's config; None for an unknown name."""
     return _named(name, lambda style: style.parsers)
 
 
 def by_architecture(name: str) -> Style | None:
-    """Return the style usual for an architecture."""
+    """Return the default style of an architecture."""
     return _named(name, lambda style: style.architectures)
 
 
 def by_template(source: str) -> Style | None:
-    """Return the style that the text of a chat template shows."""
+    """Return the style whose signs the text of a chat template contains."""
     return next((style for style in STYLES if any(sign in source for sign in style.signs)), None)
 
 
 def by_tag(tag: str) -> Style | None:
-    """Return the style whose calls begin with a tag, or with the beginning of one."""
+    """Return the style whose calls begin with a tag or a prefix of it."""
     return next(
         (style for style in STYLES if any(tag.startswith(opening) for opening in style.blocks)),
         None,

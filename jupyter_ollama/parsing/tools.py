@@ -1,4 +1,4 @@
-"""The tools of a request: their names, and what their arguments are."""
+"""The tools of a request: their names, and the types of their arguments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PYTHON_WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 
 class Tools:
-    """The tools that a model was offered, as OpenAI's API writes them."""
+    """The tools offered to a model, in the form of OpenAI's API."""
 
     def __init__(self, tools: Sequence[Mapping[str, Any]]) -> None:
         functions = [tool.get("function", tool) for tool in tools]
@@ -36,15 +36,38 @@ class Tools:
         """Return the names of a tool's parameters, in order."""
         return list(_mapping(self._schemas.get(name, {}).get("properties")))
 
-    def typed(self, name: str, parameter: str, text: str) -> Any:
-        """Turn the bare text of an argument into a value of a type that its schema names.
+    def required(self, name: str) -> set[str]:
+        """Return the names of the required parameters of a tool."""
+        required = self._schemas.get(name, {}).get("required")
+        return {key for key in _several(required) if isinstance(key, str)}
 
-        Where no schema tells, what reads as JSON is taken for it.
+    def typed(self, name: str, parameter: str, text: str) -> Any:
+        """Convert the bare text of an argument to a value of a type that its schema allows.
+
+        Without a schema, text that is valid JSON is decoded.
         """
+        return _value(text, self._types(name, parameter))
+
+    def declared(self, name: str, parameter: str, text: str) -> Any:
+        """Convert the bare text of an argument to a value of a type that its schema declares.
+
+        Without a declared type it remains text, for models that were trained to write JSON only
+        where the schema requires it.
+        """
+        types = self._types(name, parameter)
+        word = text.strip().lower()
+        if word == "null" and "string" not in types:
+            return None
+        if not types:
+            return text
+        if types == {"boolean"}:
+            return word == "true"
+        return whole_number(_value(text, types))
+
+    def _types(self, name: str, parameter: str) -> set[str]:
         root = self._schemas.get(name, {})
         schema = _mapping(root.get("properties")).get(parameter)
-        types = set(_types(schema, root)) if schema is not None else set()
-        return _value(text, types)
+        return set(_types(schema, root)) if schema is not None else set()
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
@@ -105,7 +128,7 @@ def _value(text: str, types: set[str]) -> Any:
 
 
 def decode(text: str) -> Any:
-    """Read JSON; raises InvalidCall. Line breaks within strings are let pass."""
+    """Read JSON; raises InvalidCall. Line breaks within strings are accepted."""
     try:
         return json.loads(
             text, strict=False, parse_constant=_number, parse_int=_number, parse_float=_number
@@ -115,7 +138,7 @@ def decode(text: str) -> Any:
 
 
 def _number(text: str) -> int | float:
-    """Read a number; one of more than 64 bits cannot be sent on but as a float."""
+    """Read a number; integers of more than 64 bits become floats, as JSON encoders require."""
     try:
         value: int | float = int(text)
     except ValueError:
@@ -128,6 +151,12 @@ def _number(text: str) -> int | float:
     return value
 
 
+def whole_number(value: Any) -> Any:
+    """Return a float without a fraction as an integer, as Go writes it, other values unchanged."""
+    exact = isinstance(value, float) and value.is_integer() and abs(value) < 2**53
+    return int(value) if exact else value
+
+
 def literal(text: str) -> Any:
     """Read a literal of Python, or of JSON among Python's; raises InvalidCall."""
     try:
@@ -137,7 +166,7 @@ def literal(text: str) -> Any:
 
 
 def plain(node: ast.expr) -> Any:
-    """Turn the syntax tree of a literal into a JSON value; raises InvalidCall for others."""
+    """Convert the syntax tree of a literal to a JSON value; raises InvalidCall for others."""
     match node:
         case ast.Constant(value=bool() | str() | None as value):
             return value
@@ -157,7 +186,7 @@ def plain(node: ast.expr) -> Any:
 
 
 def arguments_of(value: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return the arguments that a call in JSON carries, an object or the JSON text of one."""
+    """Return the arguments of a call in JSON, an object or the JSON text of one."""
     for key in ("arguments", "parameters"):
         found = value.get(key)
         if isinstance(found, str):
@@ -171,9 +200,9 @@ def arguments_of(value: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def calls_in(value: Any, tools: Tools) -> list[Call]:
-    """Return the calls that a JSON value within tags is: one or a list. Raises InvalidCall.
+    """Return the calls of a JSON value: one or a list. Raises InvalidCall.
 
-    Arguments may be left out, for a tool that needs none.
+    Arguments may be omitted for a tool that needs none.
     """
     if isinstance(value, list):
         return [call for item in value for call in calls_in(item, tools)]

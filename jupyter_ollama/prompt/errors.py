@@ -1,4 +1,4 @@
-"""The one error of templates."""
+"""The error of templates."""
 
 from __future__ import annotations
 

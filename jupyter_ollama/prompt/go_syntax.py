@@ -1,6 +1,6 @@
-"""Parse Go templates and rewrite their syntax trees the way Ollama does.
+"""Parsing Go templates and rewriting their syntax trees as Ollama does.
 
-Imports gotpl, so nothing may import this module before a template is really at hand.
+Imports gotpl, which is slow: import this module only to use a template.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .errors import TemplateError
 LIMITS = ParserLimits(max_source_bytes=1_000_000, max_tokens=200_000, max_nesting=100)
 
 OUTPUT = "\0output"
-"""The function that every printed value passes; no template can spell its name."""
+"""The function applied to every printed value; templates cannot spell its name."""
 
 PRINTERS = frozenset({"print", "printf", "println", "html", "js", "urlquery"})
 
@@ -44,7 +44,7 @@ CALLS = (TemplateCallNode, BlockNode)
 
 
 def parse(source: str, functions: Collection[str]) -> ParsedTemplate:
-    """Parse a template, with ``{{ .Response }}`` added at its end if nothing in it asks for one.
+    """Parse a template, with ``{{ .Response }}`` appended unless it prints one.
 
     Raises TemplateError with the line.
     """
@@ -96,12 +96,12 @@ def _pipe_names(pipe: PipeNode) -> Iterator[str]:
 
 
 def mentions(pipe: PipeNode, name: str) -> bool:
-    """Tell whether a pipeline mentions a field or a variable of that name."""
+    """Return whether a pipeline mentions a field or a variable of that name."""
     return name in _pipe_names(pipe)
 
 
 def cut_after_response(nodes: ListNode) -> ListNode:
-    """Keep a template up to the first action that prints ``.Response``, that one included."""
+    """Cut a template after the first action that prints ``.Response``."""
     return _cut(nodes)[0]
 
 
@@ -132,7 +132,7 @@ def _mentions_response(pipe: PipeNode) -> bool:
 
 
 def with_output(parsed: ParsedTemplate) -> ParsedTemplate:
-    """Pass every value that is printed, or made into text, through the function OUTPUT."""
+    """Pass every value that is printed or converted to text through the function OUTPUT."""
     return replace(
         parsed,
         root=_output_list(parsed.root),

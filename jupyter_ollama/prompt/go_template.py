@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from .budget import FULL, Spending, spending
 from .go_values import go_message, go_tools
 from .messages import Message
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class GoTemplate:
-    """A Go template, compiled. Raises TemplateError if ``source`` is none.
+    """A Go template, compiled. Raises TemplateError if ``source`` is invalid.
 
     ``variables`` are the names it uses, lower-cased: ``"tools" in template.variables``.
     """
@@ -32,11 +33,23 @@ class GoTemplate:
         messages: Sequence[Message],
         tools: Sequence[Mapping[str, Any]] = (),
         think: bool | str | None = None,
+        *,
+        allowed: Spending = FULL,
     ) -> str:
         """Render a conversation; a failing template raises TemplateError.
 
-        ``think`` is on, off, a level, or None for a request that does not say.
+        ``think`` is on, off, a level, or None if the request does not set it. Raises OverBudget
+        beyond ``allowed``.
         """
+        with spending(allowed):
+            return self._render(messages, tools, think)
+
+    def _render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]],
+        think: bool | str | None,
+    ) -> str:
         system, collated = collate(messages)
         flags = _thinking_flags(think)
         if "messages" not in self.variables:
@@ -51,15 +64,16 @@ class GoTemplate:
             }
         )
 
-    def render_suffix(self, prompt: str, suffix: str) -> str:
-        """Render the text before and after a gap; a failing template raises TemplateError."""
-        flags = _thinking_flags(None)
-        return self._program.run({"Prompt": prompt, "Suffix": suffix, "Response": "", **flags})
+    def render_suffix(self, prompt: str, suffix: str, *, allowed: Spending = FULL) -> str:
+        """Render a fill-in-the-middle prompt; a failing template raises TemplateError."""
+        values = {"Prompt": prompt, "Suffix": suffix, "Response": "", **_thinking_flags(None)}
+        with spending(allowed):
+            return self._program.run(values)
 
     def _render_rounds(self, messages: Sequence[Message], flags: Mapping[str, Any]) -> str:
         """Run a template without .Messages once for each round of system, prompt and response.
 
-        The last round ends at its response, which the model goes on with.
+        The last round ends at its response, which the model continues.
         """
         empty = {"System": "", "Prompt": "", "Response": ""}
         later = {"system": ("Prompt", "Response"), "user": ("Response",), "assistant": ()}

@@ -1,19 +1,18 @@
-"""What a Go template sees of messages and tools, and how that prints.
+"""The view of messages and tools in Go templates, and its printed form.
 
 Templates were written against Go structs, so the values here have the structs' field names, zero
 values and texts: lists of tools, arguments and parameters print as JSON, as ``json.Marshal`` writes
-it. Only known fields of a tool's schema exist there; whatever else a client sends is left out.
+it. Only known fields of a tool's schema exist there; others are omitted.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from typing import Any
 
 from .errors import TemplateError
+from .json_values import go_number, list_at, text_at
 from .messages import Message
 
 GO_ESCAPES = str.maketrans(
@@ -50,18 +49,18 @@ FIELDS: dict[str, tuple[tuple[str, str, bool], ...]] = {
         ("Required", "required", True),
     ),
 }
-"""The structs: (field, its key in JSON, whether JSON leaves it out when empty), in order."""
+"""The structs: (field, its key in JSON, whether JSON omits it when empty), in order."""
 
 
 class Printable:
-    """A value with its own text in a template; all else prints by Go's rules for its kind."""
+    """A value with its own text in a template; others print by Go's rules for their kind."""
 
     def __str__(self) -> str:
         return go_json(self)
 
 
 class Struct(Printable):
-    """A struct named in FIELDS. A field it does not have is an error, as in Go."""
+    """A struct named in FIELDS. A missing field is an error, as in Go."""
 
     __slots__ = ("kind", "values")
 
@@ -113,7 +112,10 @@ def go_json(value: Any) -> str:
     if isinstance(value, list | tuple):
         return "[" + ",".join(map(go_json, value)) + "]"
     if isinstance(value, float):
-        return _number(value)
+        try:
+            return go_number(value)
+        except ValueError as error:
+            raise TemplateError(str(error)) from None
     if value is None or isinstance(value, str | int):
         return json.dumps(value, ensure_ascii=False).translate(GO_ESCAPES)
     raise TemplateError(f"json: unsupported type: {type(value).__name__}")
@@ -123,18 +125,8 @@ def _is_empty(value: Any) -> bool:
     return value is None or (isinstance(value, str | list) and not value)
 
 
-def _number(value: float) -> str:
-    if not math.isfinite(value):
-        raise TemplateError(f"json: unsupported value: {value}")
-    size = abs(value)
-    if size and not 1e-6 <= size < 1e21:
-        mantissa, exponent = repr(value).split("e")
-        return f"{mantissa}e{exponent[0]}{exponent[1:].lstrip('0')}"
-    return format(Decimal(repr(value)), "f").removesuffix(".0")
-
-
 def go_message(message: Message) -> Struct:
-    """Show a message to a template."""
+    """Return the struct of a message."""
     calls = [
         Struct(
             "ToolCall",
@@ -161,7 +153,7 @@ def go_message(message: Message) -> Struct:
 
 
 def go_tools(tools: Sequence[Mapping[str, Any]]) -> JSONList:
-    """Show tool definitions (JSON of a client) to a template."""
+    """Return the structs of tool definitions (JSON of a client)."""
     return JSONList(_tool(tool) for tool in tools)
 
 
@@ -171,18 +163,18 @@ def _tool(tool: Mapping[str, Any]) -> Struct:
     properties = _mapping(parameters, "properties")
     return Struct(
         "Tool",
-        _text(tool, "type"),
+        text_at(tool, "type"),
         tool.get("items"),
         Struct(
             "ToolFunction",
-            _text(function, "name"),
-            _text(function, "description"),
+            text_at(function, "name"),
+            text_at(function, "description"),
             Struct(
                 "ToolFunctionParameters",
-                _text(parameters, "type"),
+                text_at(parameters, "type"),
                 parameters.get("$defs"),
                 parameters.get("items"),
-                _list(parameters, "required"),
+                list_at(parameters, "required"),
                 JSONMap({name: _property(schema) for name, schema in properties.items()}),
             ),
         ),
@@ -195,31 +187,21 @@ def _property(schema: Any) -> Struct:
     properties = schema.get("properties")
     return Struct(
         "ToolProperty",
-        [_property(choice) for choice in _list(schema, "anyOf")],
-        TypeNames([names] if isinstance(names, str) else map(str, _list(schema, "type"))),
+        [_property(choice) for choice in list_at(schema, "anyOf")],
+        TypeNames([names] if isinstance(names, str) else map(str, list_at(schema, "type"))),
         schema.get("items"),
-        _text(schema, "description"),
-        _list(schema, "enum"),
+        text_at(schema, "description"),
+        list_at(schema, "enum"),
         OrderedMap({name: _property(item) for name, item in properties.items()})
         if isinstance(properties, Mapping)
         else None,
-        _list(schema, "required"),
+        list_at(schema, "required"),
     )
 
 
 def _mapping(value: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     item = value.get(key)
     return item if isinstance(item, Mapping) else {}
-
-
-def _list(value: Mapping[str, Any], key: str) -> list[Any]:
-    item = value.get(key)
-    return item if isinstance(item, list) else []
-
-
-def _text(value: Mapping[str, Any], key: str) -> str:
-    item = value.get(key)
-    return item if isinstance(item, str) else ""
 
 
 TYPESCRIPT = {

@@ -1,7 +1,7 @@
-"""The messages of a conversation, as clients send them and as templates see them.
+"""The messages of a conversation, as clients send them and templates receive them.
 
-Field names are those of Ollama's API (``POST /api/chat``), so one struct serves the wire between
-client and server, the pipe to the runner, and the templates.
+Field names are those of Ollama's API (``POST /api/chat``), so that one struct serves requests, the
+pipe to the runner, and templates.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class ToolCallFunction(msgspec.Struct, omit_defaults=True):
-    """The function a model asks for and its arguments (a JSON object, key order kept)."""
+    """The called function and its arguments (a JSON object, key order kept)."""
 
     name: str = ""
     arguments: dict[str, Any] = {}
@@ -21,7 +21,7 @@ class ToolCallFunction(msgspec.Struct, omit_defaults=True):
 
 
 class ToolCall(msgspec.Struct, omit_defaults=True):
-    """One call that an assistant message carries."""
+    """One tool call of an assistant message."""
 
     function: ToolCallFunction
     id: str = ""
@@ -30,8 +30,8 @@ class ToolCall(msgspec.Struct, omit_defaults=True):
 class Message(msgspec.Struct, omit_defaults=True):
     """One turn of a conversation.
 
-    ``images`` are base64 texts where clients send them, and on the pipe to the runner the places of
-    their bytes in a list beside the messages.
+    ``images``, which include audio, are base64 texts in requests, and on the pipe to the runner the
+    indices of their bytes in a list beside the messages.
     """
 
     role: str = ""
@@ -43,10 +43,15 @@ class Message(msgspec.Struct, omit_defaults=True):
     tool_call_id: str = ""
 
 
-def mark_images(messages: Sequence[Message]) -> tuple[list[Message], list[int]]:
-    """Return messages with an ``[img-N]`` for each image, and the places of those images in order.
+def image_places(messages: Sequence[Message]) -> list[int]:
+    """Return the indices of all images in order."""
+    return [int(place) for message in messages for place in message.images]
 
-    It goes where the content says ``[img]``, else before the content.
+
+def mark_images(messages: Sequence[Message]) -> tuple[list[Message], list[int]]:
+    """Return messages with an ``[img-N]`` for each image or audio, and their indices in order.
+
+    It replaces an ``[img]`` in the content, or else precedes the content.
     """
     places: list[int] = []
     marked = []

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, so that transfers never hold up the server's."""
+"""An event loop in a separate thread, so that transfers never block that of the server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ T = TypeVar("T")
 
 
 class Background:
-    """Runs asynchronous generators elsewhere. The thread starts with the first of them."""
+    """Runs asynchronous generators in another thread, which starts with the first of them."""
 
     def __init__(self) -> None:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     async def stream(self, generator: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
-        """Yield what a generator yields that runs in the other thread; closing this closes it."""
+        """Yield the items of a generator that runs in the other thread; closing this closes it."""
         turn = asyncio.Lock()
         loop = self._start()
 
@@ -27,18 +27,18 @@ class Background:
                 return await anext(generator, None)
 
         async def close() -> None:
-            async with turn:  # a step that was cancelled has to end first
+            async with turn:  # a cancelled step must end first
                 await generator.aclose()
 
         try:
             while (item := await _result(loop, step())) is not None:
                 yield item
         finally:
-            if self._loop is loop:  # else all has been ended
+            if self._loop is loop:  # else ``stop`` has cancelled it
                 await asyncio.shield(_result(loop, close()))
 
     def stop(self) -> None:
-        """End all that runs and the thread."""
+        """Cancel all generators and end the thread."""
         loop, thread = self._loop, self._thread
         self._loop = self._thread = None
         if loop is None or thread is None:
@@ -59,7 +59,7 @@ class Background:
     def _start(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            # A thread that keeps nobody from leaving: what it writes is safe to cut off.
+            # A daemon thread does not delay the exit; its writes may be interrupted at any point.
             self._thread = threading.Thread(
                 target=self._loop.run_forever, name="transfers", daemon=True
             )
@@ -70,5 +70,5 @@ class Background:
 def _result(
     loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, T]
 ) -> asyncio.Future[T]:
-    """Run a coroutine in another loop; cancelling what this returns cancels it there."""
+    """Run a coroutine in another loop; cancelling the returned future cancels it there."""
     return asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, loop))

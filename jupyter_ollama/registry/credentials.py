@@ -1,4 +1,4 @@
-"""Who we are to a registry: logins of the settings, and Ollama's key for all others."""
+"""Credentials for registries: logins from the settings, and Ollama's key for the others."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from ..errors import OllamaError
+from ..library.regular_file import read_regular
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,8 +23,16 @@ if TYPE_CHECKING:
 DENIED = "unauthorized: access denied"
 
 
+def host_of(url: str) -> str:
+    """Return host and port of a URL, without user information."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:  # the URL comes from a registry
+        return ""
+
+
 class Challenge(NamedTuple):
-    """What a registry says in WWW-Authenticate. ``scheme`` is in lower case."""
+    """The challenge in WWW-Authenticate. ``scheme`` is in lower case."""
 
     scheme: str
     realm: str = ""
@@ -32,26 +41,26 @@ class Challenge(NamedTuple):
 
     @classmethod
     def parse(cls, header: str) -> Challenge:
-        """Read the header; unknown parameters are left out."""
+        """Parse the header; unknown parameters are ignored."""
         scheme, _, rest = header.strip().partition(" ")
         found = {name.lower(): value for name, value in re.findall(r'(\w+)="([^"]*)"', rest)}
         return cls(scheme.lower(), *(found.get(name, "") for name in cls._fields[1:]))
 
     def token_url(self) -> str:
-        """Return where to ask for a token, each time another URL: it is signed."""
+        """Return the URL of the token request; it has a nonce because it is signed."""
         parts = urlsplit(self.realm)
         query = parse_qsl(parts.query, keep_blank_values=True)
         query += [("service", self.service)]
         query += [("scope", scope) for scope in self.scope.split(" ")]
         query += [("ts", str(int(time.time())))]
         query += [("nonce", secrets.token_urlsafe(16))]
-        # Sorted by name, as a server that puts the URL together again would write it.
+        # Sorted by name, as a server writes the URL that it reassembles.
         encoded = urlencode(sorted(query, key=lambda item: item[0]))
         return parts._replace(query=encoded).geturl()
 
 
 class Credentials:
-    """Logins ``{host: "user:password"}``, and the key file that Ollama shares with us."""
+    """Logins ``{host: "user:password"}``, and the key file that we share with Ollama."""
 
     def __init__(self, logins: Mapping[str, str], key_file: Path) -> None:
         self._logins = logins
@@ -63,9 +72,9 @@ class Credentials:
         return f"Basic {base64.b64encode(login.encode()).decode()}" if login else None
 
     def signature(self, method: str, url: str) -> str:
-        """Return the Authorization header that asks a registry of Ollama for a token.
+        """Return the Authorization header of a token request to an Ollama registry.
 
-        It is the public key and a signature of the request. Raises OllamaError(500).
+        It has the public key and a signature of the request. Raises OllamaError(500).
         """
         key = self._key()
         body = base64.b64encode(hashlib.sha256(b"").hexdigest().encode()).decode()
@@ -73,7 +82,7 @@ class Credentials:
         return f"{_public(key).split(' ')[1]}:{base64.b64encode(signed).decode()}"
 
     def _key(self) -> Ed25519PrivateKey:
-        """Return the key, made on first need."""
+        """Return the key, created on first use."""
         try:
             from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
             from cryptography.hazmat.primitives.serialization import load_ssh_private_key
@@ -86,11 +95,11 @@ class Credentials:
         if not self._key_file.exists():
             _write_key(self._key_file)
         try:
-            key = load_ssh_private_key(self._key_file.read_bytes(), password=None)
+            key = load_ssh_private_key(read_regular(self._key_file), password=None)
         except (OSError, ValueError, TypeError) as error:
             raise OllamaError(500, f"cannot read the key {self._key_file}: {error}") from None
         if not isinstance(key, Ed25519PrivateKey):
-            raise OllamaError(500, f"{self._key_file} is no ed25519 key")
+            raise OllamaError(500, f"{self._key_file} is not an ed25519 key")
         return key
 
 
@@ -115,7 +124,7 @@ def _write_key(path: Path) -> None:
     temp.touch(mode=0o600)
     try:
         temp.write_bytes(secret)
-        # Another process may have made one meanwhile: the first wins.
+        # Another process may have created one in the meantime: the first wins.
         with contextlib.suppress(FileExistsError):
             os.link(temp, path)
             path.with_name(f"{path.name}.pub").write_text(f"{_public(key)}\n")

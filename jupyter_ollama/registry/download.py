@@ -1,4 +1,4 @@
-"""One blob on its way from a registry into the store, shared by all who wait for it."""
+"""The download of one blob from a registry into the store, shared by all its requests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 
 import httpx2
 
+from ..errors import one_line
 from ..library.manifest import Layer
 from ..library.store import Store
-from .client import Open, Repository, Temporary
-from .pace import Pace
+from .client import Open, Repository
 from .partial import Damaged, Part, PartialBlob, recorded_bytes
+from .responses import Temporary
+from .transfer_policy import TransferPolicy
 
 log = logging.getLogger(__name__)
 
@@ -27,34 +29,36 @@ class _NoRanges(Exception):
 
 
 class Download:
-    """A task that downloads a blob in parts, verifies it and puts it in its place.
+    """A task that downloads a blob in parts, verifies it and renames it into place.
 
-    ``fetched`` is done when all bytes are there, ``stored`` when the blob is in its place, or with
-    the error that ended it.
+    ``fetched`` is done when all bytes have arrived, ``stored`` when the blob is in place, or with
+    the error that ended the download.
     """
 
-    def __init__(self, store: Store, layer: Layer, repository: Open, pace: Pace) -> None:
+    def __init__(
+        self, store: Store, layer: Layer, repository: Open, policy: TransferPolicy
+    ) -> None:
         self.layer = layer
         self.listeners = 0
         self.created = False
         self.fetched: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._store = store
         self._repository = repository
-        self._pace = pace
+        self._policy = policy
         self._seen = 0
         self._count: Callable[[], int] = lambda: 0
         self.stored = asyncio.create_task(self._run())
-        # Nobody may be left to look at the error.
+        # Retrieve the error, which no listener may await.
         self.stored.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
     def ends(self) -> list[asyncio.Future[None]]:
-        """What tells that there is no more to come."""
+        """The futures after which no more bytes will arrive."""
         return [self.fetched, self.stored]
 
     @property
     def completed(self) -> int:
-        """How many bytes are there. It never goes back."""
+        """The number of bytes downloaded, which never decreases."""
         self._seen = max(self._seen, self._count())
         return self._seen
 
@@ -79,10 +83,10 @@ class Download:
             self.fetched.set_result(None)
 
     async def _open(self) -> PartialBlob | None:
-        """Open the partial file; None if another process, which had it, put the blob in place."""
+        """Open the partial file; None if another process, which had it locked, stored the blob."""
         target = self._store.blob_path(self.layer.digest)
         while not is_stored(self._store, self.layer):
-            partial = PartialBlob.open(target, self.layer.digest, self.layer.size, self._pace)
+            partial = PartialBlob.open(target, self.layer.digest, self.layer.size, self._policy)
             if partial is not None:
                 return partial
             self._count = lambda: recorded_bytes(target)
@@ -90,7 +94,7 @@ class Download:
         return None
 
     async def _fetch(self, repository: Repository, partial: PartialBlob) -> None:
-        """Download what is missing."""
+        """Download the missing parts."""
         try:
             await self._fetch_parts(repository, partial)
         except _NoRanges:
@@ -98,7 +102,7 @@ class Download:
             await self._fetch_parts(repository, partial)
 
     async def _fetch_parts(self, repository: Repository, partial: PartialBlob) -> None:
-        turns = asyncio.Semaphore(self._pace.parts)
+        turns = asyncio.Semaphore(self._policy.parts)
 
         async def fetch(part: Part) -> None:
             async with turns:
@@ -113,7 +117,7 @@ class Download:
             raise errors.exceptions[0] from None
 
     async def _fetch_part(self, repository: Repository, partial: PartialBlob, part: Part) -> None:
-        """Download a part, going on where a connection broke."""
+        """Download a part, resuming where a connection broke."""
         failures, most = 0, part.completed
         while part.missing:
             try:
@@ -122,11 +126,11 @@ class Download:
                 failures = failures + 1 if part.completed <= most else 1
                 most = max(most, part.completed)
                 partial.save(part)
-                if failures >= self._pace.tries:
+                if failures >= self._policy.tries:
                     raise Temporary(f"max retries exceeded: {error}") from error
                 name = self.layer.digest[7:19]
-                log.info("%s part %d: %s (failure %d)", name, part.n, error, failures)
-                await asyncio.sleep(max(self._pace.wait(failures), error.after))
+                log.info("%s part %d: %s (failure %d)", name, part.n, one_line(error), failures)
+                await asyncio.sleep(max(self._policy.wait(failures), error.after))
 
     async def _fetch_range(self, repository: Repository, partial: PartialBlob, part: Part) -> None:
         path = f"/blobs/{self.layer.digest}"
@@ -141,7 +145,7 @@ class Download:
             raise Temporary("the connection was closed before the end")
 
     def _check_range(self, response: httpx2.Response, part: Part) -> None:
-        """Make sure that the bytes to come are those of the part."""
+        """Check that the body has the bytes of the part."""
         total = self.layer.size
         if response.status_code == 200:
             length = response.headers.get("Content-Length", str(total))
@@ -165,7 +169,7 @@ class Download:
 
 
 def is_stored(store: Store, layer: Layer) -> bool:
-    """Tell whether a layer's blob is in the store, in full length."""
+    """Return whether the store has a layer's blob in full length."""
     try:
         return store.blob_path(layer.digest).stat().st_size == layer.size
     except FileNotFoundError:
@@ -173,7 +177,7 @@ def is_stored(store: Store, layer: Layer) -> bool:
 
 
 async def _verified(partial: PartialBlob) -> None:
-    """Commit in a thread, which a cancellation waits for."""
+    """Commit in a thread; a cancellation waits for it to end."""
     thread = asyncio.ensure_future(asyncio.to_thread(partial.commit))
     try:
         await asyncio.shield(thread)
@@ -184,19 +188,19 @@ async def _verified(partial: PartialBlob) -> None:
 
 
 class Downloads:
-    """The downloads under way, one for a digest however many want it."""
+    """The running downloads, one for each digest."""
 
-    def __init__(self, store: Store, pace: Pace) -> None:
+    def __init__(self, store: Store, policy: TransferPolicy) -> None:
         self._store = store
-        self._pace = pace
+        self._policy = policy
         self._running: dict[str, Download] = {}
 
     @contextlib.contextmanager
     def joined(self, layer: Layer, repository: Open) -> Iterator[Download]:
-        """Yield the download of a layer, begun if need be; the last to leave ends it."""
+        """Yield the download of a layer, started if necessary; the last listener ends it."""
         download = self._running.get(layer.digest)
         if download is None or download.stored.done():
-            download = Download(self._store, layer, repository, self._pace)
+            download = Download(self._store, layer, repository, self._policy)
             self._running[layer.digest] = download
         download.listeners += 1
         try:

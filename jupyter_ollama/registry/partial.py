@@ -1,6 +1,6 @@
-"""A blob that is being downloaded: its file, and what is known of the parts that are there.
+"""A blob that is being downloaded: its file, and records of the downloaded parts.
 
-Names and content of the files are those of Ollama, so that one finishes what the other began.
+Names and content of the files are those of Ollama, so that either can resume the other's pull.
 """
 
 from __future__ import annotations
@@ -16,22 +16,23 @@ from typing import IO
 import msgspec
 
 from ..errors import OllamaError
+from ..library.regular_file import NONBLOCKING, read_regular
 from ..library.temp_file import sync_folder
-from .pace import Pace
+from .transfer_policy import TransferPolicy
 
 _HASH_BYTES = 2**20
 _RECORD_BYTES = 128
 
 
 class Damaged(OllamaError):
-    """The registry gives something else than its manifest says. No later try will help."""
+    """The registry sent other data than its manifest describes. Retrying does not help."""
 
     def __init__(self, message: str) -> None:
         super().__init__(500, message)
 
 
 class Part(msgspec.Struct, rename="pascal"):
-    """A range of the blob, and how many bytes of it are in the file."""
+    """A range of the blob, and the number of its bytes in the file."""
 
     n: int
     offset: int
@@ -40,60 +41,70 @@ class Part(msgspec.Struct, rename="pascal"):
 
     @property
     def position(self) -> int:
-        """Where in the blob the next byte goes."""
+        """The offset of the next byte in the blob."""
         return self.offset + self.completed
 
     @property
     def missing(self) -> int:
-        """How many bytes have not come yet."""
+        """The number of missing bytes."""
         return self.size - self.completed
+
+
+# msgspec inspects a type on first use, which is not thread-safe.
+_parts = msgspec.json.Decoder(Part)
 
 
 class PartialBlob:
     """The file ``<blob>-partial`` of ``total`` bytes, locked, and a JSON file for each part.
 
-    Progress is saved after the bytes it tells of, so what a killed process leaves is true. What a
-    host without power leaves may not be: the digest tells.
+    Progress is saved after the bytes themselves, so the records of a killed process are correct.
+    After a power failure they may not be, which the digest reveals.
     """
 
-    def __init__(self, target: Path, digest: str, total: int, file: IO[bytes], pace: Pace) -> None:
-        """Use what is there; see ``open``."""
+    def __init__(
+        self, target: Path, digest: str, total: int, file: IO[bytes], policy: TransferPolicy
+    ) -> None:
+        """Use the existing files; see ``open``."""
         self.digest = digest
         self.total = total
         self._target = target
         self._path = _partial_path(target)
         self._file = file
-        self._pace = pace
+        self._policy = policy
         self._saved: dict[int, int] = {}
         self._closing = threading.Event()
         self.parts = self._resumable()
         if not self.parts:
-            self.restart(pace.part_size(total))
+            self.restart(policy.part_size(total))
 
     @classmethod
-    def open(cls, target: Path, digest: str, total: int, pace: Pace) -> PartialBlob | None:
+    def open(
+        cls, target: Path, digest: str, total: int, policy: TransferPolicy
+    ) -> PartialBlob | None:
         """Open or create the files; None while another process downloads the same blob."""
         path = _partial_path(target)
         while True:
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+b", buffering=0)
+            file = os.fdopen(
+                os.open(path, os.O_RDWR | os.O_CREAT | NONBLOCKING, 0o644), "r+b", buffering=0
+            )
             try:
                 if not _lock(file):
                     file.close()
                     return None
                 if _is_at(file, path):
-                    return cls(target, digest, total, file, pace)
+                    return cls(target, digest, total, file, policy)
             except BaseException:
                 file.close()
                 raise
-            file.close()  # between the two calls it became the blob, or was removed
+            file.close()  # it became the blob or was removed between the two calls
 
     @property
     def completed(self) -> int:
-        """How many bytes are there."""
+        """The number of downloaded bytes."""
         return sum(part.completed for part in self.parts)
 
     def restart(self, part_size: int) -> None:
-        """Forget what is there and divide the blob anew."""
+        """Discard the downloaded bytes and divide the blob into parts again."""
         self._remove_records()
         self._file.truncate(0)
         self._file.truncate(self.total)
@@ -105,21 +116,23 @@ class PartialBlob:
             self.save(part)
 
     def write(self, part: Part, data: bytes) -> None:
-        """Put the next bytes of a part in their place."""
+        """Write the next bytes of a part."""
         rest = memoryview(data)[: part.missing]
         self._file.seek(part.position)
         while rest:
             written = self._file.write(rest)
             part.completed += written
             rest = rest[written:]
-        if part.completed - self._saved[part.n] >= self._pace.save:
+        if part.completed - self._saved[part.n] >= self._policy.save:
             self.save(part)
 
     def save(self, part: Part) -> None:
-        """Record how far a part is."""
-        # One write over what was there: a record is either the old one or the new one.
+        """Record the progress of a part."""
+        # A single write in place: a record is either the old one or the new one.
         record = msgspec.json.encode(part).ljust(_RECORD_BYTES - 1) + b"\n"
-        descriptor = os.open(self._record_path(part.n), os.O_WRONLY | os.O_CREAT, 0o644)
+        descriptor = os.open(
+            self._record_path(part.n), os.O_WRONLY | os.O_CREAT | NONBLOCKING, 0o644
+        )
         try:
             os.write(descriptor, record)
         finally:
@@ -127,7 +140,7 @@ class PartialBlob:
         self._saved[part.n] = part.completed
 
     def commit(self) -> None:
-        """Verify the digest, then put the blob in its place. Raises Damaged."""
+        """Verify the digest, then rename the blob into place. Raises Damaged."""
         got = self._hash()
         if got != self.digest:
             raise Damaged(
@@ -143,11 +156,11 @@ class PartialBlob:
         self._file.close()
 
     def interrupt(self) -> None:
-        """Have a ``commit`` in another thread end."""
+        """Interrupt a ``commit`` in another thread."""
         self._closing.set()
 
     def close(self) -> None:
-        """Save what is there for the next try; remove the files if that is nothing."""
+        """Save the progress for the next pull; remove the files if there is none."""
         if self._file.closed:
             return
         if not self.completed:
@@ -166,11 +179,11 @@ class PartialBlob:
         self._file.close()
 
     def _resumable(self) -> list[Part]:
-        """Return the parts that are recorded, or nothing if they are not the parts of the blob."""
+        """Return the recorded parts, [] if they do not cover the blob."""
         if os.fstat(self._file.fileno()).st_size != self.total:
             return []
         try:
-            found = [msgspec.json.decode(path.read_bytes(), type=Part) for path in self._records()]
+            found = [_parts.decode(read_regular(path)) for path in self._records()]
         except (msgspec.DecodeError, OSError):
             return []
         found.sort(key=lambda part: part.offset)
@@ -207,11 +220,11 @@ class PartialBlob:
 
 
 def recorded_bytes(target: Path) -> int:
-    """Return how many bytes of a blob another process has downloaded so far."""
+    """Return the number of bytes of a blob that another process has downloaded."""
     done = 0
     for path in target.parent.glob(f"{target.name}-partial-*"):
         try:
-            done += msgspec.json.decode(path.read_bytes(), type=Part).completed
+            done += _parts.decode(read_regular(path)).completed
         except (OSError, msgspec.DecodeError):  # it is being written or removed
             continue
     return done
@@ -222,8 +235,8 @@ def _partial_path(target: Path) -> Path:
 
 
 def _lock(file: IO[bytes]) -> bool:
-    """Lock a file until it is closed; tell whether nobody else has it."""
-    if sys.platform == "win32":  # an open file cannot be replaced there anyway
+    """Lock a file until it is closed; return False if another process holds the lock."""
+    if sys.platform == "win32":  # Windows cannot replace an open file anyway
         return True
     import fcntl
 
@@ -231,7 +244,7 @@ def _lock(file: IO[bytes]) -> bool:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: nobody can have it
+    except OSError:  # a file system without locks: no process can hold one
         pass
     return True
 

@@ -1,4 +1,4 @@
-"""Pulling a model: its manifest, its layers, and the status lines that tell of them."""
+"""Pulling a model: its manifest, its layers and the status lines."""
 
 from __future__ import annotations
 
@@ -7,33 +7,38 @@ import shutil
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import ExitStack
 
+import msgspec
+
 from ..errors import OllamaError
 from ..library.blob import touch
-from ..library.manifest import MANIFEST, InvalidManifest, Layer, Manifest
+from ..library.manifest import MANIFEST, ImageConfig, InvalidManifest, Layer, Manifest
 from ..library.name import ModelName
+from ..library.requirement import check_requirement
 from ..library.store import Store, parse_digest
-from .client import Open, Temporary
+from .client import Open
 from .download import Download, Downloads, is_stored
-from .pace import Pace
 from .partial import recorded_bytes
-from .status import Status, layers_of, line, progress
+from .responses import MAX_MANIFEST, Temporary
+from .status import Status, layers_of, line, manifest_of, progress
+from .transfer_policy import TransferPolicy
 
 _TENSOR = "application/vnd.ollama.image.tensor"
 
 
 async def pull(
-    store: Store, name: ModelName, repository: Open, downloads: Downloads, pace: Pace
+    store: Store, name: ModelName, repository: Open, downloads: Downloads, policy: TransferPolicy
 ) -> AsyncGenerator[Status, None]:
     """Pull a model, yielding Ollama's status lines. Raises OllamaError.
 
-    What has come when the network fails or nobody listens any more stays for the next pull. What
-    came with a manifest that turns out wrong does not.
+    Downloaded bytes are kept for the next pull if the network fails or the last client leaves. The
+    blobs of a manifest that proves wrong are removed.
     """
     yield {"status": "pulling manifest"}
     try:
         data = await _manifest(name, repository)
-        layers = layers_of(data)
-        _check_runtime(data)
+        manifest = manifest_of(data)
+        layers = layers_of(manifest)
+        _check_runtime(manifest)
         await asyncio.to_thread(_check_space, store, layers)
     except OllamaError as error:
         raise OllamaError(error.status, f"pull model manifest: {error.message}") from error
@@ -47,7 +52,8 @@ async def pull(
             return joined[-1]
 
         try:
-            async for status in _fetch(store, layers, join, pace):
+            await _check_config(store, name, manifest.config, join)
+            async for status in _fetch(store, layers, join, policy):
                 yield status
             yield {"status": "verifying sha256 digest"}
             for download in joined:
@@ -58,31 +64,51 @@ async def pull(
             await _remove(store, joined)
             raise
         yield {"status": "writing manifest"}
-        before = _digests(store, name)
-        await asyncio.to_thread(store.write_manifest, name, data)
+        before = store.digests(name)
+        await asyncio.to_thread(store.write_manifest, name, manifest, data)
         if before - {layer.digest for layer in layers}:
             yield {"status": "removing unused layers"}
     yield {"status": "success"}
 
 
 async def _fetch(
-    store: Store, layers: list[Layer], join: Callable[[Layer], Download], pace: Pace
+    store: Store, layers: list[Layer], join: Callable[[Layer], Download], policy: TransferPolicy
 ) -> AsyncGenerator[Status, None]:
-    """Get one layer after the other, as far as they are not there."""
+    """Download the missing layers in sequence."""
     for layer in layers:
         if is_stored(store, layer):
             touch(store.blob_path(layer.digest))
         else:
             download = join(layer)
-            async for completed in progress(download, download.ends, pace):
+            async for completed in progress(download, download.ends, policy):
                 yield line("pulling", layer, completed)
             if download.stored.done():
                 await download.stored
         yield line("pulling", layer, layer.size)
 
 
+async def _check_config(
+    store: Store, name: ModelName, layer: Layer, join: Callable[[Layer], Download]
+) -> None:
+    """Raise OllamaError for a model that requires a newer Ollama.
+
+    Its config is fetched first, so that no weights are downloaded for a refused model.
+    """
+    if not layer.digest or layer.size > MAX_MANIFEST:
+        return
+    layer = msgspec.structs.replace(layer, digest=parse_digest(layer.digest))
+    if not is_stored(store, layer):
+        await asyncio.shield(join(layer).stored)
+    try:
+        data = await asyncio.to_thread(store.blob_path(layer.digest).read_bytes)
+        requires = ImageConfig.from_json(data).requires
+    except InvalidManifest:
+        return  # the model can be stored; the error is reported when it is used
+    check_requirement(name.display, requires, status=500)
+
+
 async def _remove(store: Store, downloads: list[Download]) -> None:
-    """Remove what came with a manifest that is wrong, unless something else needs it."""
+    """Remove the new blobs of a wrong manifest, unless another manifest needs them."""
     if downloads:
         await asyncio.wait([download.stored for download in downloads])
     new = [download.layer.digest for download in downloads if download.created]
@@ -96,16 +122,16 @@ async def _manifest(name: ModelName, repository: Open) -> bytes:
     return data
 
 
-def _check_runtime(data: bytes) -> None:
-    """Raise OllamaError for a model that Ollama would give to another engine."""
-    if any(layer.media_type == _TENSOR for layer in Manifest.from_json(data).layers):
+def _check_runtime(manifest: Manifest) -> None:
+    """Raise OllamaError for a model that Ollama runs on another engine."""
+    if any(layer.media_type == _TENSOR for layer in manifest.layers):
         raise OllamaError(
             500, "this model requires MLX support, but the MLX runtime is not available"
         )
 
 
 def _check_space(store: Store, layers: Iterable[Layer]) -> None:
-    """Raise OllamaError if the disk has no room for what is missing."""
+    """Raise OllamaError if the missing layers do not fit on the disk."""
     missing = sum(
         layer.size - recorded_bytes(store.blob_path(layer.digest))
         for layer in layers
@@ -114,11 +140,3 @@ def _check_space(store: Store, layers: Iterable[Layer]) -> None:
     free = shutil.disk_usage(store.blobs).free
     if missing > free:
         raise OllamaError(500, f"no space left on device: {missing} bytes needed, {free} free")
-
-
-def _digests(store: Store, name: ModelName) -> set[str]:
-    """Return what the manifest that is about to be replaced needs."""
-    try:
-        return {parse_digest(digest) for digest in store.read_manifest(name).digests}
-    except (OllamaError, InvalidManifest):
-        return set()

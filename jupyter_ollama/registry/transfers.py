@@ -1,13 +1,14 @@
-"""The way into this room: pulls and pushes of a store, run in the background."""
+"""Pulls and pushes of a store, run in the background: the entry point of this package."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 
 from ..errors import OllamaError
+from ..library.disk import explained
 from ..library.manifest import Layer
 from ..library.name import ModelName
 from ..library.store import Store
@@ -15,18 +16,19 @@ from .background import Background
 from .client import Open, Repository
 from .credentials import Credentials
 from .download import Downloads, is_stored
-from .pace import Pace
 from .pull import pull
 from .push import push
-from .status import Status, layers_of, line, progress
+from .status import Status, layers_of, line, manifest_of, progress
+from .transfer_policy import TransferPolicy
 from .upload import Uploads
 
 
 class Transfers:
     """Pulls and pushes. Two pulls of one layer share its download.
 
-    ``mirrors`` maps registry hosts to the URLs of servers that are asked in their place, ``logins``
-    hosts to "user:password". ``offline`` keeps from asking anybody.
+    ``mirrors`` maps registry hosts to the URLs of servers used in their place, ``logins`` hosts to
+    "user:password". ``offline`` forbids all requests. ``allowed`` are non-public addresses to which
+    registries may redirect.
     """
 
     def __init__(
@@ -35,22 +37,24 @@ class Transfers:
         mirrors: Mapping[str, str] | None = None,
         logins: Mapping[str, str] | None = None,
         offline: bool = False,
-        pace: Pace | None = None,
+        allowed: Iterable[str] = (),
+        policy: TransferPolicy | None = None,
     ) -> None:
         self._store = store
         self._mirrors = mirrors or {}
         self._offline = offline
-        self._pace = pace or Pace()
+        self._allowed = tuple(allowed)
+        self._policy = policy or TransferPolicy()
         key_file = Path.home() / ".ollama" / "id_ed25519"
         self._credentials = Credentials(logins or {}, key_file)
-        self._downloads = Downloads(store, self._pace)
+        self._downloads = Downloads(store, self._policy)
         self._uploads: Uploads = {}
         self._background = Background()
 
     def pull(self, name: ModelName, insecure: bool = False) -> AsyncGenerator[Status, None]:
         """Pull a model, yielding status lines; they raise OllamaError.
 
-        Offline, a model that is there is good enough.
+        Offline, a stored model suffices.
         """
         return self._background.stream(self._pull(name, insecure))
 
@@ -66,7 +70,7 @@ class Transfers:
         return self._background.stream(self._fetch(name, layer))
 
     def stop(self) -> None:
-        """End all transfers. What has come of them stays for the next try."""
+        """End all transfers. Downloaded bytes are kept for the next pull."""
         self._background.stop()
 
     async def _pull(self, name: ModelName, insecure: bool) -> AsyncGenerator[Status, None]:
@@ -75,44 +79,49 @@ class Transfers:
             yield {"status": "success"}
             return
         repository = self._opener(name, insecure)
-        steps = pull(self._store, name, repository, self._downloads, self._pace)
+        steps = pull(self._store, name, repository, self._downloads, self._policy)
         try:
             async with aclosing(steps):
                 async for status in steps:
                     yield status
         except OSError as error:
-            raise OllamaError(500, f"cannot write the model: {error}") from error
+            raise explained(error, f"model '{name.display}'") from error
 
     async def _fetch(self, name: ModelName, layer: Layer) -> AsyncGenerator[Status, None]:
-        with self._downloads.joined(layer, self._opener(name, insecure=False)) as download:
-            async for completed in progress(download, download.ends, self._pace):
-                yield line("pulling", layer, completed)
-            await download.stored
-            yield line("pulling", layer, layer.size)
+        try:
+            with self._downloads.joined(layer, self._opener(name, insecure=False)) as download:
+                async for completed in progress(download, download.ends, self._policy):
+                    yield line("pulling", layer, completed)
+                await download.stored
+                yield line("pulling", layer, layer.size)
+        except OSError as error:
+            raise explained(error, f"layer {layer.digest}") from error
 
     async def _push(self, name: ModelName, insecure: bool) -> AsyncGenerator[Status, None]:
         yield {"status": "retrieving manifest"}
         name = await asyncio.to_thread(self._store.canonical, name)
         repository = self._opener(name, insecure)
-        steps = push(self._store, name, repository, self._uploads, self._pace)
+        steps = push(self._store, name, repository, self._uploads, self._policy)
         try:
             async with aclosing(steps):
                 async for status in steps:
                     yield status
         except OSError as error:
-            raise OllamaError(500, f"cannot read the model: {error}") from error
+            raise OllamaError(500, f"cannot read the model: {error.strerror or error}") from error
 
     def _opener(self, name: ModelName, insecure: bool) -> Open:
-        """Return what makes the client of a model's repository. Raises OllamaError."""
+        """Return a factory of clients for a model's repository. Raises OllamaError."""
         if self._offline:
-            raise OllamaError(403, f"this server is offline, it does not ask {name.host}")
+            raise OllamaError(403, f"this server is offline and does not contact {name.host}")
         if name.scheme == "http" and not insecure:
             raise OllamaError(500, "insecure protocol http")
-        return lambda: Repository(name, insecure, self._mirrors, self._credentials, self._pace)
+        return lambda: Repository(
+            name, insecure, self._mirrors, self._credentials, self._policy, self._allowed
+        )
 
     def _is_complete(self, name: ModelName) -> bool:
         try:
-            layers = layers_of(self._store.read_manifest_bytes(name))
+            layers = layers_of(manifest_of(self._store.read_manifest_bytes(name)))
         except OllamaError:
             return False
         return all(is_stored(self._store, layer) for layer in layers)

@@ -1,4 +1,4 @@
-"""One blob on its way into a registry: mounted, or sent in parts that survive a lost connection."""
+"""The upload of one blob: mounted from another repository, or sent in resumable parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import httpx2
@@ -15,22 +14,24 @@ import httpx2
 from ..errors import OllamaError
 from ..library.manifest import Layer
 from ..library.name import InvalidName, ModelName
-from .client import LONG_WORK_SECONDS, Missing, Refused, Repository, Temporary
+from ..library.regular_file import open_regular
+from .client import LONG_WORK_SECONDS, Repository
+from .responses import Missing, Refused, Temporary
 
 CHUNK = 2**18
 Uploads = dict[tuple[str, str], str]
-"""Where uploads that were cut off go on, by the URL of the repository and the digest."""
+"""Interrupted uploads that can be resumed, by the URL of the repository and the digest."""
 
 
 class _Place(NamedTuple):
-    """Where the next bytes of an upload go, and how many it has."""
+    """The URL for the next bytes of an upload, and the number of bytes it has."""
 
     url: str
     offset: int
 
 
 class Upload:
-    """A task that sends a blob, as a context manager that ends it. ``sent`` is done at the end."""
+    """A task that sends a blob, as a context manager that cancels it. ``sent`` is its future."""
 
     def __init__(
         self,
@@ -53,12 +54,7 @@ class Upload:
         self.sent = asyncio.create_task(self._run())
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.sent.cancel()
 
     async def _run(self) -> None:
@@ -75,10 +71,10 @@ class Upload:
             except Temporary as error:
                 failures = failures + 1 if self.completed == reached else 1
                 reached = self.completed
-                pace = self._repository.pace
-                if failures >= pace.tries:
+                policy = self._repository.policy
+                if failures >= policy.tries:
                     raise OllamaError(500, f"max retries exceeded: {error}") from error
-                await asyncio.sleep(max(pace.wait(failures), error.after))
+                await asyncio.sleep(max(policy.wait(failures), error.after))
                 place = await self._resumed() or await self._begin()
         self._unfinished.pop(self._key, None)
 
@@ -90,7 +86,7 @@ class Upload:
         return True
 
     async def _begin(self) -> _Place | None:
-        """Begin an upload; None if the registry took the blob from another of its repositories."""
+        """Begin an upload; None if the registry mounted the blob from another repository."""
         query = {}
         with contextlib.suppress(InvalidName):
             source = ModelName.parse(self._layer.from_)
@@ -103,7 +99,7 @@ class Upload:
         return None if response.status_code == 201 else self._next(response, 0)
 
     async def _resumed(self) -> _Place | None:
-        """Ask how far an upload is that was cut off; None if there is none to go on with."""
+        """Request the progress of an interrupted upload; None if there is none to resume."""
         url = self._unfinished.get(self._key)
         if url is None:
             return None
@@ -111,19 +107,19 @@ class Upload:
         with contextlib.suppress(Missing, Refused):
             response = await self._repository.read("GET", url)
             last = response.headers.get("Range", "").rpartition("-")[2]
-        # Of an empty upload some say 0-0, as of one that has a byte.
+        # Some registries report 0-0 for an empty upload, as for one with a byte.
         if not last.isdecimal() or last == "0" or int(last) >= self._layer.size:
             del self._unfinished[self._key]
             return None
         return self._next(response, int(last) + 1)
 
     def _next(self, response: httpx2.Response, offset: int) -> _Place:
-        """Return where an answer says that the upload goes on."""
+        """Return the URL for the next bytes from an answer."""
         headers = response.headers
         location = headers.get("Docker-Upload-Location") or headers.get("Location")
         if not location:
-            raise OllamaError(500, "the registry does not say where to upload to")
-        url = str(response.url.join(location))
+            raise OllamaError(500, "the registry sent no upload URL")
+        url = self._repository.located(response, location)
         self._unfinished[self._key] = url
         self.completed = max(self.completed, offset)
         return _Place(url, offset)
@@ -134,33 +130,35 @@ class Upload:
         if place.offset >= total:
             await self._finish(place.url)
             return None
-        end = min(place.offset + self._repository.pace.part_size(total), total)
+        end = min(place.offset + self._repository.policy.part_size(total), total)
         async with self._repository.open(
             "PATCH",
             place.url,
             lambda: self._read(place.offset, end),
-            patience=LONG_WORK_SECONDS,
+            read_timeout=LONG_WORK_SECONDS,
             Content_Type="application/octet-stream",
             Content_Length=str(end - place.offset),
             Content_Range=f"{place.offset}-{end - 1}",
             X_Redirect_Uploads="1",
         ) as response:
             following = self._next(response, place.offset)
-            elsewhere = response.headers["Location"] if response.status_code == 307 else None
-        if elsewhere:
-            await self._send_elsewhere(elsewhere, place.offset, end)
+            redirect = None
+            if response.status_code == 307:
+                redirect = self._repository.located(response, response.headers["Location"])
+        if redirect:
+            await self._send_to_object_store(redirect, place.offset, end)
         self.completed = max(self.completed, end)
         return following._replace(offset=end)
 
-    async def _send_elsewhere(self, url: str, start: int, end: int) -> None:
-        """Put a part where the registry has it kept, and note the digest that it will ask for."""
-        # The digests of the parts before are needed: another push cannot go on with this upload.
+    async def _send_to_object_store(self, url: str, start: int, end: int) -> None:
+        """Send a part to the object store of the registry, and record its digest for the end."""
+        # The digests of earlier parts are needed: another push cannot resume this upload.
         self._unfinished.pop(self._key, None)
         await self._repository.read(
             "PUT",
             url,
             lambda: self._read(start, end),
-            patience=LONG_WORK_SECONDS,
+            read_timeout=LONG_WORK_SECONDS,
             Content_Type="application/octet-stream",
             Content_Length=str(end - start),
         )
@@ -172,10 +170,10 @@ class Upload:
             whole = hashlib.md5(b"".join(self._etags), usedforsecurity=False).hexdigest()
             query["etag"] = f"{whole}-{len(self._etags)}"
         target = str(httpx2.URL(url).copy_merge_params(query))
-        await self._repository.read("PUT", target, patience=LONG_WORK_SECONDS)
+        await self._repository.read("PUT", target, read_timeout=LONG_WORK_SECONDS)
 
     async def _read(self, start: int, end: int) -> AsyncIterator[bytes]:
-        with self._path.open("rb") as file:
+        with open_regular(self._path) as file:
             file.seek(start)
             while start < end:
                 piece = file.read(min(CHUNK, end - start))
@@ -188,7 +186,7 @@ class Upload:
 
 def _md5(path: Path, start: int, end: int) -> bytes:
     found = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(start)
         while start < end and (piece := file.read(min(CHUNK, end - start))):
             found.update(piece)

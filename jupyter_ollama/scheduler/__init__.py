@@ -1,1 +1,1 @@
-"""Which model is loaded, for how long, and who goes next."""
+"""Loading and eviction of models, and the order in which requests use them."""

@@ -1,4 +1,4 @@
-"""What happens on a server, told to those who keep count or a log of it."""
+"""Events of the server, such as loads and refusals, for logs and metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 Listener = Callable[[str, dict[str, Any]], None]
-"""Takes the kind of an event and what there is to say about it; never a text of a user's."""
+"""Takes the kind of an event and its data, which never contain a text of a user."""
 
 
 class Events:
@@ -18,10 +18,10 @@ class Events:
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
 
-    def tell(self, kind: str, **data: Any) -> None:
-        """Tell all listeners. One that fails is no reason for a request to do so."""
+    def emit(self, kind: str, **data: Any) -> None:
+        """Call all listeners. The failure of one is logged and does not fail the request."""
         for listener in self.listeners:
             try:
                 listener(kind, data)
             except Exception:
-                log.exception("An event of the kind %s was not taken", kind)
+                log.exception("A listener failed for an event of kind %s", kind)

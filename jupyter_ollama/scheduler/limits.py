@@ -1,4 +1,4 @@
-"""What users may do on a shared server: limits for everybody, for groups and for single users."""
+"""Limits on a shared server, for all users, for groups and for single users."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Table = Mapping[str, Mapping[str, Any]]
 
-EVERYBODY = "*"
+EVERYONE = "*"
 GROUP = "group:"
 USER = "user:"
 
 
 class LimitReached(OllamaError):
-    """A refusal for now: 429 for one user's limits, 503 for the whole server's.
+    """A temporary refusal: 429 for a limit of the user, 503 for one of the server.
 
     ``retry_after`` is in seconds.
     """
@@ -34,37 +34,66 @@ class LimitReached(OllamaError):
         self.retry_after = max(1, math.ceil(retry_after))
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The limits of one user, None where there is none.
+def _is(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
 
-    ``concurrent`` requests run at once, ``queue`` more may wait. Tokens are those of prompts and
-    of answers. ``models`` are patterns of names, such as ``gemma3*``.
+
+class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The limits of one user, None for unlimited.
+
+    The help of the setting ``limits`` and the document of the API describe them from here.
     """
 
-    concurrent: Count | None = None
-    queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    tokens_per_minute: Count | None = None
-    tokens_per_day: Count | None = None
-    models: list[str] | None = None
-    num_ctx: Count | None = None
-    num_predict: Count | None = None
+    concurrent: Annotated[Count, _is("Requests that run at once; further ones wait.")] | None = None
+    queue: (
+        Annotated[int, msgspec.Meta(ge=0), _is("Requests that may wait; further ones get 429.")]
+        | None
+    ) = None
+    tokens_per_minute: (
+        Annotated[Count, _is("Tokens of prompts and answers in 60 seconds; then requests get 429.")]
+        | None
+    ) = None
+    tokens_per_day: (
+        Annotated[Count, _is("Tokens of prompts and answers in 24 hours; then requests get 429.")]
+        | None
+    ) = None
+    models: (
+        Annotated[
+            list[str],
+            _is(
+                'Patterns of the models that are shown and may be used or changed, ["gemma3*", '
+                '"*:1b"]; others get 403.'
+            ),
+        ]
+        | None
+    ) = None
+    num_ctx: Annotated[Count, _is("The longest context, in tokens.")] | None = None
+    num_predict: Annotated[Count, _is("The longest answer, in tokens.")] | None = None
 
-    def check_model(self, name: ModelName) -> None:
-        """Raise OllamaError(403) unless the model is one of those allowed."""
+    def allows(self, name: ModelName) -> bool:
+        """Return whether the user may use a model."""
         if self.models is None:
-            return
+            return True
         names = (name.display.lower(), name.qualified.lower(), name.display.lower().split(":")[0])
         patterns = [pattern.lower() for pattern in self.models]
-        if not any(fnmatchcase(one, pattern) for one in names for pattern in patterns):
-            allowed = ", ".join(self.models) or "none"
+        return any(fnmatchcase(one, pattern) for one in names for pattern in patterns)
+
+    def check_model(self, name: ModelName) -> None:
+        """Raise OllamaError(403) unless the user may use a model."""
+        if not self.allows(name):
+            allowed = ", ".join(self.models or ()) or "none"
             raise OllamaError(
                 403, f'model "{name.display}" is not allowed for you; allowed: {allowed}'
             )
 
     def cap(self, options: Options, usual_num_ctx: int) -> None:
-        """Lower options to what is allowed. ``usual_num_ctx`` is what a request gets unasked."""
-        if self.num_ctx:
-            options.num_ctx = min(options.num_ctx or usual_num_ctx, self.num_ctx)
+        """Lower options to the limits.
+
+        A request without num_ctx gets ``usual_num_ctx`` or more: a lower limit is set in its place.
+        The caller applies a higher limit once the model is loaded and its length known.
+        """
+        if self.num_ctx and (options.num_ctx or self.num_ctx < usual_num_ctx):
+            options.num_ctx = min(options.num_ctx or self.num_ctx, self.num_ctx)
         if self.num_predict:
             wanted = options.num_predict
             options.num_predict = min(wanted, self.num_predict) if wanted > 0 else self.num_predict
@@ -73,30 +102,42 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NO_LIMITS = Limits()
 
 
+def limit_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON schema of each limit that is set."""
+    (schema,) = msgspec.json.schema_components([Limits])[1].values()
+    return {name: field["anyOf"][0] for name, field in schema["properties"].items()}
+
+
 def check_limits(table: Table) -> None:
-    """Raise ValueError, which names what is wrong, unless a setting can be read."""
-    for who, limits in table.items():
-        if who != EVERYBODY and not (who.startswith((GROUP, USER)) and who.partition(":")[2]):
-            raise ValueError(f'{who!r} is neither "*" nor "group:NAME" nor "user:NAME"')
+    """Raise ValueError, which names the faulty entry, unless a setting is valid."""
+    for key, limits in table.items():
+        if key != EVERYONE and not (key.startswith((GROUP, USER)) and key.partition(":")[2]):
+            raise ValueError(f'{key!r} is neither "*" nor "group:NAME" nor "user:NAME"')
         try:
             msgspec.convert(limits, Limits)
         except msgspec.ValidationError as error:
             known = ", ".join(Limits.__struct_fields__)
-            raise ValueError(f"{who!r}: {error} (known limits: {known})") from None
+            raise ValueError(f"{key!r}: {error} (known limits: {known})") from None
 
 
 def limits_of(table: Table, name: str, groups: Iterable[str]) -> Limits:
-    """Return what holds for a user: his own limits, else his groups', else everybody's.
+    """Return the limits of a user: their own, else those of their groups, else those of all users.
 
-    Of several groups the one that allows most counts, for each limit by itself.
+    Of several groups the highest limit counts, for each limit by itself.
     """
     if not table:
         return NO_LIMITS
     of_groups = [table[key] for group in groups if (key := GROUP + group) in table]
     given = {field: [one[field] for one in of_groups if field in one] for field in _FIELDS}
     merged = {field: _most(values) for field, values in given.items() if values}
-    whole = {**table.get(EVERYBODY, {}), **merged, **table.get(USER + name, {})}
+    whole = {**table.get(EVERYONE, {}), **merged, **table.get(USER + name, {})}
     return msgspec.convert(whole, Limits)
+
+
+def names_limit(table: Table, limit: str, name: str, groups: Iterable[str]) -> bool:
+    """Return whether a table names a limit of a user, including an explicit None."""
+    keys = (EVERYONE, USER + name, *(GROUP + group for group in groups))
+    return any(limit in table.get(key, ()) for key in keys)
 
 
 _FIELDS = Limits.__struct_fields__

@@ -1,4 +1,4 @@
-"""A load that is to come or under way, and the requests that wait for it together."""
+"""Loads that are queued or under way, and the requests that wait for each of them."""
 
 from __future__ import annotations
 
@@ -7,59 +7,84 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ..errors import OllamaError
+from .account import Account
+from .load_request import LoadRequest, key_of
 from .loaded import LoadedModel
-from .queue import Tell
-from .wanted import Wanted, key_of
+from .request import OnPosition, SlotClaim
 
 STOPPING = "the server is stopping"
 
 
-class Load:
-    """One load for all who want it; when the last of them leaves it is given up.
+class LoadQueue:
+    """The order of loads: first come, first served."""
 
-    ``task`` does it. What it has loaded stays until everybody who waited has taken a slot or left.
+    def __init__(self) -> None:
+        self._positions: dict[object, OnPosition | None] = {}
+
+    @contextmanager
+    def position(self, on_position: OnPosition | None) -> Iterator[None]:
+        """Wait in the block; ``on_position`` is called with the position and its changes."""
+        key = object()
+        self._positions[key] = on_position
+        if on_position:
+            on_position(len(self._positions))
+        try:
+            yield
+        finally:
+            behind = list(self._positions).index(key)
+            del self._positions[key]
+            for position, other in enumerate([*self._positions.values()][behind:], behind + 1):
+                if other:
+                    other(position)
+
+
+class Load:
+    """One load for all requests that wait for it, cancelled when the last one is cancelled.
+
+    ``task`` performs it. The loaded model stays until every request that waited has a slot or was
+    cancelled. ``account`` is the user whose load leaves other users' models alone, None for none.
     """
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: LoadRequest, account: Account | None = None) -> None:
         self.wanted = wanted
+        self.account = account
         self.task: asyncio.Task[LoadedModel]
-        self._waiting: dict[object, Tell | None] = {}
-        self._place: int | None = None
+        self._claims: dict[SlotClaim, None] = {}
+        self._position: int | None = None
         self._loaded: LoadedModel | None = None
 
-    def serves(self, wanted: Wanted) -> bool:
-        """True if a request that wants this can wait for the load."""
+    def serves(self, wanted: LoadRequest) -> bool:
+        """True if a request with this load request can wait for the load."""
         spec = self.wanted.spec
         return (
-            bool(self._waiting)
+            bool(self._claims)
             and not self.task.done()
-            and key_of(wanted.spec) == key_of(spec)
-            and wanted.spec.num_ctx <= spec.num_ctx
+            and key_of(wanted.model) == key_of(self.wanted.model)
+            and (wanted.spec.num_ctx == spec.num_ctx or 0 < wanted.spec.num_ctx <= spec.num_ctx)
             and wanted.agrees_with(spec)
         )
 
     @contextmanager
-    def waiter(self, tell: Tell | None) -> Iterator[None]:
-        """Wait for the load, and then keep what is loaded, while the block runs."""
-        key = object()
-        self._waiting[key] = tell
-        if tell and self._place is not None:
-            tell(self._place)
+    def waiter(self, claim: SlotClaim) -> Iterator[None]:
+        """Wait for the load in the block, and then keep the loaded model."""
+        self._claims[claim] = None
+        if self._position is not None:
+            claim.move_to(self._position)
         try:
             yield
         finally:
-            del self._waiting[key]
-            if not self._waiting:
-                self._give_up()
+            del self._claims[claim]
+            if not self._claims:
+                self._abandon()
 
-    def _give_up(self) -> None:
+    def _abandon(self) -> None:
         if self._loaded:
-            self._loaded.leave()
+            self._loaded.release()
         else:
             self.task.cancel()
 
     async def result(self) -> LoadedModel:
-        """Return what is loaded. Raises OllamaError, the same for all who wait."""
+        """Return the loaded model. Raises OllamaError, the same for all requests."""
         try:
             return await asyncio.shield(self.task)
         except asyncio.CancelledError:
@@ -67,13 +92,13 @@ class Load:
                 raise OllamaError(503, STOPPING) from None
             raise
 
-    def tell(self, place: int) -> None:
-        """Tell those who wait, and those who will join them, the place in the queue."""
-        self._place = place
-        for tell in filter(None, self._waiting.values()):
-            tell(place)
+    def move_to(self, position: int) -> None:
+        """Change the position in the queue and report it to the requests that wait."""
+        self._position = position
+        for claim in self._claims:
+            claim.move_to(position)
 
     def keep(self, loaded: LoadedModel) -> None:
-        """Hold what was loaded for those who waited."""
-        loaded.come()
+        """Keep the loaded model for the requests that waited."""
+        loaded.acquire()
         self._loaded = loaded

@@ -1,181 +1,257 @@
-"""Give out the slots of models, loaded on demand and shared."""
+"""Leases on the slots of models, which are loaded on demand and shared by requests."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import re
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
-from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
-from ..engine.handle import Runner
-from ..options import Options
+from ..engine.context_length import SMALLEST_NUM_CTX
+from ..errors import OllamaError
+from ..options import UNQUANTIZED, Options, merge_options
+from .account import Account, Counts
 from .events import Events
-from .fair_queue import Grant
+from .lease import Lease, Watchdog
+from .library_watch import Names
 from .limits import LimitReached
+from .load_request import (
+    MIN_NUM_CTX,
+    LoadRequest,
+    Settings,
+    build_load_request,
+    key_of,
+    shared_options,
+)
 from .loaded import LoadedModel, RunnerGone
 from .loader import Loader
-from .queue import Tell
-from .ticket import Account, Ticket, current_ticket
-from .wanted import DEFAULT_NUM_CTX, Settings, Wanted, key_of, wanted_of
+from .request import ModelRequest, OnPosition, SlotClaim, State, current_request
+from .share import Grant
 
 if TYPE_CHECKING:
     from ..library.model import Model
+    from ..library.name import ModelName
 
 log = logging.getLogger(__name__)
 
 BUSY = "server busy, please try again.  maximum pending requests exceeded"
 
 
-@dataclass
-class Lease:
-    """A slot of a loaded model, held while the ``async with`` block runs.
-
-    ``options`` are the request's with num_ctx resolved; ``load_duration`` in nanoseconds is the
-    time until the slot was there.
-    """
-
-    loaded: LoadedModel
-    grant: Grant
-    options: Options
-    load_duration: int
-
-    @property
-    def runner(self) -> Runner:
-        """The runner that holds the slot."""
-        return self.loaded.runner
-
-    @property
-    def num_ctx(self) -> int:
-        """The longest sequence in tokens for this request."""
-        return self.options.num_ctx
-
-    async def __aenter__(self) -> Lease:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.loaded.give_back_slot(self.grant)
-
-
 class Scheduler:
-    """Knows which models are loaded and gives out their slots."""
+    """Loads and unloads models and grants their slots to requests."""
 
-    def __init__(self, settings: Settings, events: Events | None = None) -> None:
+    def __init__(self, settings: Settings, library: Names, events: Events | None = None) -> None:
         self._settings = settings
         self._events = events or Events()
-        self._nobody = Account("")
-        if settings.kv_cache_type != "f16" and settings.flash_attention is False:
+        self._own_account = Account("")
+        self._counts = Counts()
+        if settings.kv_cache_type != UNQUANTIZED and settings.flash_attention is False:
             log.warning("A quantized KV cache needs flash attention, which is off: f16 is used")
-        self._loader = Loader(settings, self._events)
-        self._pending = 0
+        self._loader = Loader(settings, self._events, library)
+        self._library = library
+        self.watchdog = Watchdog(settings.lost_slot_seconds)
 
     def loaded(self) -> list[LoadedModel]:
-        """List what is loaded, the latest to expire first."""
+        """List the loaded models, the latest to expire first."""
         return self._loader.loaded()
+
+    async def preload(self, names: Iterable[str]) -> None:
+        """Load models one after the other; failures are logged."""
+        for name in names:
+            try:
+                model = await asyncio.to_thread(self._library.find, name)
+                options, _ = merge_options(model.params)
+                async with await self.acquire(model, options) as lease:
+                    log.info("Loaded %s in %.1f s", name, lease.load_duration / 1e9)
+            except OllamaError as error:
+                log.error("%s is not loaded: %s", name, error.message)
 
     async def acquire(
         self,
         model: Model,
         options: Options,
         keep_alive: float | None = None,
-        tell: Tell | None = None,
+        on_position: OnPosition | None = None,
+        *,
+        generates: bool = True,
     ) -> Lease:
-        """Load a model if need be, wait for a slot of it and return the lease.
+        """Load a model if necessary, wait for one of its slots and return the lease.
 
-        ``keep_alive`` in seconds (None: leave as it is, math.inf: for ever) replaces the model's.
-        ``tell`` learns of the place in a queue while the request waits in one.
-        The slot counts for the user of `current_ticket`, whose limits hold; see `FairQueue`.
-        Raises OllamaError: 400 for options that exclude each other, 403 for a model that the user
-        may not run, 429 if too many requests of the user wait already, 503 if too many do of all or
-        the server stops, 404 if a file of the model is missing, 500 if it cannot be loaded.
+        ``keep_alive`` in seconds (None: unchanged, math.inf: for ever) replaces the model's.
+        ``generates`` is False for requests that generate no tokens and thus cost only their prompt.
+        The slot counts for the user of `current_request`, whose limits apply; see `FairQueue`.
+        Raises OllamaError: 400 for options that exclude each other and for a model that requires a
+        newer Ollama, 403 for a model that the user may not run, 429 if too many requests of the
+        user wait, 503 if too many requests of all users wait or the server stops, 404 if a file of
+        the model is missing, 500 if it cannot be loaded.
         """
         start = time.perf_counter_ns()
-        ticket = current_ticket.get() or Ticket(self._nobody, bulk=False)
-        self._prepare(ticket, model, options)
-        wanted = wanted_of(model, options, keep_alive, self._settings)
-        while True:
-            async with self._at_hand(wanted, ticket, tell) as loaded:
-                try:
-                    grant = await self._take_slot(loaded, ticket, tell)
-                except RunnerGone:
-                    continue
-            break
+        request = current_request.get() or ModelRequest(self._own_account, bulk=False)
+        self._prepare(request, model, options, generates)
+        manages = request.may_manage
+        usual = options if manages else shared_options(model, options, request.ignored)
+        wanted = build_load_request(model, usual, keep_alive if manages else None, self._settings)
+        claim = SlotClaim(request, on_position, self._counts)
+        try:
+            loaded, grant = await self._claim_slot(claim, wanted)
+        except BaseException:
+            claim.enter(State.DONE)
+            raise
         loaded.model = model
         loaded.pinned |= wanted.pinned
         if keep_alive is not None:
-            loaded.keep_alive = keep_alive
-        options.num_ctx = min(wanted.spec.num_ctx, loaded.num_ctx)
+            loaded.keep_alive = self._allowed_keep_alive(keep_alive, loaded, request)
+        num_ctx = wanted.spec.num_ctx or loaded.default_num_ctx
+        if not manages and options.num_ctx:
+            num_ctx = max(options.num_ctx, MIN_NUM_CTX)
+            request.ignored |= {"num_ctx"} if num_ctx > loaded.num_ctx else set()
+        options.num_ctx = min(num_ctx, loaded.num_ctx, request.limits.num_ctx or num_ctx)
         duration = time.perf_counter_ns() - start
-        ticket.waited += duration / 1e9
-        return Lease(loaded, grant, options, duration)
+        request.waited += duration / 1e9
+        lease = Lease(loaded, grant, options, duration, self.watchdog)
+        self.watchdog.add(lease)
+        return lease
 
-    def _prepare(self, ticket: Ticket, model: Model, options: Options) -> None:
-        """Apply a user's limits to what is asked for, and decide how urgent it is."""
-        ticket.limits.check_model(model.name)
-        ticket.limits.cap(options, self._settings.context_length or DEFAULT_NUM_CTX)
-        ticket.model, ticket.digest = model.name.display, model.digest
-        ticket.bulk = ticket.is_bulk
+    def _allowed_keep_alive(
+        self, keep_alive: float, loaded: LoadedModel, request: ModelRequest
+    ) -> float:
+        """Return the keep-alive of a model after a request.
+
+        Users who may not change models can extend it up to the server's setting, but not shorten
+        it for others.
+        """
+        if request.may_manage:
+            return keep_alive
+        allowed = max(loaded.keep_alive, min(keep_alive, self._settings.keep_alive))
+        if allowed != keep_alive:
+            request.ignored.add("keep_alive")
+        return allowed
+
+    def _prepare(
+        self, request: ModelRequest, model: Model, options: Options, generates: bool
+    ) -> None:
+        """Apply the user's limits to the options, estimate the cost and fix the priority."""
+        request.limits.check_model(model.name)
+        model.check_requirement()
+        usual_num_ctx = self._settings.context_length or SMALLEST_NUM_CTX
+        request.limits.cap(options, usual_num_ctx)
+        request.expected_tokens = request.body_tokens
+        if generates:
+            num_ctx = options.num_ctx or usual_num_ctx
+            prompt = min(request.body_tokens, num_ctx)
+            request.expected_tokens = prompt + (
+                options.num_predict if options.num_predict > 0 else num_ctx - prompt
+            )
+        request.model, request.digest = model.name.display, model.digest
+        request.bulk = request.is_bulk
+
+    async def _claim_slot(self, claim: SlotClaim, wanted: LoadRequest) -> tuple[LoadedModel, Grant]:
+        """Wait for the model and for a slot; start again if the runner ends in between."""
+        while True:
+            async with self._loaded_for(claim, wanted) as loaded:
+                if not loaded.queue.may_start(claim.request):
+                    self._check_waiting(claim.request)
+                try:
+                    grant = await loaded.acquire_slot(claim)
+                except RunnerGone:
+                    continue
+                self._check_budgets(loaded, grant)
+            return loaded, grant
+
+    def _check_budgets(self, loaded: LoadedModel, grant: Grant) -> None:
+        """Raise LimitReached if requests that ended meanwhile have spent the user's budget."""
+        try:
+            grant.request.check_budgets()
+        except LimitReached as error:
+            loaded.release_slot(grant)
+            self._emit_refusal(grant.request, error)
+            raise
 
     def expire(self, model: Model) -> None:
-        """Unload a model as soon as it is idle, unless it is pinned or not loaded."""
-        wanted = wanted_of(model, Options(), None, self._settings)
-        loaded = self._loader.find(key_of(wanted.spec))
+        """Unload a model as soon as it is idle, unless it is pinned."""
+        loaded = self._loader.find(key_of(model))
         if loaded:
-            loaded.keep_alive = 0
-            loaded.restart_timer()
+            _expire(loaded)
+
+    async def expire_by_id(self, text: str, may: Callable[[ModelName], bool]) -> bool:
+        """Unload a model that is no longer in the library, or a model by its digest.
+
+        ``text`` is a name, or the hex digest of a manifest or at least its first 12 digits. ``may``
+        returns whether the caller may unload a model. Returns False if neither a loaded model nor
+        one of the library matches.
+        """
+        digest = text.removeprefix("sha256:").lower()
+        is_digest = re.fullmatch("[0-9a-f]{12,64}", digest) is not None
+
+        def matches(model: Model) -> bool:
+            same_name = model.name.matches(text)
+            same = same_name or (is_digest and model.digest.startswith(digest))
+            return same and may(model.name)
+
+        found = [loaded for loaded in self.loaded() if matches(loaded.model)]
+        for loaded in found:
+            _expire(loaded)
+        known = await asyncio.to_thread(self._library.list) if is_digest else []
+        named = [model for model in known if matches(model)]
+        for model in named:
+            self.expire(model)
+        return bool(found or named)
+
+    def library_changed(self) -> None:
+        """Unload models that lost their last name, busy ones after their requests have ended."""
+        self._loader.watch.check_soon()
+
+    async def check_library(self) -> None:
+        """Call `library_changed` and wait for it, so that `loaded` has current names."""
+        await self._loader.watch.check()
 
     async def close(self) -> None:
-        """Unload everything now, and what is about to be loaded; nothing is loaded any more."""
+        """Unload all models and cancel all loads; later requests fail."""
+        self.watchdog.close()
         await self._loader.close()
 
     @asynccontextmanager
-    async def _at_hand(
-        self, wanted: Wanted, ticket: Ticket, tell: Tell | None
+    async def _loaded_for(
+        self, claim: SlotClaim, wanted: LoadRequest
     ) -> AsyncIterator[LoadedModel]:
-        """Yield the model as wanted, after a load if need be; it stays while the block runs."""
+        """Yield a loaded model, which is kept while the block runs."""
+        request = claim.request
         loaded = self._loader.shared(wanted)
         if loaded and loaded.holds(wanted.spec.num_ctx):
             yield loaded
             return
-        load = self._loader.load_for(wanted)
-        with load.waiter(tell):
-            with self._queue_place(ticket, beside=ticket.limits.concurrent or 1):
+        load = self._loader.load_for(wanted, None if request.may_manage else request.account)
+        with load.waiter(claim):
+            # Those that will run at once after the load do not count against the limit.
+            self._check_waiting(request, excused=request.limits.concurrent or 1)
+            claim.enter(State.LOADING)
+            try:
                 loaded = await load.result()
+            finally:
+                claim.enter(State.PREPARING)
             yield loaded
 
-    async def _take_slot(self, loaded: LoadedModel, ticket: Ticket, tell: Tell | None) -> Grant:
-        if loaded.queue.may_start(ticket):
-            return await loaded.take_slot(ticket)
-        with self._queue_place(ticket):
-            return await loaded.take_slot(ticket, tell)
+    def _check_waiting(self, request: ModelRequest, excused: int = 0) -> None:
+        """Raise LimitReached if too many requests wait, of the user or in total."""
+        waiting, limit = request.account.waiting, request.limits.queue
+        seconds = request.account.mean_seconds
+        if limit is not None and waiting >= limit + excused:
+            message = f"{waiting} of your requests wait, the limit is {limit}"
+            error = LimitReached(message, seconds)
+        elif self._counts.waiting >= self._settings.max_queue:
+            error = LimitReached(BUSY, seconds, 503)
+        else:
+            return
+        self._emit_refusal(request, error)
+        raise error
 
-    @contextmanager
-    def _queue_place(self, ticket: Ticket, beside: int = 0) -> Iterator[None]:
-        """A place among the requests that wait, for a load or for a slot.
+    def _emit_refusal(self, request: ModelRequest, error: LimitReached) -> None:
+        self._events.emit("refuse", user=request.user, status=error.status, reason=error.message)
 
-        While a model loads, ``beside`` those that may wait there are those that will not have to.
-        """
-        account = ticket.account
-        limit = ticket.limits.queue
-        if limit is not None and account.waiting >= limit + beside:
-            self._refuse(ticket, f"{account.waiting} of your requests wait, the limit is {limit}")
-        if self._pending >= self._settings.max_queue:
-            self._refuse(ticket, BUSY, status=503)
-        self._pending += 1
-        account.waiting += 1
-        try:
-            yield
-        finally:
-            self._pending -= 1
-            account.waiting -= 1
 
-    def _refuse(self, ticket: Ticket, message: str, status: int = 429) -> NoReturn:
-        self._events.tell("refuse", user=ticket.account.name, status=status, reason=message)
-        raise LimitReached(message, ticket.account.usual_seconds, status)
+def _expire(loaded: LoadedModel) -> None:
+    loaded.keep_alive = 0
+    loaded.restart_timer()

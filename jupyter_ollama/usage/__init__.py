@@ -1,1 +1,1 @@
-"""What was used by whom: rows without any text, and their sums."""
+"""The usage of models by users, without any texts."""

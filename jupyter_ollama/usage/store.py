@@ -1,4 +1,4 @@
-"""A file of what requests have cost, who asked for them, and who is blocked. No text is in it."""
+"""The SQLite file with the cost of requests and the blocked users. It contains no texts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple, Protocol
 
-if TYPE_CHECKING:
-    from ..scheduler.ticket import Ticket
+from ..errors import OllamaError
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +29,11 @@ CREATE INDEX IF NOT EXISTS usage_by_time ON usage (time);
 CREATE TABLE IF NOT EXISTS blocked (user TEXT PRIMARY KEY);
 """
 INSERT = f"INSERT INTO usage VALUES ({', '.join('?' * 12)})"
+BLOCKED = "SELECT user FROM blocked"
+BLOCK = "INSERT OR IGNORE INTO blocked VALUES (?)"
+UNBLOCK = "DELETE FROM blocked WHERE user = ?"
+SPENT = """SELECT user, min(time), sum(prompt_tokens + generated_tokens) FROM usage
+    WHERE time > ? AND time <= ? GROUP BY user, CAST(time / ? AS INTEGER) ORDER BY 2"""
 PRUNE = "DELETE FROM usage WHERE time < ?"
 SUMS = """count(*) AS requests, sum(prompt_tokens) AS prompt_tokens,
     sum(cached_tokens) AS cached_tokens, sum(generated_tokens) AS generated_tokens"""
@@ -38,92 +42,207 @@ BY = {
     "group": ("json_each.value", "usage, json_each(usage.groups)"),
     "model": ("model", "usage"),
 }
-"""What usage can be summed by: the column, and where it is found."""
+"""The keys by which usage can be summed up: the column, and the tables that contain it."""
 
-SECONDS_OF_A_PART = 300
-LOCKED_SECONDS = 10.0
+BUCKET_SECONDS = 300
 DAY = 86400.0
+
+LOCKED_SECONDS = 10.0
+"""The time for which the writer waits for a lock of another process before it retries later."""
+
+READ_SECONDS = 2.0
+"""The time for which a reader waits for a lock, and the first requests for the last day."""
+
+RETRY_SECONDS = 5.0
+"""The time between two attempts to write to a file that is locked or cannot be written."""
+
+MOST_CHANGES = 100_000
+"""The number of changes kept in memory while the file cannot be written: some 30 MB."""
 
 Change = tuple[str, tuple[Any, ...]]
 """A statement that changes the file, and its arguments."""
 
 
-class UsageStore:
-    """Rows in SQLite, written by a thread of its own so that nobody waits for the disk.
+class FinishedRequest(Protocol):
+    """The fields of a finished request that the file stores; times as in time.perf_counter()."""
 
-    Several servers may share the file. Where it cannot be written the log says so, and requests
-    are served all the same.
+    user: str
+    groups: tuple[str, ...]
+    model: str
+    digest: str
+    path: str
+    status: int
+    prompt_tokens: int
+    cached_tokens: int
+    generated_tokens: int
+    waited: float
+    opened: float
+    closed: float
+
+
+class LastDay(NamedTuple):
+    """The usage before the start: by user the tokens spent as (time, tokens), oldest first."""
+
+    spent: dict[str, list[tuple[float, int]]]
+    blocked: set[str]
+
+
+class UsageStore:
+    """Writes rows to SQLite in a thread of its own, so that requests never wait for the disk.
+
+    Several servers may share the file. Rows stay in memory while it is locked or cannot be written.
+    A removed file is created again; a damaged one is renamed and replaced. ``last_day`` is None
+    until it is read.
     """
 
     def __init__(self, path: Path, keep_days: float) -> None:
-        """Open or make the file. Rows older than ``keep_days`` are removed now and then.
-
-        Raises sqlite3.Error or OSError if it cannot be opened.
-        """
+        """Use a file. Rows older than ``keep_days`` are removed once a day."""
         self.path = path
+        self.last_day: LastDay | None = None
         self._keep = keep_days * DAY
+        self._started = time.time()
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(SCHEMA)
-        path.chmod(0o600)
-        self._writer = threading.Thread(target=self._write, name="usage", daemon=True)
+        self._pending: list[Change] = []
+        self._blocked: set[str] = set()
+        self._pruned = 0.0
+        self._has_failed = False
+        self._tried = threading.Event()
+        self._progress = threading.Condition()
+        self._added = self._written = 0
+        self._writer = threading.Thread(target=self._work, name="usage", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread, which reads the last day, then writes the rows that are added."""
         self._writer.start()
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(self.path, timeout=LOCKED_SECONDS)
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return connection
+    def wait_for_last_day(self) -> None:
+        """Block until the last day is read; give up after `READ_SECONDS`, for example for a lock.
 
-    def add(self, ticket: Ticket) -> None:
-        """Write down what a request has cost, soon."""
+        A file that is locked is read as soon as it is free.
+        """
+        self._tried.wait(READ_SECONDS)
+
+    def add(self, request: FinishedRequest) -> None:
+        """Write the cost of a request, soon."""
         row = (
             time.time(),
-            ticket.account.name,
-            json.dumps(ticket.groups),
-            ticket.model,
-            ticket.digest,
-            ticket.path,
-            ticket.status,
-            ticket.prompt_tokens,
-            ticket.cached_tokens,
-            ticket.generated_tokens,
-            round(ticket.waited * 1000),
-            round((ticket.closed - ticket.opened) * 1000),
+            request.user,
+            json.dumps(request.groups),
+            request.model,
+            request.digest,
+            request.path,
+            request.status,
+            request.prompt_tokens,
+            request.cached_tokens,
+            request.generated_tokens,
+            round(request.waited * 1000),
+            round((request.closed - request.opened) * 1000),
         )
-        self._changes.put((INSERT, row))
+        self._put((INSERT, row))
 
     def close(self) -> None:
-        """Write what is left and end."""
+        """Write the pending rows and stop the thread; give up if the file stays locked."""
         self._changes.put(None)
-        self._writer.join()
+        self._writer.join(LOCKED_SECONDS + RETRY_SECONDS)
 
-    def _write(self) -> None:
-        pruned = 0.0
-        going_on = True
-        while going_on:
-            changes = [self._changes.get()]
+    def _work(self) -> None:
+        is_open = True
+        while is_open:
+            self._try_to_write()
+            self._tried.set()
+            is_open = self._collect()
+        self._try_to_write()
+        if self._pending:
+            log.error("%d rows of usage are lost: %s", len(self._pending), self.path)
+
+    def _collect(self) -> bool:
+        """Wait for changes or the next attempt to write; return False after `close`."""
+        changes: list[Change | None] = []
+        try:
+            changes.append(self._changes.get(timeout=RETRY_SECONDS if self._is_behind else None))
             while not self._changes.empty():
                 changes.append(self._changes.get())
-            going_on = None not in changes
-            try:
-                with closing(self._connect()) as connection, connection:
-                    for statement, arguments in filter(None, changes):
-                        connection.execute(statement, arguments)
-                    if time.time() - pruned > DAY:
-                        connection.execute(PRUNE, (time.time() - self._keep,))
-                        pruned = time.time()
-            except sqlite3.Error as error:
-                log.error("%d rows of usage are lost: %s", len(changes), error)
+        except queue.Empty:
+            pass
+        self._pending += [change for change in changes if change is not None]
+        if (excess := len(self._pending) - MOST_CHANGES) > 0:
+            log.error("%d rows of usage are lost: %s cannot be written", excess, self.path)
+            del self._pending[:excess]
+            self._finish(excess)
+        return None not in changes
 
-    def spent(self, user: str, since: float) -> list[tuple[float, int]]:
-        """List the tokens that a user has spent, as (time, tokens), the oldest first."""
-        return self._read(
-            """SELECT min(time), sum(prompt_tokens + generated_tokens) FROM usage
-            WHERE user = ? AND time > ? GROUP BY CAST(time / ? AS INTEGER) ORDER BY 1""",
-            (user, since, SECONDS_OF_A_PART),
-        )
+    def _finish(self, changes: int) -> None:
+        with self._progress:
+            self._written += changes
+            self._progress.notify_all()
+
+    @property
+    def _is_behind(self) -> bool:
+        return bool(self._pending) or self.last_day is None
+
+    def _try_to_write(self) -> None:
+        for _ in range(2):  # the second attempt is for the replacement of a damaged file
+            try:
+                self._write()
+            except (sqlite3.OperationalError, OSError) as error:
+                if not self._has_failed:
+                    log.error("Usage is kept in memory, %s: %s", self.path, error)
+                self._has_failed = True
+            except sqlite3.DatabaseError as error:
+                self._move_aside(error)
+                continue
+            else:
+                if self._has_failed:
+                    log.info("Usage is written again: %s", self.path)
+                self._has_failed = False
+            return
+
+    def _write(self) -> None:
+        """Write the pending changes, and read the last day once. Raises sqlite3.Error, OSError."""
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        is_new = not self.path.exists()
+        with closing(self._connect(LOCKED_SECONDS)) as connection:
+            self.path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.executescript(SCHEMA)
+            with connection:
+                if is_new:
+                    connection.executemany(BLOCK, [(user,) for user in self._blocked])
+                for statement, arguments in self._pending:
+                    connection.execute(statement, arguments)
+                if time.time() - self._pruned > DAY:
+                    connection.execute(PRUNE, (time.time() - self._keep,))
+                    self._pruned = time.time()
+            self._finish(len(self._pending))
+            self._pending = []
+            if self.last_day is None:
+                self.last_day = self._read_last_day(connection)
+
+    def _read_last_day(self, connection: sqlite3.Connection) -> LastDay:
+        last_day = LastDay({}, {user for (user,) in connection.execute(BLOCKED)})
+        for user, at, tokens in connection.execute(
+            SPENT, (self._started - DAY, self._started, BUCKET_SECONDS)
+        ):
+            last_day.spent.setdefault(user, []).append((at, tokens))
+        self._blocked |= last_day.blocked
+        return last_day
+
+    def _move_aside(self, reason: Exception) -> None:
+        """Rename a file that is not an SQLite database."""
+        aside = self.path.with_name(f"{self.path.name}.damaged-{time.time_ns()}")
+        try:
+            self.path.rename(aside)
+            for suffix in ("-wal", "-shm"):
+                self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)
+        except OSError as error:
+            log.error("%s is damaged (%s) and cannot be replaced: %s", self.path, reason, error)
+        else:
+            log.error("%s is damaged (%s): it is kept as %s", self.path, reason, aside.name)
+
+    def _connect(self, timeout: float) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=timeout)
+        connection.execute("PRAGMA synchronous=NORMAL")
+        return connection
 
     def sums(self, by: str, since: float, user: str | None = None) -> list[dict[str, Any]]:
         """Sum up the usage of one user, or of all, by "user", "group" or "model"."""
@@ -144,15 +263,26 @@ class UsageStore:
             (since,),
         )
 
-    def blocked(self) -> set[str]:
-        """Return the users who are blocked."""
-        return {user for (user,) in self._read("SELECT user FROM blocked", ())}
-
     def block(self, user: str, blocked: bool) -> None:
-        """Write down, soon, that a user is blocked or no longer so."""
-        change = "INSERT OR IGNORE INTO blocked VALUES (?)"
-        self._changes.put((change if blocked else "DELETE FROM blocked WHERE user = ?", (user,)))
+        """Write, soon, that a user is blocked or unblocked."""
+        (self._blocked.add if blocked else self._blocked.discard)(user)
+        self._put((BLOCK if blocked else UNBLOCK, (user,)))
+
+    def _put(self, change: Change) -> None:
+        self._added += 1
+        self._changes.put(change)
 
     def _read(self, query: str, arguments: Iterable[Any]) -> list[Any]:
-        with closing(self._connect()) as connection:
-            return connection.execute(query, tuple(arguments)).fetchall()
+        """Return the rows of a query, including those added before if they can be written soon.
+
+        Raises OllamaError(503) if the file cannot be read.
+        """
+        added = self._added
+        with self._progress:
+            self._progress.wait_for(lambda: self._written >= added, READ_SECONDS)
+        try:
+            with closing(self._connect(READ_SECONDS)) as connection:
+                return connection.execute(query, tuple(arguments)).fetchall()
+        except sqlite3.Error as error:
+            log.error("Usage cannot be read: %s: %s", self.path, error)
+            raise OllamaError(503, f"the record of usage cannot be read now: {error}") from error

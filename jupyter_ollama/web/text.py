@@ -1,17 +1,26 @@
-"""``python -m jupyter_ollama.web.text URL CHARSET``: HTML in, its text as JSON out."""
+"""``python -m jupyter_ollama.web.text MEMORY``: pages in HTML in, their text as JSON out.
+
+A page is two messages: a JSON list of its URL and its charset ("" for the one that the page names),
+and its bytes. The answer is an object, or null for a page that cannot be read.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from typing import Any
+from pathlib import Path
 from urllib.parse import urljoin
 
 import orjson
 
+from ..pipe_messages import read_message, write_message
+
 MAX_LINKS = 500
+MAX_LINK = 2000
+"""The most characters of a link; longer ones hold data, not addresses."""
 
 
-def extract(html: str | bytes, url: str) -> dict[str, Any]:
+def extract(html: str | bytes, url: str) -> dict[str, object]:
     """Return the title, the main content as Markdown, and the links of a page."""
     import trafilatura
 
@@ -19,24 +28,53 @@ def extract(html: str | bytes, url: str) -> dict[str, Any]:
     if page is None:
         return {"title": "", "content": "", "links": []}
     title = " ".join((page.findtext(".//title") or "").split())
-    links = [urljoin(url, link) for link in page.xpath("//a/@href")]
-    unique = dict.fromkeys(link for link in links if link.startswith(("http://", "https://")))
+    links = list(dict.fromkeys(_links(page.xpath("//a/@href"), url)))
     # Pages without an article have some text, too.
     content = trafilatura.extract(html, url=url, output_format="markdown", favor_recall=True)
     content = content or trafilatura.html2txt(html)
-    return {"title": title, "content": content, "links": list(unique)[:MAX_LINKS]}
+    return {"title": title, "content": content, "links": links[:MAX_LINKS]}
 
 
-def main() -> None:
-    """Read standard input, write standard output."""
-    url, charset = sys.argv[1:]
-    html = sys.stdin.buffer.read()
+def _links(found: list[str], url: str) -> list[str]:
+    links = []
+    for text in found:
+        with contextlib.suppress(ValueError):  # no address, as "http://[" is
+            link = urljoin(url, text)
+            if link.startswith(("http://", "https://")) and len(link) <= MAX_LINK:
+                links.append(link)
+    return links
+
+
+def read(html: bytes, url: str, charset: str) -> dict[str, object] | None:
+    """Return the result of `extract` for the bytes of a page, or None if it fails."""
     try:
-        page = extract(html.decode(charset, "replace") if charset else html, url)
-    except LookupError:  # a charset that Python does not know
-        page = extract(html, url)
-    sys.stdout.buffer.write(orjson.dumps(page))
+        return extract(html.decode(charset, "replace") if charset else html, url)
+    except MemoryError:
+        raise
+    except Exception:
+        return None
+
+
+def main(memory: int) -> None:
+    """Serve pages until standard input ends."""
+    _limit(memory)
+    source, target = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # output of libraries is not the answer
+    while (head := read_message(source)) is not None:
+        url, charset = orjson.loads(head)
+        write_message(target, orjson.dumps(read(bytes(read_message(source) or b""), url, charset)))
+
+
+def _limit(memory: int) -> None:
+    """Have this process fail, or be the first to go, where memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    if memory and sys.platform != "win32":
+        import resource
+
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
 
 if __name__ == "__main__":
-    main()
+    main(int(sys.argv[1]))

@@ -7,7 +7,7 @@ interface IActionProps {
   pressed?: boolean;
 }
 
-/** A button that is only an icon; its name is what a screen reader says. */
+/** An icon button; its label is its accessible name. */
 export function Action({ icon, label, onClick, pressed }: IActionProps): React.ReactElement {
   return (
     <button

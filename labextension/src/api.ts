@@ -11,17 +11,18 @@ export type LoadedModel = Schemas['Ps'];
 export type ModelDetails = Schemas['ShowResponse'];
 export type ModelSummary = Schemas['ModelSummary'];
 export type RequestUnderWay = Schemas['RequestUnderWay'];
+export type Rights = Schemas['Rights'];
 export type StatusEvent = Schemas['StatusEvent'];
 export type ToolCall = Schemas['ToolCall'];
 
-/** A part of an answer, or what happens before its first text. */
+/** A part of an answer, or a progress event before its first text. */
 export type ChatEvent = Partial<Schemas['ChatStreamEvent']> & Partial<Schemas['ProgressEvent']>;
 export type GenerateEvent = Partial<Schemas['GenerateStreamEvent']>;
 
 /** Send a request to a path below the server's base URL. */
 export type Send = (path: string, init: RequestInit) => Promise<Response>;
 
-/** Send a file to a path below the server's base URL, and tell how many bytes have gone. */
+/** Send a file to a path below the server's base URL, and report the bytes sent. */
 export type SendFile = (
   path: string,
   file: Blob,
@@ -29,14 +30,15 @@ export type SendFile = (
   onSent: (bytes: number) => void
 ) => Promise<Response>;
 
-/** Ollama's API at the server of this page. */
+/** The Ollama API of this page's server, below the path `prefix`. */
 export class OllamaApi {
   constructor(
     private readonly send: Send,
-    private readonly sendFile: SendFile
+    private readonly sendFile: SendFile,
+    private readonly prefix = 'ollama'
   ) {}
 
-  /** List the models of the store, the newest first. */
+  /** List the models of the store, newest first. */
   async tags(): Promise<ModelSummary[]> {
     return (await this.get<{ models: ModelSummary[] }>('api/tags')).models;
   }
@@ -46,27 +48,27 @@ export class OllamaApi {
     return (await this.get<{ models: LoadedModel[] }>('api/ps')).models;
   }
 
-  /** List the user's requests under way. */
+  /** List the user's requests that are queued or running. */
   async requests(): Promise<RequestUnderWay[]> {
     return (await this.get<{ requests: RequestUnderWay[] }>('api/requests')).requests;
   }
 
-  /** Tell all about a model. */
+  /** Return the details of a model. */
   async show(model: string): Promise<ModelDetails> {
     return (await this.call('POST', 'api/show', { model })).json();
   }
 
-  /** Load a model, for a time such as "5m", or -1 for ever. */
+  /** Load a model and keep it for a time such as "5m", or -1 for no limit. */
   async load(model: string, keepAlive?: string | number): Promise<void> {
     await this.call('POST', 'api/generate', { model, keep_alive: keepAlive, stream: false });
   }
 
-  /** Take a model from memory. */
+  /** Unload a model. */
   async unload(model: string): Promise<void> {
     await this.load(model, 0);
   }
 
-  /** Give a model another name. */
+  /** Copy a model to another name. */
   async copy(source: string, destination: string): Promise<void> {
     await this.call('POST', 'api/copy', { source, destination });
   }
@@ -76,35 +78,40 @@ export class OllamaApi {
     await this.call('DELETE', 'api/delete', { model });
   }
 
-  /** Tell the steps of a pull. */
+  /** Yield the steps of a pull. */
   pull(model: string, signal: AbortSignal): AsyncGenerator<StatusEvent> {
-    // Whoever writes http:// wants no encryption.
+    // The prefix http:// asks for an unencrypted connection.
     const insecure = /^http:/i.test(model);
     return this.stream('api/pull', insecure ? { model, insecure } : { model }, signal);
   }
 
-  /** Tell the steps of the making of a model. */
+  /** Yield the steps of the creation of a model. */
   create(request: CreateRequest, signal: AbortSignal): AsyncGenerator<StatusEvent> {
     return this.stream('api/create', request, signal);
   }
 
-  /** Tell whether the store has a blob. */
+  /** Return whether the store has a blob. */
   async hasBlob(digest: string): Promise<boolean> {
-    const response = await this.send(`ollama/api/blobs/${digest}`, { method: 'HEAD' });
+    const response = await this.send(`${this.prefix}/api/blobs/${digest}`, { method: 'HEAD' });
     if (!response.ok && response.status !== 404) {
       throw await errorOf(response);
     }
     return response.ok;
   }
 
-  /** Upload a blob. A file is read from the disk as it is sent. */
+  /** Upload a blob. A file is read from the disk while it is sent. */
   async upload(
     digest: string,
     file: Blob,
     signal: AbortSignal,
     onSent: (bytes: number) => void
   ): Promise<void> {
-    const response = await this.sendFile(`ollama/api/blobs/${digest}`, file, signal, onSent);
+    const response = await this.sendFile(
+      `${this.prefix}/api/blobs/${digest}`,
+      file,
+      signal,
+      onSent
+    );
     if (!response.ok) {
       throw await errorOf(response);
     }
@@ -120,20 +127,18 @@ export class OllamaApi {
     return this.stream('api/chat', { progress: true, ...request }, signal);
   }
 
-  /** Tell whether the user may do something; servers that do not know are asked later. */
-  async may(action: string, resource: string): Promise<boolean> {
-    const asked = encodeURIComponent(JSON.stringify({ [resource]: [action] }));
-    const response = await this.send(`api/me?permissions=${asked}&no_track_activity=1`, {});
-    if (!response.ok) {
-      return true;
-    }
-    const granted = (await response.json()).permissions?.[resource];
-    return !granted || granted.includes(action);
+  /**
+   * Return whether the user has a permission on the server that runs the models, which may be a
+   * shared server behind this one. A server that does not report it is assumed to grant it.
+   */
+  async may(right: keyof Rights): Promise<boolean> {
+    const usage = await this.get<{ rights?: Rights }>('usage');
+    return usage.rights?.[right] ?? true;
   }
 
   private async get<T>(path: string): Promise<T> {
-    // Looking is no work: it must not keep a server from being culled.
-    const response = await this.send(`ollama/${path}?no_track_activity=1`, {});
+    // Polling must not count as activity, which would keep an idle server from being culled.
+    const response = await this.send(`${this.prefix}/${path}?no_track_activity=1`, {});
     if (!response.ok) {
       throw await errorOf(response);
     }
@@ -151,7 +156,7 @@ export class OllamaApi {
       signal.throwIfAborted();
       init.signal = signal;
     }
-    const response = await this.send(`ollama/${path}`, init);
+    const response = await this.send(`${this.prefix}/${path}`, init);
     if (!response.ok) {
       throw await errorOf(response);
     }

@@ -4,7 +4,7 @@ import {
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import { Notification } from '@jupyterlab/apputils';
-import { URLExt } from '@jupyterlab/coreutils';
+import { PageConfig, URLExt } from '@jupyterlab/coreutils';
 import { ServerConnection } from '@jupyterlab/services';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -15,18 +15,18 @@ import { fileSender } from './sendFile';
 import { type IServerState, ServerWatch } from './watch';
 
 export const CLIENT_ID = 'jupyter-ollama:client';
-/** Where the translations of this extension are. */
+/** The translation domain of this extension. */
 export const DOMAIN = 'jupyter_ollama';
 
 /** Ollama's API of the Jupyter server, and its state. */
 export interface IOllamaClient {
   readonly api: OllamaApi;
   readonly watch: ServerWatch;
-  /** The model to use where none is chosen: the setting, or else one that is at hand. */
+  /** The model to use if none is chosen: the setting, else a loaded or installed model. */
   defaultModel(): string | undefined;
-  /** Whether the user may pull, make, copy and delete models. */
+  /** Whether the user may pull, create, copy and delete models. */
   readonly mayManage: Promise<boolean>;
-  /** Whether the user may have models work. */
+  /** Whether the user may run models. */
   readonly mayRun: Promise<boolean>;
 }
 
@@ -35,12 +35,18 @@ export const IOllamaClient = new Token<IOllamaClient>(
   "Ollama's API of the Jupyter server."
 );
 
-/** Return a model that can chat: one that is loaded, or else the newest of the store. */
+/** Return a model that can chat: a loaded one, else the newest of the store. */
 export function modelAtHand(state: IServerState): string | undefined {
   const embeds = new Set(
     state.models.filter(one => !one.capabilities?.includes('completion')).map(one => one.name)
   );
   return [...state.loaded, ...state.models].map(one => one.name).find(name => !embeds.has(name));
+}
+
+/** Return the size of a model's files in bytes; undefined if the server has not listed it. */
+export function sizeOf(state: IServerState, model: string): number | undefined {
+  const names = [model, `${model}:latest`].map(name => name.toLowerCase());
+  return state.models.find(one => names.includes(one.name.toLowerCase()))?.size;
 }
 
 export const client: JupyterFrontEndPlugin<IOllamaClient> = {
@@ -60,22 +66,23 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
     const api = new OllamaApi(
       (path, init) =>
         ServerConnection.makeRequest(URLExt.join(settings.baseUrl, path), init, settings),
-      fileSender(settings)
+      fileSender(settings),
+      PageConfig.getOption('ollamaPrefix') || undefined
     );
     const watch = new ServerWatch({
       api,
       interval: 3000,
-      isAway: () => document.hidden || info?.isConnected === false
+      isPaused: () => document.hidden || info?.isConnected === false
     });
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden && watch.state.server === 'there') {
+      if (!document.hidden && watch.state.server === 'up') {
         void watch.refresh();
       }
     });
-    let told = false;
+    let warned = false;
     watch.changed.connect((_, state) => {
-      if (!told && (state.server === 'missing' || state.server === 'down')) {
-        told = true;
+      if (!warned && (state.server === 'missing' || state.server === 'down')) {
+        warned = true;
         Notification.warning(
           state.server === 'missing'
             ? trans.__('This server does not have jupyter-ollama. Its models cannot be used here.')
@@ -99,8 +106,8 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
     return {
       api,
       watch,
-      mayManage: api.may('write', 'ollama:models').catch(() => true),
-      mayRun: api.may('execute', 'ollama:run').catch(() => true),
+      mayManage: api.may('manage').catch(() => true),
+      mayRun: api.may('run').catch(() => true),
       defaultModel: () => chosen || modelAtHand(watch.state)
     };
   }

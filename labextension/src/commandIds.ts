@@ -1,4 +1,4 @@
-/** The commands that one plugin has and others call. */
+/** The commands that one plugin defines and others execute. */
 export const CommandIDs = {
   openModels: 'jupyter-ollama:open-models',
   openChat: 'jupyter-ollama:open-chat',

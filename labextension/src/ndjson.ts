@@ -1,4 +1,4 @@
-/** An answer of the server that is not a success. */
+/** A response of the server with an error status. */
 export class OllamaError extends Error {
   constructor(
     readonly status: number,
@@ -9,25 +9,25 @@ export class OllamaError extends Error {
   }
 }
 
-/** Return the error that an answer's body tells. A proxy's own pages are not JSON. */
+/** Return the error in the body of a response. A proxy's own pages are not JSON. */
 export async function errorOf(response: Response): Promise<OllamaError> {
   const text = await response.text();
   try {
     const body = JSON.parse(text);
-    const said = body.error ?? body.message;
-    if (typeof said === 'string' && said) {
-      return new OllamaError(response.status, said);
+    const message = body.error ?? body.message;
+    if (typeof message === 'string' && message) {
+      return new OllamaError(response.status, message);
     }
   } catch {
-    // Not JSON: the status line says as much.
+    // Not JSON: the status line is used.
   }
   return new OllamaError(response.status, `${response.status} ${response.statusText}`.trim());
 }
 
 /**
- * Yield the values of a stream of lines. A line that tells an error raises it.
+ * Yield the values of a stream of lines. A line with an error raises it.
  *
- * Leaving early cancels the body, by which the server sees that nobody reads on.
+ * Leaving early cancels the body, which ends the request on the server.
  */
 export async function* readLines<T>(body: ReadableStream<Uint8Array>): AsyncGenerator<T> {
   const reader = body.getReader();

@@ -4,7 +4,7 @@ import type { Message } from '@lumino/messaging';
 
 import type { ServerWatch } from './watch';
 
-/** A panel beside the main area. The server and its models are watched while it is visible. */
+/** A panel beside the main area. It polls the server and its models while it is visible. */
 export abstract class Panel extends ReactWidget {
   constructor(
     id: string,

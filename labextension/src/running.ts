@@ -14,7 +14,7 @@ export const running: JupyterFrontEndPlugin<void> = {
   description: 'The loaded models in the panel of what is running.',
   autoStart: true,
   requires: [IOllamaClient],
-  // A notebook's page in Notebook 7 has no such panel.
+  // Notebook pages of Notebook 7 have no such panel.
   optional: [IRunningSessionManagers, ITranslator],
   activate: (
     app: JupyterFrontEnd,
@@ -56,7 +56,7 @@ export const running: JupyterFrontEndPlugin<void> = {
       shutdownAll: () => client.watch.state.loaded.forEach(one => void unload(one.name)),
       shutdownLabel: trans.__('Unload'),
       shutdownAllLabel: trans.__('Unload All'),
-      shutdownAllConfirmationText: trans.__('Take all models from memory?')
+      shutdownAllConfirmationText: trans.__('Unload all models?')
     });
     void app.restored.then(() => client.watch.watch());
   }

@@ -3,7 +3,7 @@ import type { ServerConnection } from '@jupyterlab/services';
 
 import type { SendFile } from './api';
 
-/** Return what sends files. A fetch could not tell how far it is. */
+/** Return a function that uploads files by XMLHttpRequest, since fetch reports no progress. */
 export function fileSender(settings: ServerConnection.ISettings): SendFile {
   return (path, file, signal, onSent) =>
     new Promise((resolve, reject) => {
@@ -30,10 +30,10 @@ export function fileSender(settings: ServerConnection.ISettings): SendFile {
     });
 }
 
-/** Return the headers by which Jupyter knows its own pages. */
+/** Return the headers by which Jupyter recognizes its own pages. */
 function credentials(settings: ServerConnection.ISettings): [string, string][] {
   const cookies = document.cookie.split(';').map(one => one.trim());
-  // Where there are several, the server reads the last one.
+  // Of several cookies, the server reads the last one.
   const xsrf = cookies.filter(one => one.startsWith('_xsrf=')).pop();
   return [
     ...(settings.token ? [['Authorization', `token ${settings.token}`] as [string, string]] : []),

@@ -1,11 +1,12 @@
 const UNITS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
-/** Write a number of bytes as people read it. */
+/** Return a number of bytes as text, with at most one decimal: 4.1 GB, 98 MB, 512 B. */
 export function bytes(count: number): string {
   let unit = 0;
   while (count >= 1000 && unit < UNITS.length - 1) {
     count /= 1000;
     unit += 1;
   }
-  return `${unit && count < 100 ? count.toFixed(1) : Math.round(count)} ${UNITS[unit]}`;
+  const digits = count < 10 && !Number.isInteger(count) ? 1 : 0;
+  return `${count.toFixed(digits)} ${UNITS[unit]}`;
 }

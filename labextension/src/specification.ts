@@ -11,13 +11,13 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Tell the version of Ollama's API */
+    /** Return the version of Ollama's API */
     get: operations['version'];
     put?: never;
     post?: never;
     delete?: never;
     options?: never;
-    /** Tell that the version can be had */
+    /** Check that the version is available */
     head: operations['versionHead'];
     patch?: never;
     trace?: never;
@@ -29,7 +29,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Tell that nothing is sent to Ollama's cloud */
+    /** Report that nothing is sent to Ollama's cloud */
     get: operations['status'];
     put?: never;
     post?: never;
@@ -48,9 +48,43 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Tell that nobody is signed in to ollama.com */
+    /** Answer that no account is signed in to ollama.com */
     post: operations['me'];
     delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/signout': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Answer that no account is signed in to ollama.com */
+    post: operations['signout'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/user/keys/{digest}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Answer that no account is signed in to ollama.com */
+    delete: operations['signoutKey'];
     options?: never;
     head?: never;
     patch?: never;
@@ -137,7 +171,7 @@ export interface paths {
     post?: never;
     delete?: never;
     options?: never;
-    /** Tell that the list can be had */
+    /** Check that the list is available */
     head: operations['listHead'];
     patch?: never;
     trace?: never;
@@ -168,7 +202,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Tell all about a model */
+    /** Describe a model */
     post: operations['show'];
     delete?: never;
     options?: never;
@@ -283,7 +317,7 @@ export interface paths {
     post: operations['uploadBlob'];
     delete?: never;
     options?: never;
-    /** Tell whether a blob is in the store */
+    /** Check whether a blob is in the store */
     head: operations['hasBlob'];
     patch?: never;
     trace?: never;
@@ -341,8 +375,8 @@ export interface paths {
     get?: never;
     put?: never;
     /**
-     * Tell how likely a model takes continuations of a prompt to be
-     * @description The prompt is read once, as it stands. No sampling option has a say. Where its end and the
+     * Return a model's probabilities of continuations of a prompt
+     * @description The prompt is read once, without a template. No sampling option has a say. Where its end and the
      *     beginning of a continuation make one token, all of them are scored from before that token
      *     on.
      */
@@ -386,7 +420,7 @@ export interface paths {
     };
     /**
      * List the caller's requests under way
-     * @description Those that wait tell their place in the queue, 1 for the next.
+     * @description Waiting requests have their position in the queue, 1 for the next.
      */
     get: operations['listRequests'];
     put?: never;
@@ -405,9 +439,9 @@ export interface paths {
       cookie?: never;
     };
     /**
-     * Tell the caller's usage and limits
+     * Return the caller's usage and limits
      * @description Tokens are those of prompts and of answers. `day` and `month`, the last 24 hours and 30 days,
-     *     are told where usage is recorded.
+     *     are reported where usage is recorded.
      */
     get: operations['usage'];
     put?: never;
@@ -422,7 +456,7 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
-    /** @description completion, tools, thinking, vision, insert, embedding and others. */
+    /** @description completion, tools, thinking, vision, audio, insert, embedding and others. */
     Capabilities: string[];
     ChatAnswer: {
       /** @enum {string} */
@@ -442,7 +476,7 @@ export interface components {
       role: 'system' | 'user' | 'assistant' | 'tool';
       content: string;
       thinking?: string;
-      /** @description Images in base64, for models that see. */
+      /** @description Images and sounds in base64, for models that see or hear. */
       images?: string[];
       tool_calls?: components['schemas']['ToolCall'][];
       /** @description The tool whose result this is. */
@@ -476,7 +510,7 @@ export interface components {
       /** @default true */
       stream?: boolean;
       /**
-       * @description Extension. Let a stream tell what happens before its first text.
+       * @description Extension. Let a stream report the steps before its first text.
        * @default false
        */
       progress?: boolean;
@@ -489,17 +523,17 @@ export interface components {
        */
       truncate?: boolean;
       /**
-       * @description Make room where the context is full; else end the answer.
+       * @description Shift the context when it is full; else end the answer.
        * @default true
        */
       shift?: boolean;
       /**
-       * @description Tell how likely each token was.
+       * @description Return the log-probability of each token.
        * @default false
        */
       logprobs?: boolean;
       /**
-       * @description Tell the likeliest tokens at each place.
+       * @description Return this many of the likeliest tokens at each position.
        * @default 0
        */
       top_logprobs?: number;
@@ -532,6 +566,8 @@ export interface components {
       prompt_eval_cached_count?: number;
       /** @description Extension. The stop string that was found. */
       stop_sequence?: string;
+      /** @description Extension. True where the answer was ended because it only repeated itself. */
+      repetition?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -569,6 +605,8 @@ export interface components {
       prompt_eval_cached_count?: number;
       /** @description Extension. The stop string that was found. */
       stop_sequence?: string;
+      /** @description Extension. True where the answer was ended because it only repeated itself. */
+      repetition?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -664,7 +702,7 @@ export interface components {
       /** @description What is wrong. */
       error: string;
     };
-    /** @description What the answer must look like. An empty text is no format. */
+    /** @description The form of the answer. An empty text means no format. */
     Format:
       | ('json' | '')
       | Record<string, never>
@@ -676,7 +714,7 @@ export interface components {
       prompt?: string;
       /** @description What follows the gap that is to be filled, for models that can insert. */
       suffix?: string;
-      /** @description Images in base64, for models that see. */
+      /** @description Images and sounds in base64, for models that see or hear. */
       images?: string[];
       /** @description In place of the model's system message. */
       system?: string;
@@ -693,7 +731,7 @@ export interface components {
       /** @default true */
       stream?: boolean;
       /**
-       * @description Extension. Let a stream tell what happens before its first text.
+       * @description Extension. Let a stream report the steps before its first text.
        * @default false
        */
       progress?: boolean;
@@ -703,17 +741,17 @@ export interface components {
       /** @description Shorten a prompt that is too long; else refuse it. The server has a default. */
       truncate?: boolean;
       /**
-       * @description Make room where the context is full; else end the answer.
+       * @description Shift the context when it is full; else end the answer.
        * @default true
        */
       shift?: boolean;
       /**
-       * @description Tell how likely each token was.
+       * @description Return the log-probability of each token.
        * @default false
        */
       logprobs?: boolean;
       /**
-       * @description Tell the likeliest tokens at each place.
+       * @description Return this many of the likeliest tokens at each position.
        * @default 0
        */
       top_logprobs?: number;
@@ -746,6 +784,8 @@ export interface components {
       prompt_eval_cached_count?: number;
       /** @description Extension. The stop string that was found. */
       stop_sequence?: string;
+      /** @description Extension. True where the answer was ended because it only repeated itself. */
+      repetition?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -783,6 +823,8 @@ export interface components {
       prompt_eval_cached_count?: number;
       /** @description Extension. The stop string that was found. */
       stop_sequence?: string;
+      /** @description Extension. True where the answer was ended because it only repeated itself. */
+      repetition?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -801,17 +843,19 @@ export interface components {
     KeepAlive: string | number;
     /** @description Those that are set. */
     Limits: {
-      /** @description Requests that run at once. */
+      /** @description Requests that run at once; further ones wait. */
       concurrent?: number;
-      /** @description Requests that may wait. */
+      /** @description Requests that may wait; further ones get 429. */
       queue?: number;
+      /** @description Tokens of prompts and answers in 60 seconds; then requests get 429. */
       tokens_per_minute?: number;
+      /** @description Tokens of prompts and answers in 24 hours; then requests get 429. */
       tokens_per_day?: number;
-      /** @description Patterns of the models that may be used. */
+      /** @description Patterns of the models that are shown and may be used or changed, ["gemma3*", "*:1b"]; others get 403. */
       models?: string[];
-      /** @description The longest context. */
+      /** @description The longest context, in tokens. */
       num_ctx?: number;
-      /** @description The longest answer. */
+      /** @description The longest answer, in tokens. */
       num_predict?: number;
     };
     ListResponse: {
@@ -819,7 +863,7 @@ export interface components {
     };
     Logprobs: {
       token: string;
-      /** @description Natural. -9999 is told of a token that is impossible. */
+      /** @description Natural. -9999 stands for an impossible token. */
       logprob: number;
       bytes: number[];
       top_logprobs?: {
@@ -848,7 +892,10 @@ export interface components {
      *     Ollama's defaults. Unknown ones are ignored.
      */
     ModelOptions: {
-      /** @description Tokens of context; 0 for the server's default. A load option. */
+      /**
+       * @description Tokens of context; 0 for the server's default. A load option.
+       * @default 0
+       */
       num_ctx?: number;
       /**
        * @description Extension. Requests that run at once on the model; 0 for the server's default. A load option.
@@ -951,6 +998,8 @@ export interface components {
       logit_bias?: {
         [key: string]: number;
       };
+      /** @description Extension. Whether an answer that only repeats itself is ended; the server's setting decides where neither the request nor the model does. */
+      repetition_stop?: boolean;
       /**
        * @description Extension. 0 is off.
        * @default 0
@@ -1135,12 +1184,26 @@ export interface components {
       /** @description Tokens of all pairs. */
       prompt_eval_count?: number;
     };
+    /** @description What the server lets the caller do; clients need not offer the rest. */
+    Rights: {
+      /** @description Have models answer. */
+      run: boolean;
+      /** @description Pull, create, copy and delete models. */
+      manage: boolean;
+      /** @description Use /admin. */
+      admin: boolean;
+    };
     ScoreRequest: {
       model: string;
       prompt?: string;
       continuations?: string[];
       /** @description Another name of `continuations`. */
       choices?: string[];
+      /**
+       * @description Whether the names of special tokens in the texts are such tokens.
+       * @default false
+       */
+      raw?: boolean;
       keep_alive?: components['schemas']['KeepAlive'];
       options?: components['schemas']['ModelOptions'];
     };
@@ -1178,6 +1241,12 @@ export interface components {
        * @default false
        */
       verbose?: boolean;
+      /** @description Shown in place of the model's own. */
+      system?: string;
+      /** @description Parameters of the Modelfile that is shown, over the model's own. */
+      options?: {
+        [key: string]: unknown;
+      };
     };
     ShowResponse: {
       license?: string;
@@ -1226,7 +1295,7 @@ export interface components {
       status: string;
     };
     /**
-     * @description Whether to think, or how much. Models that can think do so unless told otherwise, for others
+     * @description Whether to think, or how much. Models that can think do so by default, for others
      *     only `false` is allowed.
      */
     Think: boolean | ('low' | 'medium' | 'high' | 'max');
@@ -1253,7 +1322,7 @@ export interface components {
        */
       parse_special?: boolean;
       /**
-       * @description Tell what each token stands for.
+       * @description Return the text of each token.
        * @default false
        */
       with_pieces?: boolean;
@@ -1288,6 +1357,7 @@ export interface components {
     UsageResponse: {
       user: string;
       groups: string[];
+      rights: components['schemas']['Rights'];
       limits: components['schemas']['Limits'];
       tokens_last_minute: number;
       tokens_last_day: number;
@@ -1355,9 +1425,9 @@ export interface components {
       };
     };
     /**
-     * @description The token is missing or wrong, its user may not do this, or an offline server would have to
-     *     ask a registry. The stand-alone server answers with no body where the Origin or Host header
-     *     is foreign.
+     * @description The token is missing or wrong, its user may not do this or use this model, or an offline
+     *     server would have to ask a registry. The stand-alone server answers with no body where the
+     *     Origin header is foreign, and on loopback where the Host header is.
      */
     Forbidden: {
       headers: {
@@ -1368,8 +1438,8 @@ export interface components {
       };
     };
     /**
-     * @description A limit of the user is reached: requests that wait, or tokens in a minute or a day. The error
-     *     says which.
+     * @description A limit of the user is reached: requests that wait, tokens in a minute or a day, or fetches of
+     *     pages. The error says which.
      */
     LimitReached: {
       headers: {
@@ -1408,6 +1478,12 @@ export interface components {
   };
   requestBodies: never;
   headers: {
+    /**
+     * @description Extension. The options of the request that had no effect, separated by commas: on a shared
+     *     server only users who may change models decide how models are loaded, and for how long.
+     *     Missing where there are none.
+     */
+    Ignored: string;
     /** @description Extension. The id of the request, its client's or a new one. */
     RequestId: string;
     /**
@@ -1469,7 +1545,7 @@ export interface operations {
     };
     requestBody?: never;
     responses: {
-      /** @description As Ollama tells it. */
+      /** @description As Ollama reports it. */
       200: {
         headers: {
           [name: string]: unknown;
@@ -1493,6 +1569,50 @@ export interface operations {
       query?: never;
       header?: never;
       path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Always. */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ErrorResponse'];
+        };
+      };
+      403: components['responses']['Forbidden'];
+    };
+  };
+  signout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description Always. */
+      401: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['ErrorResponse'];
+        };
+      };
+      403: components['responses']['Forbidden'];
+    };
+  };
+  signoutKey: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        digest: string;
+      };
       cookie?: never;
     };
     requestBody?: never;
@@ -1538,6 +1658,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           'X-Ollama-Truncated': components['headers']['Truncated'];
           [name: string]: unknown;
         };
@@ -1592,6 +1713,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           'X-Ollama-Truncated': components['headers']['Truncated'];
           [name: string]: unknown;
         };
@@ -1968,7 +2090,7 @@ export interface operations {
         };
         content?: never;
       };
-      /** @description That is no digest. */
+      /** @description The digest is invalid. */
       400: {
         headers: {
           [name: string]: unknown;
@@ -2017,6 +2139,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           [name: string]: unknown;
         };
         content: {
@@ -2063,6 +2186,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           [name: string]: unknown;
         };
         content: {
@@ -2109,6 +2233,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           [name: string]: unknown;
         };
         content: {
@@ -2145,6 +2270,7 @@ export interface operations {
       200: {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
+          'X-Ollama-Ignored': components['headers']['Ignored'];
           [name: string]: unknown;
         };
         content: {

@@ -14,8 +14,8 @@ import type { IServerState, ServerWatch } from './watch';
 
 const STATUS_ID = 'jupyter-ollama:status';
 
-/** Return the place in line of the request that comes first, if any waits. */
-export function placeInLine(state: IServerState): number | undefined {
+/** Return the lowest queue position of the waiting requests, if any. */
+export function queuePosition(state: IServerState): number | undefined {
   const places = state.requests.flatMap(one => (one.position === undefined ? [] : [one.position]));
   return places.length ? Math.min(...places) : undefined;
 }
@@ -32,13 +32,13 @@ class StatusItem extends ReactWidget {
     this._watch.changed.connect(this._onChanged, this);
   }
 
-  /** Memory in gigabytes from which on the item warns; 0 for never. */
+  /** The memory in gigabytes from which the item warns; 0 for never. */
   set warnFrom(gigabytes: number) {
     this._warnFrom = gigabytes * 1e9;
     this.update();
   }
 
-  /** Emitted when the item appears or goes. */
+  /** Emitted when the item appears or disappears. */
   get activeChanged(): ISignal<this, void> {
     return this._activeChanged;
   }
@@ -66,7 +66,7 @@ class StatusItem extends ReactWidget {
     const trans = this._trans;
     const memory = state.loaded.reduce((sum, one) => sum + one.size, 0);
     const warns = this._warnFrom > 0 && memory >= this._warnFrom;
-    const place = placeInLine(state);
+    const place = queuePosition(state);
     const loading = state.requests.some(one => one.state === 'loading');
     const names = state.loaded.map(one => one.name).join(', ');
     const shown = [
@@ -74,7 +74,7 @@ class StatusItem extends ReactWidget {
         ? trans._n('%1 model', '%1 models', state.loaded.length)
         : names.replace(/:latest$/, ''),
       memory ? bytes(memory) : '',
-      // Not by colour alone.
+      // The warning must not depend on colour alone.
       warns ? trans.__('much memory') : '',
       loading ? trans.__('loading…') : '',
       place === undefined ? '' : trans.__('waiting, place %1', place)

@@ -5,31 +5,31 @@ import { type ISignal, Signal } from '@lumino/signaling';
 import type { LoadedModel, ModelSummary, OllamaApi, RequestUnderWay } from './api';
 import { OllamaError } from './ndjson';
 
-/** What the server was last seen to have. */
+/** The last known state of the server. */
 export interface IServerState {
-  /** Undefined until the first answer; "missing" where the server has no such extension. */
-  readonly server: 'there' | 'missing' | 'down' | undefined;
+  /** Undefined until the first response; "missing" if the server lacks the extension. */
+  readonly server: 'up' | 'missing' | 'down' | undefined;
   readonly loaded: readonly LoadedModel[];
   readonly requests: readonly RequestUnderWay[];
   readonly models: readonly ModelSummary[];
 }
 
-/** What a watch needs. */
+/** The dependencies of a watch. */
 export interface IWatchOptions {
   api: OllamaApi;
   interval: number;
-  /** Whether nobody can see an answer, or there is nobody to give one. */
-  isAway: () => boolean;
+  /** Whether the page is hidden or the server disconnected. */
+  isPaused: () => boolean;
 }
 
-const NOTHING: IServerState = { server: undefined, loaded: [], requests: [], models: [] };
-/** The longest wait between questions, in milliseconds. */
-const LONGEST_WAIT = 120_000;
+const UNKNOWN: IServerState = { server: undefined, loaded: [], requests: [], models: [] };
+/** The longest time between two requests, in milliseconds. */
+const MAX_INTERVAL = 120_000;
 
 /**
- * One poll for all that shows the server's state.
+ * One poll of the server's state for all components that show it.
  *
- * It asks only while somebody watches, the page is visible and the server connected.
+ * It sends requests only while a component watches, the page is visible and the server connected.
  */
 export class ServerWatch implements IDisposable {
   constructor(options: IWatchOptions) {
@@ -37,13 +37,13 @@ export class ServerWatch implements IDisposable {
     this._poll = new Poll({
       name: 'jupyter-ollama:server',
       auto: false,
-      factory: () => this.look(),
-      frequency: { interval: options.interval, backoff: true, max: LONGEST_WAIT },
-      standby: () => this._watchers === 0 || options.isAway()
+      factory: () => this.poll(),
+      frequency: { interval: options.interval, backoff: true, max: MAX_INTERVAL },
+      standby: () => this._watchers === 0 || options.isPaused()
     });
   }
 
-  /** What the server was last seen to have. */
+  /** The last known state of the server. */
   get state(): IServerState {
     return this._state;
   }
@@ -53,17 +53,17 @@ export class ServerWatch implements IDisposable {
     return this._changed;
   }
 
-  /** Whether the watch is over. */
+  /** Whether the watch has been disposed. */
   get isDisposed(): boolean {
     return this._poll.isDisposed;
   }
 
-  /** Milliseconds between two questions. */
+  /** Milliseconds between two requests. */
   set interval(interval: number) {
-    this._poll.frequency = { ...this._poll.frequency, interval, max: LONGEST_WAIT };
+    this._poll.frequency = { ...this._poll.frequency, interval, max: MAX_INTERVAL };
   }
 
-  /** Have the server watched, its store of models too where `models` is set. */
+  /** Poll the server until the result is disposed, with its store of models if `models` is set. */
   watch(models = false): IDisposable {
     this._watchers += 1;
     this._modelWatchers += models ? 1 : 0;
@@ -76,37 +76,37 @@ export class ServerWatch implements IDisposable {
     });
   }
 
-  /** Look now, for something was done. */
+  /** Poll now, after an action. */
   async refresh(): Promise<void> {
     this._wantsModels = true;
-    await this.look().catch(() => undefined);
-    if (!this.isDisposed && this._state.server === 'there') {
+    await this.poll().catch(() => undefined);
+    if (!this.isDisposed && this._state.server === 'up') {
       void this._poll.schedule();
     }
   }
 
-  /** Ask no more. */
+  /** Stop polling. */
   dispose(): void {
     this._poll.dispose();
     Signal.clearData(this);
   }
 
-  private async look(): Promise<void> {
+  private async poll(): Promise<void> {
     const wantsModels = this._wantsModels || this._modelWatchers > 0;
     this._wantsModels = false;
     try {
-      // One question first: where it fails, the browser's console has one line, not three.
+      // One request first: if it fails, the browser's console shows one line instead of three.
       const loaded = await this._api.loaded();
       const [requests, models] = await Promise.all([
         this._api.requests(),
         wantsModels ? this._api.tags() : this._state.models
       ]);
-      this.become({ server: 'there', loaded, requests, models });
+      this.setState({ server: 'up', loaded, requests, models });
     } catch (error) {
       const missing = error instanceof OllamaError && error.status === 404;
-      this.become({ ...NOTHING, server: missing ? 'missing' : 'down' });
+      this.setState({ ...UNKNOWN, server: missing ? 'missing' : 'down' });
       if (missing) {
-        // It does not come by itself, and each question is a line in the browser's console.
+        // The extension does not appear later, and each request logs a line in the browser's console.
         void this._poll.stop();
         return;
       }
@@ -114,7 +114,7 @@ export class ServerWatch implements IDisposable {
     }
   }
 
-  private become(state: IServerState): void {
+  private setState(state: IServerState): void {
     if (JSON.stringify(state) !== JSON.stringify(this._state)) {
       this._state = state;
       this._changed.emit(state);
@@ -124,7 +124,7 @@ export class ServerWatch implements IDisposable {
   private readonly _api: OllamaApi;
   private readonly _poll: Poll;
   private readonly _changed = new Signal<this, IServerState>(this);
-  private _state = NOTHING;
+  private _state = UNKNOWN;
   private _watchers = 0;
   private _modelWatchers = 0;
   private _wantsModels = false;

@@ -29,7 +29,7 @@ afterEach(() => {
 });
 
 describe('OllamaApi', () => {
-  it('has the server see an abort in the middle of an answer', async () => {
+  it('closes the connection on an abort in the middle of an answer', async () => {
     const gone = new Promise<void>(resolve => {
       answer = (_, response) => {
         response.on('close', resolve);
@@ -47,13 +47,26 @@ describe('OllamaApi', () => {
     await gone;
   });
 
-  it('asks nothing that is aborted already', async () => {
+  it('reads permissions from the server of the models and grants those that it does not report', async () => {
+    const asked: string[] = [];
+    let rights: object | undefined = { run: true, manage: false, admin: false };
+    answer = (request, response) => {
+      asked.push(request.url ?? '');
+      response.end(JSON.stringify({ user: 'ann', rights }));
+    };
+    expect([await api.may('run'), await api.may('manage')]).toEqual([true, false]);
+    rights = undefined;
+    expect(await api.may('manage')).toBe(true);
+    expect(new Set(asked)).toEqual(new Set(['/ollama/usage?no_track_activity=1']));
+  });
+
+  it('sends no request that is already aborted', async () => {
     answer = () => expect.unreachable();
     const stream = api.generate({ model: 'm' }, AbortSignal.abort());
     await expect(stream.next()).rejects.toThrow();
   });
 
-  it('tells the error of the server', async () => {
+  it('reports the error of the server', async () => {
     answer = (_, response) => {
       response.writeHead(404, { 'Content-Type': 'application/json' });
       response.end('{"error":"model \'m\' not found"}');
@@ -64,7 +77,7 @@ describe('OllamaApi', () => {
     });
   });
 
-  it('asks for lists in a way that counts as no activity', async () => {
+  it('requests lists without counting as activity', async () => {
     const asked: string[] = [];
     answer = (request, response) => {
       asked.push(request.url ?? '');
@@ -97,7 +110,7 @@ describe('ServerWatch', () => {
     watch = new ServerWatch({
       api: listing as unknown as OllamaApi,
       interval: 1000,
-      isAway: () => away
+      isPaused: () => away
     });
   });
 
@@ -108,7 +121,7 @@ describe('ServerWatch', () => {
     vi.unstubAllGlobals();
   });
 
-  it('asks while somebody watches, and not while nobody can see it', async () => {
+  it('polls while a component watches and the page is visible', async () => {
     await vi.advanceTimersByTimeAsync(5000);
     expect(listing.loaded).not.toHaveBeenCalled();
     const watching = watch.watch();
@@ -128,8 +141,8 @@ describe('ServerWatch', () => {
     expect(listing.loaded).toHaveBeenCalledTimes(last);
   });
 
-  it('asks less and less often while the server is down', async () => {
-    vi.spyOn(Math, 'random').mockReturnValue(0.5); // the waits are drawn by chance
+  it('polls less and less often while the server is down', async () => {
+    vi.spyOn(Math, 'random').mockReturnValue(0.5); // the delays are random
     listing.loaded.mockRejectedValue(new TypeError('Failed to fetch'));
     watch.watch();
     await vi.advanceTimersByTimeAsync(120_000);
@@ -137,10 +150,10 @@ describe('ServerWatch', () => {
     expect(listing.loaded.mock.calls.length).toBeLessThan(20);
     listing.loaded.mockResolvedValue([]);
     await vi.advanceTimersByTimeAsync(120_000);
-    expect(watch.state.server).toBe('there');
+    expect(watch.state.server).toBe('up');
   });
 
-  it('asks once where the server has no such extension', async () => {
+  it('polls once if the server lacks the extension', async () => {
     const { OllamaError } = await import('../src/ndjson');
     listing.loaded.mockRejectedValue(new OllamaError(404, 'Not Found'));
     watch.watch();
@@ -150,12 +163,12 @@ describe('ServerWatch', () => {
     expect(listing.loaded.mock.calls.length).toBeLessThanOrEqual(2);
   });
 
-  it('tells changes only', async () => {
-    const told = vi.fn();
-    watch.changed.connect(told);
+  it('emits changes only', async () => {
+    const listener = vi.fn();
+    watch.changed.connect(listener);
     watch.watch(true);
     await vi.advanceTimersByTimeAsync(5000);
-    expect(told).toHaveBeenCalledTimes(1);
+    expect(listener).toHaveBeenCalledTimes(1);
     expect(listing.tags).toHaveBeenCalled();
   });
 });

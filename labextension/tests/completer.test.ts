@@ -13,7 +13,7 @@ const NEAR = {
 };
 
 describe('gapOf', () => {
-  it('takes cells around the cursor as far as there is room', () => {
+  it('takes cells around the cursor up to the limits', () => {
     expect(gapOf(NEAR, 1000, 1000)).toEqual({
       prompt: 'import os\n\n# %%\nx = 1\n\n# %%\ny = ',
       suffix: '\nprint(y)\n\n# %%\nz = 3'
@@ -111,7 +111,7 @@ describe('OllamaCompleter', () => {
     return texts;
   }
 
-  it('streams what a model writes', async () => {
+  it('streams the text of a model', async () => {
     expect(await complete()).toEqual(['1', '1 + 1']);
   });
 
@@ -122,13 +122,13 @@ describe('OllamaCompleter', () => {
     expect(asked[0].raw).toBeUndefined();
   });
 
-  it('goes on from the cells before with any other model', async () => {
+  it('continues the earlier cells with any other model', async () => {
     await complete();
     expect(asked[0]).toMatchObject({ raw: true, prompt: gapOf(NEAR, 4000, 0).prompt });
     expect(asked[0].suffix).toBeUndefined();
   });
 
-  it('asks for nothing in other languages, or when it is off', async () => {
+  it('sends no request in other languages, or when it is off', async () => {
     completer.settings = { ...completer.settings, languages: ['markdown'] };
     expect(await complete()).toEqual([]);
     completer.settings = { ...completer.settings, languages: [] };
@@ -142,7 +142,7 @@ describe('OllamaCompleter', () => {
     expect(asked[0].options).toMatchObject({ stop: ['# %%', '\n\n'] });
   });
 
-  it('asks nothing while the user types what was completed', async () => {
+  it('sends no request while the user types the completion', async () => {
     expect(await complete()).toEqual(['1', '1 + 1']);
     prefix = 'y = 1 +';
     const { items } = await completer.fetch({ ...request, text: prefix, offset: 7 }, context);
@@ -183,7 +183,7 @@ describe('OllamaCompleter', () => {
     expect((await next).done).toBe(true);
   });
 
-  it('tells the error of the server in the item', async () => {
+  it('reports the error of the server in the item', async () => {
     events = async function* () {
       yield { response: '1' };
       throw new Error('model is gone');

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import type { ChatEvent, ChatRequest } from '../src/api';
 import { Conversation, fenced, type ITurn, messageOf } from '../src/chat/conversation';
-import { asMarkdown, asNotebook, partsOf, withoutPictures } from '../src/chat/documents';
+import { asMarkdown, asNotebook, partsOf } from '../src/chat/documents';
 
 const text = (content: string): ChatEvent => ({ message: { role: 'assistant', content } });
 
@@ -23,7 +23,7 @@ async function* hello(): AsyncGenerator<ChatEvent> {
 }
 
 describe('Conversation', () => {
-  it('writes an answer down and keeps thoughts out of what it sends', async () => {
+  it('appends an answer and sends no thinking back', async () => {
     const { asked, conversation } = speaking(hello);
     await conversation.ask('m', 'Hi');
     await conversation.ask('m', 'Again');
@@ -41,7 +41,31 @@ describe('Conversation', () => {
     expect(conversation.progress).toBeNull();
   });
 
-  it('answers the last question once more', async () => {
+  it('reports its progress until the first text', async () => {
+    const seen: unknown[] = [];
+    const { conversation } = speaking(async function* () {
+      for (const event of [
+        { status: 'queued', position: 2 },
+        { status: 'loading' },
+        { status: 'prompt', completed: 30, total: 120 },
+        text('Hello')
+      ] as ChatEvent[]) {
+        yield event;
+        seen.push(conversation.progress);
+      }
+    });
+    const before = performance.now();
+    await conversation.ask('m', 'Hi');
+    expect(seen).toEqual([
+      { status: 'queued', position: 2 },
+      { status: 'loading' },
+      { status: 'prompt', completed: 30, total: 120 },
+      null
+    ]);
+    expect(conversation.since).toBeGreaterThanOrEqual(before);
+  });
+
+  it('regenerates the last answer', async () => {
     const { asked, conversation } = speaking(hello);
     await conversation.ask('m', 'Hi');
     await conversation.regenerate('other');
@@ -50,7 +74,7 @@ describe('Conversation', () => {
     expect(asked[1].messages).toEqual([{ role: 'user', content: 'Hi' }]);
   });
 
-  it('forgets what came after a question that is edited', async () => {
+  it('drops the turns after an edited question', async () => {
     const { conversation } = speaking(hello);
     const attachments = [{ kind: 'text', name: 'Cell', content: 'x' }] as const;
     await conversation.ask('m', 'One', attachments);
@@ -60,7 +84,7 @@ describe('Conversation', () => {
     expect(conversation.turns[0].attachments).toEqual(attachments);
   });
 
-  it('keeps what has come when it is stopped', async () => {
+  it('keeps the text of a stopped answer', async () => {
     const { conversation } = speaking(async function* (signal) {
       yield text('Hel');
       await new Promise((_, reject) =>
@@ -76,17 +100,17 @@ describe('Conversation', () => {
     expect(conversation.turns[1]).toMatchObject({ content: 'Hel', stopped: true });
   });
 
-  it('brings the last conversation back', async () => {
+  it('restores the last conversation', async () => {
     const { conversation } = speaking(hello);
     await conversation.ask('m', 'Hi');
     expect(conversation.hasLast).toBe(false);
     conversation.reset();
     expect([conversation.turns.length, conversation.hasLast]).toEqual([0, true]);
-    conversation.bringBack();
+    conversation.restoreLast();
     expect(conversation.turns.map(turn => turn.content)).toEqual(['Hi', 'Hello']);
   });
 
-  it('tells an error in the answer', async () => {
+  it('shows an error in the answer', async () => {
     const { conversation } = speaking(async function* () {
       yield text('Hel');
       throw new Error('model is gone');
@@ -97,7 +121,7 @@ describe('Conversation', () => {
 });
 
 describe('messageOf', () => {
-  it('puts texts before the question and images beside it', () => {
+  it('puts attached texts before the question and images beside it', () => {
     const turn: ITurn = {
       role: 'user',
       content: 'Why?',
@@ -128,7 +152,7 @@ describe('documents', () => {
     }
   ];
 
-  it('makes cells of the code of answers', () => {
+  it('turns the code of answers into cells', () => {
     expect(partsOf(turns[1].content, 'python')).toEqual([
       { code: false, text: 'So:' },
       { code: true, text: 'x = 1\n\ny = 2' },
@@ -145,7 +169,7 @@ describe('documents', () => {
     expect(new Set(cells.map(cell => cell.id)).size).toBe(5);
   });
 
-  it('takes the kernel that it is told', () => {
+  it('has the given kernel', () => {
     expect(partsOf('```py\nx\n```', 'python')).toEqual([{ code: true, text: 'x' }]);
     const r = { name: 'ir', display_name: 'R', language: 'R' };
     const { cells, metadata } = asNotebook([{ role: 'assistant', content: '```r\nx\n```' }], r);
@@ -153,15 +177,16 @@ describe('documents', () => {
     expect(metadata).toEqual({ kernelspec: r });
   });
 
-  it('makes links of pictures, but not in code', () => {
+  it('saves neither images nor HTML of answers', () => {
     const code = '```rust\nvec![1]; // <img src=x>\n```\nand `vec![2]`';
-    expect(withoutPictures(`![a](http://x/) <img src="y"> <b>\n${code}`)).toBe(
-      `[a](http://x/) &lt;img src="y"> <b>\n${code}`
-    );
-    expect(asMarkdown([{ role: 'assistant', content: '![a](b)' }])).toContain('\n[a](b)');
+    const content = `![a](http://x/) <img src="y"> <b>\n${code}`;
+    const kept = `[a](http://x/) &lt;img src="y"> &lt;b>\n${code}`;
+    const turn: ITurn = { role: 'assistant', content };
+    expect(asMarkdown([turn])).toBe(`## Model\n\n${kept}\n`);
+    expect(asNotebook([turn]).cells[1].source).toBe(kept);
   });
 
-  it('tells who speaks', () => {
+  it('names the speakers', () => {
     expect(asMarkdown(turns)).toMatch(/^## You\n\nShow me\n\n## m\n\nSo:/);
   });
 });

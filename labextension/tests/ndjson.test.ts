@@ -47,7 +47,7 @@ describe('readLines', () => {
     expect(await all(readLines(streamOf(chunks)))).toEqual(values);
   });
 
-  it('raises the error of a line after what came before it', async () => {
+  it('raises the error of a line after yielding the lines before it', async () => {
     const body = new TextEncoder().encode('{"a":1}\n{"error":"out of memory"}\n{"a":2}\n');
     const read: unknown[] = [];
     const reading = (async () => {

@@ -37,7 +37,7 @@ describe('Transfers', () => {
     expect(transfers.all).toEqual([]);
   });
 
-  it('tells the end, and why it failed', async () => {
+  it('emits the end and the reason of a failure', async () => {
     const done: string[] = [];
     const transfers = new Transfers(name => done.push(name));
     transfers.start('good', async function* () {

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._version import __version__
-from .client import Client
-from .discovery import Endpoint
-from .errors import OllamaClientError, OllamaConnectionError, OllamaResponseError
+from jupyter_ollama_client import (
+    Client,
+    OllamaClientError,
+    OllamaConnectionError,
+    OllamaResponseError,
+    ServerAddress,
+    __version__,
+)
 
 __all__ = [
     "Client",
-    "Endpoint",
     "OllamaClientError",
     "OllamaConnectionError",
     "OllamaResponseError",
+    "ServerAddress",
     "__version__",
     "endpoint",
     "load_ipython_extension",
@@ -22,11 +26,28 @@ __all__ = [
 ]
 
 
-def endpoint() -> Endpoint:
-    """Return the server of the magics, with its address and token, for other clients."""
+def endpoint() -> ServerAddress:
+    """Return the server of the magics, with its address and token, for other clients.
+
+    Returns
+    -------
+    ServerAddress
+        With ``url``, ``token`` and ``headers``.
+
+    Raises
+    ------
+    ValueError
+        If a setting is not an address.
+
+    Examples
+    --------
+    >>> import jupyter_ollama_magics
+    >>> jupyter_ollama_magics.endpoint().url == url
+    True
+    """
     from .servers import Servers
 
-    return Servers.find().connections[0].endpoint
+    return Servers.find().connections[0].address
 
 
 def load_ipython_extension(shell: Any) -> None:
@@ -41,7 +62,7 @@ def load_ipython_extension(shell: Any) -> None:
 
 
 def unload_ipython_extension(shell: Any) -> None:
-    """Take the magics away again. What pandas has, it keeps."""
+    """Remove the magics; ``.ollama`` of pandas stays."""
     from . import pandas_hook
     from .magics import OllamaMagics
 

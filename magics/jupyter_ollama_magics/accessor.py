@@ -1,179 +1,123 @@
 """``.ollama`` on Series and DataFrames: models over rows.
 
-Equal rows are asked about once, several at a time; the order and the index of the result are those
-of the data, and missing values stay missing.
+Equal rows are sent once, and several requests run at a time. The result has the order and the index
+of the data, and missing values stay missing. The operators are in ``operators``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
+from jupyter_ollama_client.credentials import hidden_in
 
-from . import columns, groups, questions, row_texts
+from . import (
+    columns,
+    groups,
+    operators,  # noqa: F401 - defines the operators
+    row_texts,
+    vector_files,
+)
 from .disk_cache import default_path
 from .failures import OllamaMagicsError
-from .plan import Errors, Plan
-from .questions import Options, Question
+from .plan import Plan
+from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
 from .similar import nearest
 
+vector_files.register()
 
-class _Rows:
-    """What both accessors can do; they differ in where the texts come from.
 
-    All four questions take these arguments, too. ``prompt``: ``{column}`` in it is the row's value;
-    of a Series it is ``{text}`` or ``{}``, and a prompt without such a field is put before the
-    text. ``errors``: "raise" stops at the first row that fails, "coerce" leaves it missing,
-    "column" tells of it in a column of its own. ``into`` names a column for the answers: the result
-    is the DataFrame with it, or with ``into_name`` for each of several columns. ``cache``: answers
-    are kept in a file, that of the user or the one that is named, and not asked for again.
-    """
+class _Rows(AsyncOperatorMethods):
+    """The operators on pandas; a subclass makes the texts of the rows."""
 
     _data: pd.Series | pd.DataFrame
     _servers: Callable[[], Servers] = staticmethod(Servers.find)
-    _only_plans = False
 
     def at(self, *urls: str, token_variable: str | None = None) -> Self:
-        """Return this with its questions spread over the servers at ``urls``.
+        """Return this accessor for the servers at ``urls``, which share the rows.
 
-        They need the same model. When one is lost, the others take what it had. Each gets the
-        token that the environment has for its address, or all get the one in the environment
-        variable that ``token_variable`` names.
+        The servers need the same model. When one is lost, the others take its rows.
+
+        Parameters
+        ----------
+        *urls : str
+            The addresses of the servers.
+        token_variable : str, optional
+            The environment variable with the token of all servers. By default each server gets the
+            token that the environment has for its address.
+
+        Returns
+        -------
+        SeriesRows or FrameRows
+            A copy of the accessor.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If there is no address.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", "Stocks fell"])
+        >>> texts.ollama.at(url).embed(model="all-minilm", expand=True).shape
+        (2, 384)
         """
+        if not urls or not all(isinstance(url, str) for url in urls):
+            raise OllamaMagicsError('at needs addresses: .at("http://a:11434", "http://b:11434").')
         other = copy.copy(self)
-        other._servers = partial(Servers.at, urls, token_variable)
+        addresses = tuple(map(hidden_in, urls))
+        other._servers = partial(Servers.at, addresses, token_variable)
         return other
 
-    def planned(self) -> Self:
-        """Return this with questions that give their Plan and ask nothing."""
-        other = copy.copy(self)
-        other._only_plans = True
-        return other
+    def plan(self, operator: str, /, *arguments: Any, **keywords: Any) -> Plan:
+        """Return the Plan of an operator. No request is sent before the Plan runs.
 
-    def chat(
-        self,
-        prompt: str | None = None,
-        model: str | None = None,
-        *,
-        schema: Any = None,
-        system: str | None = None,
-        options: Options = None,
-        errors: Errors = "raise",
-        into: str | None = None,
-        cache: bool | str | Path = False,
-    ) -> Any:
-        """Return a model's answer to ``prompt`` for each row.
+        Parameters
+        ----------
+        operator : str
+            The name of the operator.
+        *arguments, **keywords
+            The arguments of its method.
 
-        ``schema`` (a dict, pydantic model or dataclass) makes the answers JSON, and the result a
-        column of their values.
+        Returns
+        -------
+        Plan
+            The checked call.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If an argument is invalid.
+
+        Examples
+        --------
+        >>> plan = pd.Series(["yes", None]).ollama.plan("classify", ["yes", "no"], model="smollm2")
+        >>> plan.texts
+        ['yes', None]
         """
-        question = questions.chat(schema, system, options)
-        return self._ask(question, prompt, model, errors, into, cache)
-
-    def extract(
-        self,
-        schema: Any,
-        prompt: str | None = None,
-        model: str | None = None,
-        *,
-        system: str | None = None,
-        options: Options = None,
-        errors: Errors = "raise",
-        into: str | None = None,
-        cache: bool | str | Path = False,
-    ) -> pd.DataFrame:
-        """Return a column for each field of ``schema``, of its type, filled from each row's text.
-
-        ``schema`` is a pydantic model, a dataclass or a JSON schema as a dict.
-        """
-        question = questions.extract(schema, system, options)
-        frame: pd.DataFrame = self._ask(question, prompt, model, errors, into, cache)
-        return frame
-
-    def classify(
-        self,
-        labels: Iterable[Any],
-        prompt: str | None = None,
-        model: str | None = None,
-        *,
-        probabilities: bool = False,
-        system: str | None = None,
-        options: Options = None,
-        errors: Errors = "raise",
-        into: str | None = None,
-        cache: bool | str | Path = False,
-    ) -> Any:
-        """Return the label that a model gives to each row, as a categorical column.
-
-        The model can answer with nothing but a label. ``probabilities=True`` gives a column for
-        each label instead, which needs a server with ``/api/score``.
-        """
-        question = questions.classify(labels, probabilities, system, options)
-        return self._ask(question, prompt, model, errors, into, cache)
-
-    def embed(
-        self,
-        prompt: str | None = None,
-        model: str | None = None,
-        *,
-        dimensions: int | None = None,
-        expand: bool = False,
-        errors: Errors = "raise",
-        into: str | None = None,
-        cache: bool | str | Path = False,
-    ) -> Any:
-        """Return the vector of each row's text.
-
-        The column holds float32 vectors: fixed-size lists of Arrow where pyarrow is installed, else
-        NumPy arrays. ``expand=True`` gives a DataFrame with a column for each dimension.
-        """
-        question = questions.embed(dimensions, expand)
-        return self._ask(question, prompt, model, errors, into, cache)
-
-    async def achat(self, *arguments: Any, **more: Any) -> Any:
-        """Do what ``chat`` does with the same arguments, awaited; no progress is shown."""
-        return await _awaited(self.planned().chat, *arguments, **more)
-
-    async def aextract(self, *arguments: Any, **more: Any) -> pd.DataFrame:
-        """Do what ``extract`` does with the same arguments, awaited; no progress is shown."""
-        frame: pd.DataFrame = await _awaited(self.planned().extract, *arguments, **more)
-        return frame
-
-    async def aclassify(self, *arguments: Any, **more: Any) -> Any:
-        """Do what ``classify`` does with the same arguments, awaited; no progress is shown."""
-        return await _awaited(self.planned().classify, *arguments, **more)
-
-    async def aembed(self, *arguments: Any, **more: Any) -> Any:
-        """Do what ``embed`` does with the same arguments, awaited; no progress is shown."""
-        return await _awaited(self.planned().embed, *arguments, **more)
-
-    def _ask(
-        self,
-        question: Question,
-        prompt: str | None,
-        model: str | None,
-        errors: Errors,
-        into: str | None,
-        cache: bool | str | Path,
-    ) -> Any:
-        texts = self._texts(prompt)
+        question, shared = OPERATORS[operator].bind(arguments, keywords)
+        texts = self._texts(shared.pop("prompt"))
+        cache = shared.pop("cache")
+        if not isinstance(cache, bool | str | Path):
+            raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
-        plan = Plan(question, self._data, texts, self._servers, model, errors, into, file)
-        return plan if self._only_plans else plan.run()
+        return Plan(question, self._data, texts, self._servers, cache=file, **shared)
+
+    def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
+        return self.plan(operator, *arguments, **keywords).run()
+
+    async def _apply_async(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
+        plan = await asyncio.to_thread(self.plan, operator, *arguments, **keywords)
+        return await plan.run_async()
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         raise NotImplementedError
-
-
-async def _awaited(ask: Callable[..., Any], *arguments: Any, **more: Any) -> Any:
-    plan: Plan = await asyncio.to_thread(ask, *arguments, **more)
-    return await plan.run_async()
 
 
 @pd.api.extensions.register_series_accessor("ollama")
@@ -186,15 +130,61 @@ class SeriesRows(_Rows):
     def similar(self, query: str, k: int = 5, model: str | None = None) -> pd.DataFrame:
         """Return the ``k`` rows nearest to ``query`` and their cosine similarity, best first.
 
-        The rows are texts, or vectors that ``embed`` made by the same model.
+        Parameters
+        ----------
+        query : str
+            The text to compare with.
+        k : int
+            The number of rows.
+        model : str, optional
+            The embedding model; the one that made the vectors, if the rows are vectors.
+
+        Returns
+        -------
+        DataFrame
+            The rows, with the column "similarity".
+
+        Raises
+        ------
+        OllamaMagicsError
+            If the rows are neither texts nor vectors of ``embed``, or the query's vector has
+            another length than theirs.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", None, "Stocks fell today", "The kitten naps"])
+        >>> texts.ollama.similar("a sleeping cat", k=2, model="all-minilm").index.tolist()
+        [0, 3]
         """
         return nearest(columns.named_frame(self._data), self._data, query, k, model)
 
     def cluster(self, k: int = 8, model: str | None = None, *, seed: int = 0) -> pd.Series:
-        """Return the number of the group of each row, 0 for the largest of ``k``.
+        """Return the number of each row's group, by spherical k-means on the vectors.
 
-        Rows are grouped by their meaning: k-means on the directions of their vectors. They are
-        texts, or vectors that ``embed`` made.
+        Parameters
+        ----------
+        k : int
+            The number of groups.
+        model : str, optional
+            The embedding model, if the rows are texts.
+        seed : int
+            The seed of the random start.
+
+        Returns
+        -------
+        Series of Int64
+            0 is the largest group. Missing values stay missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If ``k`` is not a positive integer, or the rows are neither texts nor vectors.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", "The kitten naps", "The cat dozes", "Stocks fell"])
+        >>> texts.ollama.cluster(2, "all-minilm").tolist()
+        [0, 0, 0, 1]
         """
         return groups.cluster(self._data, k, model, seed)
 
@@ -206,20 +196,47 @@ class SeriesRows(_Rows):
         plot: bool = False,
         seed: int = 0,
     ) -> pd.DataFrame:
-        """Return ``x`` and ``y`` of each row: what is alike in meaning is near on the plane.
+        """Return a point on the plane for each row; rows of similar meaning are near each other.
 
-        They are the two main components of the vectors. With ``k`` there is a column ``cluster``.
-        ``plot=True`` draws them, too, which needs matplotlib.
+        The coordinates are the two main components of the vectors.
+
+        Parameters
+        ----------
+        model : str, optional
+            The embedding model, if the rows are texts.
+        k : int, optional
+            Add the column "cluster" with one of ``k`` groups.
+        plot : bool
+            Draw the points, too; needs matplotlib.
+        seed : int
+            The seed of the random start of ``k`` groups.
+
+        Returns
+        -------
+        DataFrame
+            The columns "x" and "y", NaN where the row is missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If ``k`` is not a positive integer, the rows are neither texts nor vectors, or
+            matplotlib is not installed.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", None, "The kitten naps", "Stocks fell"])
+        >>> texts.ollama.map2d("all-minilm", k=2).columns.tolist()
+        ['x', 'y', 'cluster']
         """
         return groups.map2d(self._data, model, k, plot, seed)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:
-            return row_texts.plain(self._data, ".ollama")
+            return row_texts.column_texts(self._data, ".ollama")
         fields = {"text": self._data, "": self._data}
         if isinstance(self._data.name, str):
             fields[self._data.name] = self._data
-        return row_texts.filled(prompt, fields, "text")
+        return row_texts.fill_template(prompt, fields, "text")
 
 
 @pd.api.extensions.register_dataframe_accessor("ollama")
@@ -234,14 +251,50 @@ class FrameRows(_Rows):
     ) -> pd.DataFrame:
         """Return the ``k`` rows whose ``column`` is nearest to ``query``, best first.
 
-        The column holds texts, or vectors that ``embed`` made by the same model.
+        Parameters
+        ----------
+        query : str
+            The text to compare with.
+        column : hashable
+            The name of a column of texts, or of vectors of ``embed``.
+        k : int
+            The number of rows.
+        model : str, optional
+            The embedding model; the one that made the vectors, if the column holds vectors.
+
+        Returns
+        -------
+        DataFrame
+            The rows, with the column "similarity" of cosine similarities.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If the column does not exist or holds other values, or the query's vector has another
+            length.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"id": [7, 8], "text": ["Stocks fell today", "A cat sleeps"]})
+        >>> frame.ollama.similar("a kitten", "text", k=1, model="all-minilm")["id"].tolist()
+        [8]
         """
-        return nearest(self._data, self._data[column], query, k, model)
+        return nearest(self._data, self._column(column), query, k, model)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:
             raise OllamaMagicsError("Give a prompt with a {column} in it, or a column's name.")
-        if prompt in self._data.columns:
-            return row_texts.plain(self._data[prompt], ".ollama")
+        if isinstance(prompt, Hashable) and prompt in self._data.columns:
+            return row_texts.column_texts(self._column(prompt), ".ollama")
         fields = {str(name): self._data.iloc[:, at] for at, name in enumerate(self._data)}
-        return row_texts.filled(prompt, fields, None)
+        return row_texts.fill_template(prompt, fields, None)
+
+    def _column(self, name: Any) -> pd.Series:
+        """Return a column. Raises OllamaMagicsError if none or several have the name."""
+        count = int((self._data.columns == name).sum())
+        if count != 1:
+            known = ", ".join(map(str, self._data.columns))
+            number = f"{count} columns" if count else "no column"
+            raise OllamaMagicsError(f"The DataFrame has {number} {name}. It has {known or 'none'}.")
+        column: pd.Series = self._data[name]
+        return column

@@ -1,4 +1,4 @@
-"""Reading a magic's line: shell-like words, options, values of variables."""
+"""Parse the line of a magic: shell-like words, options, values of variables."""
 
 from __future__ import annotations
 
@@ -16,18 +16,33 @@ from .chat_options import with_levels
 from .failures import OllamaMagicsError
 from .interpolate import interpolate
 
+MOST_NAMED = 5
+
 _OPTION = re.compile(r"\s+(?=-{1,2}[A-Za-z])")
 
 
-def parse(magic: Any, line: str, namespace: Mapping[str, Any]) -> argparse.Namespace:
-    """Parse the line of a ``magic_arguments`` magic; values may hold ``{name}`` fields."""
+def parse(
+    magic: Any, line: str, namespace: Mapping[str, Any], unknown: list[str] | None = None
+) -> argparse.Namespace:
+    """Parse the line of a ``magic_arguments`` magic; values may hold ``{name}`` fields.
+
+    Fields without a value stay as they are and are added to ``unknown``.
+    """
     try:
-        words = [interpolate(word, namespace) for word in shlex.split(line)]
-        return magic.parser.parse_args(with_levels(words))
+        words = [interpolate(word, namespace, unknown) for word in shlex.split(line)]
+        parsed: argparse.Namespace = magic.parser.parse_args(with_levels(words))
+        return parsed
     except (UsageError, ValueError) as error:
         prefix = "%%" if magic.__name__ == "chat" else "%"
         text = str(error).rstrip(".")
         raise OllamaMagicsError(f"{text}. See {prefix}{magic.__name__}?") from error
+
+
+def not_replaced(fields: Sequence[str]) -> list[str]:
+    """Return a remark about fields that have no value, if there are any."""
+    names = list(dict.fromkeys(fields))
+    shown = ", ".join(names[:MOST_NAMED]) + (", …" if len(names) > MOST_NAMED else "")
+    return [f"{shown} {'has' if len(names) == 1 else 'have'} no value, sent as typed"] * bool(names)
 
 
 def split_expression(line: str) -> tuple[str, str]:
@@ -58,14 +73,20 @@ def options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def parameters(pairs: Sequence[str] | None, magic: str) -> dict[str, Any]:
-    """Return what ``-p`` options of a magic say; values are JSON where they can be."""
+    """Return the values of ``-p`` options, decoded where they are JSON."""
     result: dict[str, Any] = {}
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not (name and equals):
-            raise OllamaMagicsError(f"-p wants key=value, not {pair}. See {magic}?")
+            raise OllamaMagicsError(f"-p takes key=value, not {pair}. See {magic}?")
         try:
             result[name] = json.loads(value)
         except ValueError:
             result[name] = value
     return result
+
+
+def check_variable(name: str | None) -> None:
+    """Raise OllamaMagicsError if the name of ``-o`` is not that of a variable."""
+    if name and not name.isidentifier():
+        raise OllamaMagicsError(f"-o takes the name of a variable, not {name}.")

@@ -1,8 +1,8 @@
 """The thread of widgets and of ``%%chat --bg``.
 
-A kernel runs a cell at a time, and with it what widgets are told may wait or may come in a thread
-of the kernel's. So all of it goes to one event loop in a thread of its own. Nothing else changes
-what is shown, and stopping is cancelling a task, which closes its connection at once.
+Messages to widgets wait while the kernel runs a cell, or arrive in another thread of the kernel. So
+one event loop in a thread of its own handles all of them. Only this thread changes the outputs, and
+cancelling a task closes its connection at once.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ _starting = threading.Lock()
 
 
 def call(function: Callable[..., Any], *args: Any) -> None:
-    """Have ``function`` called by the loop, soon; calls keep their order."""
+    """Schedule a call of ``function`` by the loop; calls keep their order."""
     _running_loop().call_soon_threadsafe(function, *args)
 
 
 def start(coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-    """Start a task; only what the loop calls may do so."""
+    """Start a task; only functions called by the loop may do so."""
     task = asyncio.get_running_loop().create_task(coroutine)
-    # A loop alone does not keep its tasks.
+    # The loop holds only weak references to tasks.
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
     return task

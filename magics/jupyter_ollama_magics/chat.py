@@ -1,4 +1,4 @@
-"""What a ``%%chat`` cell does."""
+"""The conversations of ``%%chat``, and how a cell asks and shows the answer."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ollama_client.errors import OllamaClientError
+
 from .conversation import Conversation
-from .errors import OllamaClientError
-from .failures import OllamaMagicsError, reported
-from .result import ChatResult, Round
+from .failures import OllamaMagicsError
+from .reporting import reported
+from .result import ChatResult
+from .rounds import Round
 from .stream_view import NotebookView, TerminalView, take
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .tools import Call, Tools
+    from .tools import ToolCall, Tools
 
 Messages = list[dict[str, Any]]
 
 
 @dataclass
 class Question:
-    """What a cell asks, and how it is to be answered.
+    """The prompt of a cell and the form of its answer.
 
-    ``instruction`` goes out below the prompt and stays out of the conversation. ``fields`` are
-    further fields of ``/api/chat``.
+    ``images`` are images and sounds in base64. ``instruction`` is sent below the prompt and is not
+    kept in the conversation. ``fields`` are further fields of ``/api/chat``.
     """
 
     prompt: str
@@ -41,10 +44,46 @@ class Question:
         return {**message, "images": self.images} if self.images else message
 
 
-class Chats:
-    """The conversations of a kernel and the model they last used.
+class PendingTurn:
+    """The changes that a question makes to the conversations, undone if it fails.
 
-    Of a conversation, ``history_tokens`` are sent again at most; 0 leaves that to the server.
+    A conversation that is unknown or ``new`` starts empty. ``system`` replaces its system message.
+    """
+
+    def __init__(self, chats: Chats, name: str, new: bool = False, system: str = "") -> None:
+        self._chats = chats
+        self._name = name
+        self._before = chats.conversations.get(name)
+        self._model_before = chats.model
+        self._model = chats.model
+        fresh = new or self._before is None
+        self.conversation = Conversation(name) if fresh or not self._before else self._before
+        self._system_before = self.conversation.system
+        self.conversation.system = system or self._system_before
+        chats.conversations[name] = self.conversation
+
+    def use_model(self, model: str) -> None:
+        """Make ``model`` the model of the next cells."""
+        self._model = self._chats.model = model
+
+    def undo(self) -> None:
+        """Undo the changes, except where other cells have made changes since."""
+        self.conversation.system = self._system_before
+        conversations = self._chats.conversations
+        if conversations.get(self._name) is self.conversation:
+            if self._before is None:
+                del conversations[self._name]
+            else:
+                conversations[self._name] = self._before
+        if self._chats.model == self._model:
+            self._chats.model = self._model_before
+
+
+class Chats:
+    """The conversations of a kernel and the model used last.
+
+    At most ``history_tokens`` of a conversation are sent with a question; 0 sends all, and the
+    server truncates them.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -54,85 +93,102 @@ class Chats:
         self.conversations: dict[str, Conversation] = {}
 
     def conversation(self, name: str, new: bool = False) -> Conversation:
-        """Return the conversation ``name``, begun afresh if it is unknown or ``new``.
+        """Return the conversation ``name``, empty if it is unknown or ``new``."""
+        return self.begin(name, new).conversation
 
-        Raises OllamaMagicsError while an answer of it is written in the background.
+    def begin(self, name: str, new: bool = False, system: str = "") -> PendingTurn:
+        """Begin a turn of the conversation ``name``; see `PendingTurn`.
+
+        Raises OllamaMagicsError while an answer of it is generated in the background.
         """
-        if new or name not in self.conversations:
-            self.conversations[name] = Conversation(name)
-        if self.conversations[name].waiting:
+        known = self.conversations.get(name)
+        if known is not None and known.waiting and not new:
             raise OllamaMagicsError(
                 f"The conversation {name} is still being answered: wait() for the result or stop() "
                 "it, or name another conversation by --conversation."
             )
-        return self.conversations[name]
+        return PendingTurn(self, name, new, system)
 
     def ask(
         self,
         question: Question,
+        turn: PendingTurn,
         result: ChatResult,
         view: NotebookView | TerminalView,
         default_system: str = "",
     ) -> ChatResult:
-        """Ask, show the answer in ``view`` as it comes and return ``result``, filled.
+        """Send a question, show the answer in ``view`` while it arrives and return ``result``.
 
-        An interrupt ends the answer, closes its connection and raises nothing. The question, the
-        calls of tools and the answer become part of the conversation unless the answer failed or
-        never began.
+        An interrupt cancels the answer, closes its connection and raises nothing. The question, the
+        tool calls and the answer are added to the conversation. If the answer failed or never
+        began, ``turn`` is undone.
         """
         before = result.conversation.before(default_system)
         result.model = result.model or self.model
-        turn: Messages = []
+        exchanged: Messages = []
         try:
             with reported(self.connection, result.model):
-                self._answer(question, before, turn, result, view)
+                self._answer(question, before, exchanged, result, view)
         except KeyboardInterrupt:
             result.done_reason = "interrupted"
-        except Exception:
+        except BaseException:
+            turn.undo()
             if result.text or result.thinking or result.calls:
                 result.done_reason = "error"
                 view.finish(result)
+            else:
+                view.clear()
             raise
-        self.keep(question, turn, result)
+        self.keep(question, turn, exchanged, result)
         if result.done_reason != "interrupted":
             result.digest = self._digest(result.model)
         view.finish(result)
         return result
 
-    def keep(self, question: Question, turn: Messages, result: ChatResult) -> None:
-        """Make a question and its answer part of the conversation, unless it never began."""
+    def keep(
+        self, question: Question, turn: PendingTurn, exchanged: Messages, result: ChatResult
+    ) -> None:
+        """Add a question and its answer to the conversation, unless the answer never began."""
         if result.text:
-            said = [question.message(), *_kept(turn), result.message]
+            said = [question.message(), *_kept(exchanged), result.message]
             result.conversation.add(said, result.metrics, self.history_tokens)
+        elif result.done_reason == "interrupted":
+            turn.undo()
+            return
+        turn.use_model(result.model)
 
     def _answer(
         self,
         question: Question,
         before: Messages,
-        turn: Messages,
+        exchanged: Messages,
         result: ChatResult,
         view: NotebookView | TerminalView,
     ) -> None:
-        """Stream the answer; while it calls tools, run them and go on. ``turn`` is their story."""
+        """Stream the answer; run the tools it calls and send their results in another round.
+
+        ``exchanged`` receives the messages of the calls and their results.
+        """
         result.model = result.model or self.connection.choose("completion")
+        view.begin(result, self.connection)
         asked = [*before, question.message(question.instruction)]
         tools = question.tools
         fields = {**question.fields, "tools": tools.definitions() if tools else None}
         for rounds_left in range(question.tool_rounds, -1, -1):
-            self._stream([*asked, *turn], fields, result, view)
+            self._stream([*asked, *exchanged], fields, result, view)
             said = result.rounds[-1]
             if tools is None or not said.calls:
                 return
             if not rounds_left:
                 result.done_reason = "tool_rounds"
                 return
-            told = [said.message]
+            messages = [said.message]
             for call in said.calls:
                 view.flush(result)
                 tools.run(call)
                 view.called(call)
-                told.append(_outcome(call))
-            turn += told
+                messages.append(_outcome(call))
+            exchanged += messages
             result.rounds.append(Round())
             result.done_reason = ""
 
@@ -148,7 +204,6 @@ class Chats:
         answer = self.connection.client.chat(result.model, messages, options=options, **fields)
         with closing(answer):
             for chunk in answer:
-                self.model = result.model
                 take(chunk, result, view)
         result.done_reason = result.done_reason or "incomplete"
 
@@ -160,11 +215,11 @@ class Chats:
         return str((entry or {}).get("digest", ""))
 
 
-def _outcome(call: Call) -> dict[str, Any]:
+def _outcome(call: ToolCall) -> dict[str, Any]:
     message = {"role": "tool", "tool_name": call.name, "content": call.outcome}
     return {**message, "tool_call_id": call.id} if call.id else message
 
 
-def _kept(turn: Messages) -> Messages:
-    """Return messages without thoughts: a model gets those of the present turn only."""
-    return [{name: v for name, v in message.items() if name != "thinking"} for message in turn]
+def _kept(messages: Messages) -> Messages:
+    """Return messages without thinking: a model gets only the thinking of the current turn."""
+    return [{name: v for name, v in message.items() if name != "thinking"} for message in messages]

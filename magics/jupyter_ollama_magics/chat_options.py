@@ -11,18 +11,18 @@ from .formats import INSTRUCTIONS
 
 LEVELS = ("low", "medium", "high")
 THINK = {"true": True, "false": False, **{level: level for level in LEVELS}}
-"""What ``--think`` may be given, and what the server is."""
+"""The values of ``--think``, and the values of the request for them."""
 
 _OPTIONS = (
     argument("model", nargs="?", default="", help="Model to ask. Default: the one used last."),
     argument("--system", "-s", metavar="TEXT", help="System message of the conversation."),
-    argument("--new", action="store_true", help="Begin the conversation afresh."),
+    argument("--new", action="store_true", help="Start the conversation over."),
     argument(
         "--conversation",
         "-c",
         metavar="NAME",
         default="default",
-        help="Conversation to go on with. Cells that name none share one.",
+        help="Conversation to continue. Cells without a name share one.",
     ),
     argument(
         "--format",
@@ -36,6 +36,12 @@ _OPTIONS = (
         action="append",
         metavar="X",
         help="File, PIL image, figure or bytes. May be repeated.",
+    ),
+    argument(
+        "--audio",
+        action="append",
+        metavar="X",
+        help="WAV, MP3 or FLAC file, IPython Audio or bytes. May be repeated.",
     ),
     argument(
         "--think",
@@ -58,7 +64,7 @@ _OPTIONS = (
         help="Any other model option, such as -p top_k=20. May be repeated.",
     ),
     argument("-o", dest="output", metavar="NAME", help="Keep the result in this variable, too."),
-    argument("--bg", action="store_true", help="Go on with other cells meanwhile."),
+    argument("--bg", action="store_true", help="Generate the answer while other cells run."),
     argument("--raw", action="store_true", help="Send the cell as it is, {name} fields included."),
 )
 
@@ -71,7 +77,7 @@ def chat_options(magic: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def with_levels(words: Iterable[str]) -> list[str]:
-    """Join ``--think`` and its level, so that no word but a level is taken for one."""
+    """Join ``--think`` and its level, so that only a level is parsed as its value."""
     result: list[str] = []
     for word in words:
         if word == "--think":

@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
 from .chat_options import LEVELS, OPTION_STRINGS
+from .commands import SUBCOMMANDS
 from .formats import INSTRUCTIONS
-from .ollama_command import HELP
+from .subcommand import MODELS, Subcommand
 
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^-\s]\S*)"
 _CHAT = rf"%%chat(?:\s+(?:{_VALUE}|-\S+))*"
 
+
+def _command_words(command: Subcommand) -> Iterator[tuple[re.Pattern[str], Sequence[str]]]:
+    """Yield the place of each word of a subcommand that is completed, and its words or MODELS."""
+    for position, completes in enumerate(command.completes):
+        if completes:
+            before = r"\s+\S+" * position
+            yield re.compile(rf"%{{0,2}}ollama\s+{command.name}{before}\s+(\S*)$"), completes
+
+
+_COMMAND_WORDS = [word for command in SUBCOMMANDS.values() for word in _command_words(command)]
 _PLACES = (
-    # The first word of %%chat that is no option and no option's value.
+    # The first word of %%chat that is neither an option nor the value of one.
     re.compile(
         r"%%chat(?:\s+(?:--new|--raw|--fix|--no-think|--think(?:\s+(?:low|medium|high))?"
         rf"|--?[a-z][\w-]*(?:=\S+|\s+{_VALUE})))*\s+([^-\s]\S*)?$"
     ),
-    re.compile(r"%{0,2}ollama\s+(?:show|use|cp|rm|stop|create\s+\S+)\s+(\S*)$"),
+    *(place for place, completes in _COMMAND_WORDS if completes == MODELS),
     re.compile(r"(?:^|=)\s*%?embed\s.*--model(?:\s+|=)(\S*)$"),
 )
 _MODELFILE = re.compile(r"%%ollama\s+create\s+\S+")
 _BASE = re.compile(r"(?:FROM|DRAFT)\s+(\S*)$", re.IGNORECASE)
-_SUBCOMMANDS = tuple(dict.fromkeys(re.findall(r"^%ollama (\w+)", HELP, re.M)))
 _WORDS: tuple[tuple[re.Pattern[str], str, Iterable[str]], ...] = (
     (re.compile(rf"{_CHAT}\s+(?:--format|-f)(?:\s+|=)(\w*)$"), "format", tuple(INSTRUCTIONS)),
     (re.compile(rf"{_CHAT}\s+--think(?:\s+|=)(\w+|(?<==))$"), "level", LEVELS),
     (re.compile(rf"{_CHAT}\s+(-[\w-]*)$"), "option", OPTION_STRINGS),
-    (re.compile(r"%{0,2}ollama\s+(\w*)$"), "command", _SUBCOMMANDS),
-    (re.compile(r"%{0,2}ollama\s+history\s+(\w*)$"), "command", ("save", "load")),
+    (re.compile(r"%{0,2}ollama\s+(\w*)$"), "command", tuple(SUBCOMMANDS)),
+    *((place, "command", words) for place, words in _COMMAND_WORDS if words != MODELS),
 )
 _FUNCTION = re.compile(rf"{_CHAT}\s+--tools(?:\s+|=)(?:\w+,)*(\w*)$")
-_VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image)(?:\s+|=)(\w*)$")
+_VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image|audio)(?:\s+|=)(\w*)$")
 
 
 def fragment(line: str) -> str | None:
-    """Return the beginning of a model name that ``line`` ends with, None if none belongs there."""
+    """Return the beginning of a model name at the end of ``line``, None at other places."""
     for place in _PLACES:
         if match := place.search(line.lstrip()):
             return match[1] or ""
@@ -47,13 +57,13 @@ def fragment(line: str) -> str | None:
 
 
 def base(cell: str, line: str) -> str | None:
-    """Return the beginning of the model that a line of a Modelfile builds on, None for others."""
+    """Return the beginning of the model in a FROM or DRAFT line of a Modelfile, None elsewhere."""
     match = _BASE.match(line) if _MODELFILE.match(cell.lstrip()) else None
     return match[1] if match else None
 
 
 def offers(line: str, variables: Callable[[], dict[str, Any]]) -> tuple[str, str, Iterable[str]]:
-    """Return (beginning, kind, words) of what else ``line`` may end with; no words for nothing."""
+    """Return (beginning, kind, words) of the other completions of ``line``; no words for none."""
     line = line.lstrip()
     for place, kind, words in _WORDS:
         if match := place.match(line):
@@ -97,4 +107,5 @@ def chat_matcher(
             "ordered": True,
         }
 
-    return ollama_matcher
+    matcher: Callable[[CompletionContext], Any] = ollama_matcher
+    return matcher

@@ -1,4 +1,4 @@
-"""The server that the magics talk to, and which models it has."""
+"""The server of the magics and its models."""
 
 from __future__ import annotations
 
@@ -6,48 +6,50 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .client import Client
-from .discovery import Endpoint
-from .errors import OllamaClientError
+from jupyter_ollama_client.client import Client
+from jupyter_ollama_client.discovery import ServerAddress
+from jupyter_ollama_client.errors import OllamaClientError, OllamaResponseError
+
 from .failures import OllamaMagicsError
+from .names import listed, tagged, typed
 
 
 class Connection:
-    """A server that is found at the first use and kept until ``reset``."""
+    """A server that is found at its first use and kept until ``reset``."""
 
-    def __init__(self, find: Callable[[], Endpoint]) -> None:
+    def __init__(self, find: Callable[[], ServerAddress]) -> None:
         self._find = find
-        self._endpoint: Endpoint | None = None
+        self._address: ServerAddress | None = None
         self._client: Client | None = None
 
     @property
-    def endpoint(self) -> Endpoint:
-        """Where the server is. Raises ValueError for an address that is none."""
-        if self._endpoint is None:
-            self._endpoint = self._find()
-        return self._endpoint
+    def address(self) -> ServerAddress:
+        """The address of the server. Raises ValueError if a setting is not an address."""
+        if self._address is None:
+            self._address = self._find()
+        return self._address
 
     @property
     def client(self) -> Client:
         """The client of the server."""
         if self._client is None:
-            self._client = self.endpoint.client()
+            self._client = self.address.client()
         return self._client
 
     @property
     def skipped(self) -> str:
-        """Why the parent Jupyter server was passed over, if it was."""
-        return self._endpoint.skipped if self._endpoint else ""
+        """Why the Jupyter server of the kernel is not used, "" if it is."""
+        return self._address.skipped if self._address else ""
 
     def hang_up(self) -> None:
-        """Close every open connection, so that the server stops working for this kernel."""
+        """Close every open connection, which cancels the requests of this kernel."""
         if self._client is not None:
             self._client.close()
 
     def reset(self) -> None:
-        """Forget the server; the next use looks for it again."""
+        """Forget the server; the next use discovers it again."""
         self.hang_up()
-        self._endpoint = self._client = None
+        self._address = self._client = None
 
     def choose(self, capability: str) -> str:
         """Return the only model with a capability ("completion" or "embedding")."""
@@ -57,24 +59,57 @@ class Connection:
             return str(fitting[0])
         how = "%%chat NAME" if capability == "completion" else "%embed EXPR --model NAME"
         if fitting:
-            raise OllamaMagicsError(f"Which model? {how}, or %ollama use NAME: {_names(fitting)}.")
-        have = f"It has {_names([m['name'] for m in models])}." if models else "It has no models."
-        raise OllamaMagicsError(f"No {capability} model is on {self.endpoint.url}. {have}")
+            raise OllamaMagicsError(f"Which model? {how}, or %ollama use NAME: {listed(fitting)}.")
+        have = f"It has {listed([m['name'] for m in models])}." if models else "It has no models."
+        raise OllamaMagicsError(f"No {capability} model is on {self.address.url}. {have}")
 
     def capabilities(self, model: dict[str, Any]) -> list[str]:
-        """Return what a model of the server's list can do; older servers tell only when asked."""
+        """Return the capabilities of a listed model; older servers need a request for them."""
         known = model.get("capabilities")
         if known is None:
             known = self.client.show(model["name"]).get("capabilities")
         return list(known or [])
 
+    def checked(self, name: str, capability: str) -> dict[str, Any]:
+        """Return the list entry of a model that has a capability, {} for one that is not listed.
+
+        Raises OllamaResponseError if the server does not have it, OllamaMagicsError if it lacks
+        the capability. Every model may be used for embeddings.
+        """
+        entry = self.entry(name)
+        try:
+            shown = entry or self.client.show(name)
+        except OllamaResponseError as error:
+            if error.status != 404:
+                raise
+            raise OllamaResponseError(404, f"model '{name}' not found") from error
+        abilities = shown.get("capabilities") or (self.capabilities(entry) if entry else [])
+        if capability != "embedding" and abilities and capability not in abilities:
+            raise OllamaMagicsError(f"{name} only makes embeddings.{self.instead(capability)}")
+        return entry or {}
+
+    def instead(self, capability: str) -> str:
+        """Return a sentence with the models that have a capability."""
+        try:
+            models = self.client.list()
+            able = [m["name"] for m in models if capability in self.capabilities(m)]
+        except OllamaClientError:
+            return ""
+        purposes = {"completion": "chat", "vision": "see images", "tools": "call tools"}
+        purpose = purposes.get(capability, f"have {capability}")
+        if able:
+            return f" Models that {purpose}: {listed(able)}."
+        return f" {self.address.url} has no models that {purpose}."
+
     def entry(self, name: str) -> dict[str, Any] | None:
-        """Return the server's list entry of a model, None if it is not there."""
-        full = (name if ":" in name.rpartition("/")[2] else f"{name}:latest").lower()
-        return next((m for m in self.client.list() if m["name"].lower() == full), None)
+        """Return the server's list entry of a model, None if it has none."""
+        full = tagged(typed(name)).lower()
+        return next(
+            (m for m in self.client.list() if tagged(typed(m["name"])).lower() == full), None
+        )
 
     def suggestion(self, name: str) -> str:
-        """Return a sentence with the names that may have been meant, "" if there are none."""
+        """Return a sentence with similar names of models, "" if the server does not answer."""
         import difflib
 
         try:
@@ -82,24 +117,19 @@ class Connection:
         except OllamaClientError:
             return ""
         if not names:
-            return f". {self.endpoint.url} has no models yet."
+            return f". {self.address.url} has no models yet."
         short = {candidate.removesuffix(":latest").lower(): candidate for candidate in names}
         close = difflib.get_close_matches(name.lower(), short, n=3)
         if close:
-            return f". Did you mean {_names([short[match] for match in close])}?"
-        return f". {self.endpoint.url} has {_names(names)}."
-
-
-def _names(names: list[str]) -> str:
-    shown = ", ".join(name.removesuffix(":latest") for name in sorted(names)[:12])
-    return f"{shown} and {len(names) - 12} more" if len(names) > 12 else shown
+            return f". Did you mean {listed([short[match] for match in close])}?"
+        return f". {self.address.url} has {listed(names)}."
 
 
 class ModelNames:
-    """Names for tab completion: quick or nothing.
+    """The names of models for tab completion, which must not block.
 
-    The server is asked in a thread. Who asks waits WAIT seconds at most; a later answer serves
-    the next Tab. Names are kept for KEEP seconds.
+    A thread requests them. ``get`` waits at most WAIT seconds; names that arrive later are used by
+    the next Tab. They are cached for KEEP seconds.
     """
 
     WAIT = 0.3
@@ -114,7 +144,7 @@ class ModelNames:
         self._thread = threading.Thread()
 
     def get(self) -> list[str]:
-        """Return the names, [] where the server does not tell them in time. Never raises."""
+        """Return the names, [] if the server does not answer in time. Never raises."""
         import threading
 
         if time.monotonic() - self._fetched < self.KEEP:
@@ -127,12 +157,12 @@ class ModelNames:
         return self._names
 
     def forget(self) -> None:
-        """Ask again next time."""
+        """Request the names again next time."""
         self._fetched = -self.KEEP
 
     def _fetch(self) -> None:
         try:
-            client = self._connection.endpoint.client()
+            client = self._connection.address.client()
             try:
                 self._names = [str(model["name"]) for model in client.list()]
             finally:

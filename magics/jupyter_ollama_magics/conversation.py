@@ -1,4 +1,4 @@
-"""Turns that follow-up cells build on."""
+"""The messages of a conversation."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass
 class Conversation:
-    """Turns that follow-up cells build on. ``messages`` are those of the Ollama API.
+    """A conversation that cells continue. ``messages`` are in the form of the Ollama API.
 
-    ``forgotten`` counts the oldest messages that are no longer sent. While it is ``waiting``, an
-    answer is written in the background.
+    ``forgotten`` counts the oldest messages that are no longer sent. ``waiting`` is True while an
+    answer is generated in the background.
     """
 
     name: str
@@ -20,11 +20,10 @@ class Conversation:
     forgotten: int = 0
     waiting: bool = False
     _ends: list[tuple[int, int]] = field(default_factory=list)
-    """For each turn the number of messages up to its end, and the tokens that were sent for them,
-    in all."""
+    """For each turn, the number of messages up to its end and the total tokens sent for them."""
 
     def before(self, default_system: str = "") -> list[dict[str, Any]]:
-        """Return the messages that come before the next question."""
+        """Return the messages to send before the next question."""
         system = self.system or default_system
         first = [{"role": "system", "content": system}] if system else []
         return [*first, *self.messages[self.forgotten :]]
@@ -32,7 +31,7 @@ class Conversation:
     def add(self, messages: list[dict[str, Any]], metrics: dict[str, Any], most: int) -> None:
         """Add a turn; forget the oldest ones if they have more than ``most`` tokens (0: never).
 
-        The counts of the server's ``metrics`` tell how long the turns are.
+        The lengths of the turns follow from the token counts in ``metrics``.
         """
         self.messages += messages
         gone = next((tokens for end, tokens in self._ends if end == self.forgotten), 0)

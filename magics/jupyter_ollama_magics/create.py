@@ -1,32 +1,42 @@
-"""What ``%ollama create`` makes a model of."""
+"""The request of ``%ollama create``."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jupyter_ollama_client.modelfile import Command, Modelfile, parse
+from jupyter_ollama_client.upload import Uploader
+
 from . import arguments
 from .failures import OllamaMagicsError
-from .modelfile import Command, Modelfile, parse
-from .upload import Uploader
 
 USAGE = "Usage: %ollama create NAME FROM, %ollama create NAME -f MODELFILE, or a cell of %%ollama"
 
 
-def request(uploader: Uploader, base: str, args: argparse.Namespace) -> dict[str, Any]:
-    """Upload what a model is made of and return the body of a create request."""
-    parameters = arguments.parameters(args.parameter, "%ollama")
+def request(
+    uploader: Uploader,
+    base: str,
+    file: str,
+    cell: str | None,
+    *,
+    system: str | None,
+    parameter: Sequence[str] | None,
+    quantize: str | None,
+) -> dict[str, Any]:
+    """Upload the files of a new model and return the body of its create request."""
+    parameters = arguments.parameters(parameter, "%ollama")
     try:
-        modelfile, folder = _modelfile(base, args.file, args.cell)
+        modelfile, folder = _modelfile(base, file, cell)
         body = uploader.request(modelfile, folder)
     except OSError as error:
         raise OllamaMagicsError(f"{error.filename}: {error.strerror}.") from error
-    if args.system is not None:
-        body["system"] = args.system
+    if system is not None:
+        body["system"] = system
     if parameters:
         body["parameters"] = {**body.get("parameters", {}), **parameters}
-    return {**body, "quantize": args.quantize}
+    return {**body, "quantize": quantize}
 
 
 def _modelfile(base: str, file: str, cell: str | None) -> tuple[Modelfile, Path]:

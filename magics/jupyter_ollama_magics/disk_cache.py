@@ -1,7 +1,7 @@
-"""Answers to rows on disk: an SQLite file that several processes may use at once.
+"""The cache of the answers to rows: an SQLite file that several processes may share.
 
-A key is the hash of all that an answer depends on, so no question is in the file. Answers are JSON
-or float32 vectors; reading them runs no code.
+A key is the hash of everything an answer depends on, so the file holds no question. Answers are
+JSON or float32 vectors; reading them runs no code.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 MOST_BYTES = 1 << 30
-"""What a file may hold; the oldest quarter of the answers goes when there is more."""
+"""The largest file; beyond it, the oldest quarter of the answers is deleted."""
 
 KEYS_AT_ONCE = 500
 LOCK_TIMEOUT = 30.0
@@ -30,15 +30,15 @@ _OLDEST = """DELETE FROM answers WHERE id IN
 
 
 def default_path() -> Path:
-    """Return where the answers of a user are."""
+    """Return the default file of a user."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder, "jupyter-ollama", "rows.sqlite")
 
 
 class DiskCache:
-    """The answers to one ``question``, by the text of the row.
+    """The cached answers to one ``question``, by the text of the row.
 
-    A file that cannot be used costs a warning and no row. Open and use it in one thread.
+    A file that cannot be used causes a warning and no failure. Open and use it in one thread.
     """
 
     def __init__(self, path: Path, question: str, most_bytes: int = MOST_BYTES) -> None:
@@ -52,7 +52,7 @@ class DiskCache:
     def __enter__(self) -> Self:
         with self._excused():
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            # What models say about somebody's data is nobody else's business.
+            # Answers may reveal private data, so only the owner may read them.
             os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
             self._file = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT)
             self._file.execute(_TABLE)
@@ -65,7 +65,7 @@ class DiskCache:
         self._file = None
 
     def known(self, texts: Iterable[str]) -> dict[str, Any]:
-        """Return the answers that are there."""
+        """Return the cached answers."""
         found: dict[str, Any] = {}
         places = {self._key(text): text for text in texts}
         keys = list(places)
@@ -80,7 +80,7 @@ class DiskCache:
         return found
 
     def add(self, answers: Mapping[str, Any]) -> None:
-        """Keep answers. They are written now and then, and when this is closed."""
+        """Add answers. They are written every WRITE_EVERY seconds and when this is closed."""
         self._waiting |= {self._key(text): answer for text, answer in answers.items()}
         if time.monotonic() - self._written >= WRITE_EVERY:
             self._write()

@@ -1,5 +1,6 @@
-"""Requests to one server or several: to the least busy one, again where it asks to come later, and
-to another one where it is gone.
+"""Send requests to the least busy of several servers.
+
+A request is retried when its server is busy, and sent to another one when its server is down.
 """
 
 from __future__ import annotations
@@ -11,32 +12,36 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Self
 
-from .async_client import AsyncClient, ServerBusy
-from .errors import OllamaClientError, OllamaConnectionError, OllamaResponseError
+from jupyter_ollama_client.async_client import AsyncClient, ServerBusy
+from jupyter_ollama_client.errors import (
+    OllamaClientError,
+    OllamaConnectionError,
+    OllamaResponseError,
+)
 
 if TYPE_CHECKING:
-    from .client import Client
+    from jupyter_ollama_client.client import Client
 
 GONE = {502, 504}
-"""What a proxy answers in place of a server that it cannot reach."""
+"""Statuses of a proxy that cannot reach its server."""
 
 PATIENCE = 120.0
-"""Seconds for which a server may send everything away before its refusal is an error."""
+"""Seconds for which a server may refuse all requests before the refusal is an error."""
 
 FIRST_WAIT, LONGEST_WAIT = 0.5, 16.0
-"""Seconds until a busy server is asked again that does not say when; they double."""
+"""Seconds before a retry at a busy server that sends no Retry-After; they double."""
 
 ONE_MORE_AFTER = 32
-"""Answers after which one request more is tried at a time than a busy server has taken."""
+"""Answers after which the limit of concurrent requests to a busy server grows by one."""
 
 LOST_FOR = 30.0
-"""Seconds for which a server that is gone is not asked where there are others."""
+"""Seconds for which a lost server is skipped if there are others."""
 
 Answer = dict[str, Any]
 
 
 class Dispatcher:
-    """Ask servers that have the same model. Which one answers, the caller does not see."""
+    """Distributes requests among servers that have the same model."""
 
     def __init__(self, clients: Sequence[Client]) -> None:
         self.servers = [_Server(AsyncClient(client)) for client in clients]
@@ -53,7 +58,7 @@ class Dispatcher:
         await self._connections.aclose()
 
     async def call(self, path: str, body: dict[str, Any]) -> Answer:
-        """Return the JSON object that a request is answered with. Raises OllamaClientError."""
+        """Return the JSON object of a response. Raises OllamaClientError."""
         return await self._send(lambda http: http.call(path, body))
 
     async def embed(self, body: dict[str, Any]) -> Answer:
@@ -82,7 +87,7 @@ class Dispatcher:
                 self._ended = asyncio.Event()
 
     async def _free(self) -> _Server:
-        """Wait for a server that may be asked. Raises the last loss if all are lost."""
+        """Wait for a server that takes a request. Raises the last error if all are lost."""
         while True:
             here = [server for server in self.servers if server.lost_until <= _now()]
             if not here and self._loss:
@@ -96,7 +101,7 @@ class Dispatcher:
 
 
 class _Server:
-    """A server, and how it has taken what it was sent. Times are those of the loop's clock."""
+    """A server and its load. Times are those of the clock of the event loop."""
 
     def __init__(self, http: AsyncClient) -> None:
         self.http = http
@@ -105,36 +110,36 @@ class _Server:
         self.lost_until = 0.0
         self._wait = FIRST_WAIT
         self._refuses_since: float | None = None
-        self._room = math.inf
+        self._limit = math.inf
         self._answers = 0
 
     def pause(self) -> float:
-        """Return the seconds for which the server is left alone."""
+        """Return the seconds until the server may be sent requests again."""
         return max(self.ready_at - _now(), 0.0)
 
     def full(self) -> bool:
-        """Tell whether the server has as many requests as it is known to take at a time."""
-        return self.in_flight >= self._room
+        """Return whether the server has as many requests as it is known to accept."""
+        return self.in_flight >= self._limit
 
     def burden(self) -> tuple[float, bool, int, float]:
-        """Return what to compare servers by: the less the better, by chance where it is equal."""
+        """Return the sort key of the server: the least busy first, equal ones at random."""
         return self.pause(), self.full(), self.in_flight, random.random()
 
     def answered(self) -> None:
-        """Trust the server again."""
+        """Record an answer: the server is not busy, and in time may take one request more."""
         self._wait, self._refuses_since = FIRST_WAIT, None
         self._answers += 1
         if self._answers % ONE_MORE_AFTER == 0:
-            self._room += 1
+            self._limit += 1
 
     def refused(self, error: ServerBusy) -> None:
-        """Leave the server alone for a while. Raises ``error`` if that would be too long."""
+        """Pause the server. Raises ``error`` if it has refused requests for PATIENCE seconds."""
         now = _now()
-        self._room = max(self.in_flight - 1, 1)  # what it has not refused
+        self._limit = max(self.in_flight - 1, 1)  # the number that it has not refused
         self._refuses_since = self._refuses_since or now
         if error.after is not None:
             ready_at = now + max(error.after, FIRST_WAIT)
-        elif now < self.ready_at:  # said already to a request of the same time
+        elif now < self.ready_at:  # a concurrent request has paused it already
             return
         else:
             ready_at = now + self._wait

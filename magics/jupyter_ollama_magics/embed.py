@@ -1,4 +1,4 @@
-"""What ``%embed`` does: texts in, vectors out."""
+"""The embeddings of ``%embed``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from .failures import OllamaMagicsError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-
-    from .client import Client
+    from jupyter_ollama_client.client import Client
 
 BATCH_TEXTS = 256
 BATCH_CHARACTERS = 500_000
-"""A request holds no more texts and characters than this (but one text at least)."""
+"""The most texts and characters of a request; a longer text is sent alone."""
 
 
 def embed(
@@ -30,12 +29,14 @@ def embed(
 
     A Series or a one-column DataFrame gives a DataFrame of float32 with the same index and columns
     0 … d-1, another sequence of n texts an array (n, d), one text an array (d,). Missing values
-    give rows of NaN. Equal texts are sent once. ``progress`` is told (texts done, texts in all).
+    give rows of NaN. Equal texts are sent once. ``progress`` is called with the
+    numbers of texts done and of all texts.
     """
     import pandas as pd
 
     if isinstance(value, str):
-        return _matrix([value], client, model, dimensions, progress)[0]
+        vector: np.ndarray = _matrix([value], client, model, dimensions, progress)[0]
+        return vector
     if isinstance(value, pd.DataFrame):
         if value.shape[1] != 1:
             raise OllamaMagicsError(
@@ -80,7 +81,7 @@ def _matrix(
 
 
 def text_of(item: Any, row: Any, who: str = "%embed") -> str | None:
-    """Return a text as it is, None for a missing value. Raises OllamaMagicsError for others."""
+    """Return a text as a str, None for a missing value. Raises OllamaMagicsError for others."""
     if isinstance(item, str):
         return str(item)
     import pandas as pd
@@ -92,7 +93,7 @@ def text_of(item: Any, row: Any, who: str = "%embed") -> str | None:
 
 
 def batches(texts: list[str]) -> Iterator[list[str]]:
-    """Split texts into what goes into one request each."""
+    """Split texts into the batches of requests."""
     batch: list[str] = []
     size = 0
     for text in texts:
@@ -106,7 +107,7 @@ def batches(texts: list[str]) -> Iterator[list[str]]:
 
 
 class ProgressLine:
-    """A line of progress in a notebook, shown only when work takes longer than AFTER seconds."""
+    """A line of progress in a notebook, shown after AFTER seconds."""
 
     AFTER = 2.0
 
@@ -115,13 +116,13 @@ class ProgressLine:
         self._handle: Any = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show how far it is."""
+        """Show the progress."""
         seconds = time.monotonic() - self._started
         if seconds >= self.AFTER and done < total:
             self._show(f"{done} of {total} texts embedded, {done / seconds:.0f}/s")
 
     def clear(self) -> None:
-        """Leave nothing of the line."""
+        """Empty the line."""
         if self._handle is not None:
             self._show("")
 

@@ -1,4 +1,4 @@
-"""What ``--format`` does: ask for a form of answer, show it, take code out of it."""
+"""The formats of ``--format``: instructions, display, and extraction of code and JSON."""
 
 from __future__ import annotations
 
@@ -18,14 +18,18 @@ INSTRUCTIONS = {
     "md": "Answer in markdown.",
     "text": "Answer in plain text, without markdown.",
 }
-"""What is added to the prompt that is sent, for each format."""
+"""The text that is added to the prompt, for each format."""
 
 _BLOCK = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+.-]*)[^\n]*\n", re.M)
 _PYTHON = ("", "py", "python", "python3", "ipython")
-_NOTHING_FROM_ELSEWHERE = (
+_CONTENT_SECURITY_POLICY = (
     '<meta http-equiv="Content-Security-Policy" '
     "content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">"
 )
+_CONNECTING_ELEMENTS = re.compile(
+    r"<(/?)(?=(?:i?frame|frameset|object|embed|portal|fencedframe|link)\b)", re.I
+)
+"""Elements for which a browser opens a connection before it checks the policy."""
 _FRAME = (
     '<iframe sandbox="" srcdoc="{}" style="width:100%;height:24em;border:1px solid #8884"></iframe>'
 )
@@ -65,7 +69,7 @@ def body(text: str) -> str:
 
 
 def json_value(text: str, done_reason: str) -> object:
-    """Return the JSON value that an answer is."""
+    """Return the JSON value of an answer. Raises OllamaMagicsError."""
     for candidate in (text, body(text)):
         try:
             value: object = json.loads(candidate)
@@ -73,8 +77,8 @@ def json_value(text: str, done_reason: str) -> object:
         except ValueError:
             continue
     reasons = {"length": "it was cut at the limit of tokens", "interrupted": "it was interrupted"}
-    reason = reasons.get(done_reason, f"it begins with {text.strip()[:40]!r}")
-    raise OllamaMagicsError(f"The answer is no JSON: {reason}.")
+    reason = reasons.get(done_reason, f"it starts with {text.strip()[:40]!r}")
+    raise OllamaMagicsError(f"The answer is not JSON: {reason}.")
 
 
 def markdown(text: str, kind: str) -> str:
@@ -90,7 +94,8 @@ def markdown(text: str, kind: str) -> str:
 
 def frame(text: str) -> str:
     """Return an answer as HTML inside a frame that runs no script and loads nothing."""
-    return _FRAME.format(html.escape(_NOTHING_FROM_ELSEWHERE + body(text)))
+    page = _CONNECTING_ELEMENTS.sub(r"<\1x-", body(text))
+    return _FRAME.format(html.escape(_CONTENT_SECURITY_POLICY + page))
 
 
 def _pretty(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Conversations as a table, and in a file."""
+"""Show conversations as a table; save and load them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROLES = ("system", "user", "assistant", "tool")
 
 
 def table(chats: Chats) -> pd.DataFrame:
-    """Return the conversations with their numbers of turns and how they began."""
+    """Return the conversations with their numbers of turns and their first words."""
     from .table import Table
 
     rows = [
@@ -34,28 +34,28 @@ def table(chats: Chats) -> pd.DataFrame:
 
 
 def save(chats: Chats, file: str) -> str:
-    """Write all conversations and the model to a JSON file; return what was done."""
+    """Write all conversations and the model to a JSON file; return a message."""
     conversations = chats.conversations.values()
-    told = [{"name": c.name, "system": c.system, "messages": c.messages} for c in conversations]
-    content = json.dumps({"model": chats.model, "conversations": told}, ensure_ascii=False)
+    saved = [{"name": c.name, "system": c.system, "messages": c.messages} for c in conversations]
+    content = json.dumps({"model": chats.model, "conversations": saved}, ensure_ascii=False)
     path = Path(file).expanduser()
     try:
         path.write_text(content, "utf-8")
     except OSError as error:
         raise OllamaMagicsError(f"{file}: {error.strerror}.") from error
-    return f"{len(told)} conversations are in {path}."
+    return f"{len(saved)} conversations are in {path}."
 
 
 def load(chats: Chats, file: str) -> str:
-    """Take the conversations of a file that ``save`` wrote; return what was done."""
+    """Read the conversations of a file that ``save`` wrote; return a message."""
     try:
-        told = json.loads(Path(file).expanduser().read_text("utf-8"))
-        loaded = [_conversation(item) for item in told["conversations"]]
-        model = str(told.get("model") or "")
+        saved = json.loads(Path(file).expanduser().read_text("utf-8"))
+        loaded = [_conversation(item) for item in saved["conversations"]]
+        model = str(saved.get("model") or "")
     except OSError as error:
         raise OllamaMagicsError(f"{file}: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise OllamaMagicsError(f"{file} is no file of %ollama history save.") from error
+        raise OllamaMagicsError(f"{file} is not a file of %ollama history save.") from error
     chats.conversations |= {conversation.name: conversation for conversation in loaded}
     chats.model = chats.model or model
     return f"Loaded {', '.join(conversation.name for conversation in loaded) or 'nothing'}."

@@ -1,4 +1,4 @@
-"""Put the values of variables into a prompt, and leave every other brace alone."""
+"""Interpolation of variables into a prompt that leaves every other brace unchanged."""
 
 from __future__ import annotations
 
@@ -15,21 +15,38 @@ _FIELD = re.compile(
     r"(?P<spec>:[^{}\n]*)?"
     r"(?P<close>\}+)"
 )
+_CODE = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?(?:^[ \t]*(?P=fence)|\Z)|`[^`\n]+`", re.M | re.S
+)
+_TEX_BEFORE = re.compile(r"[\w^}\\$]")
 _STEP = re.compile(r"\.(\w+)|\[([^\]]+)\]")
 _CONVERSIONS = {"!r": repr, "!s": str, "!a": ascii, None: None}
 
 
-def interpolate(text: str, namespace: Mapping[str, Any]) -> str:
+def interpolate(text: str, namespace: Mapping[str, Any], unknown: list[str] | None = None) -> str:
     """Replace ``{name}``, ``{name.attribute}``, ``{name[index]}`` by the value's text.
 
-    ``!r`` and ``:spec`` work as in an f-string. Nothing is called. What is no such field, or does
-    not evaluate, stays as typed, so code and JSON pass through. ``{{name}}`` gives ``{name}``.
-    A value that has braces itself is not looked at again.
+    ``!r`` and ``:spec`` work as in an f-string. No function is called. Other braces and fields that
+    do not evaluate stay as typed, so code and JSON pass through. ``{{name}}`` gives ``{name}``.
+    Braces in a value are not replaced. Fields that do not evaluate, outside of code and formulas,
+    are appended to ``unknown``.
     """
-    return _FIELD.sub(lambda match: _replace(match, namespace), text)
+    unresolved: list[re.Match[str]] = []
+    replaced = _FIELD.sub(lambda match: _replace(match, namespace, unresolved), text)
+    if unknown is not None and unresolved:
+        code_spans = [code.span() for code in _CODE.finditer(text)]
+        unknown += [
+            match[0]
+            for match in unresolved
+            if not any(start <= match.start() < end for start, end in code_spans)
+            and not _TEX_BEFORE.search(text, max(match.start() - 1, 0), match.start())
+        ]
+    return replaced
 
 
-def _replace(match: re.Match[str], namespace: Mapping[str, Any]) -> str:
+def _replace(
+    match: re.Match[str], namespace: Mapping[str, Any], unresolved: list[re.Match[str]]
+) -> str:
     opened, closed = match["open"], match["close"]
     depth = min(len(opened), len(closed))
     before, after = opened[depth:], closed[depth:]
@@ -39,7 +56,8 @@ def _replace(match: re.Match[str], namespace: Mapping[str, Any]) -> str:
         return f"{before}{'{' * half}{field}{'}' * half}{after}"
     try:
         value = _text(match, namespace)
-    except Exception:  # a property or __format__ of the user's may raise anything
+    except Exception:  # a property or __format__ of the user may raise any exception
+        unresolved.append(match)
         return match[0]
     return f"{before}{'{' * half}{value}{'}' * half}{after}"
 

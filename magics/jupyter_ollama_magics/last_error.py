@@ -1,4 +1,4 @@
-"""What ``--fix`` sends: the exception that a cell ended with last, and the cell."""
+"""The prompt of ``--fix``: the last exception of a cell, and the cell."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LastError:
         self._error = ""
 
     def __call__(self, result: Any) -> None:
-        """Take in the result of a cell: an observer of IPython's event ``post_run_cell``."""
+        """Record the result of a cell: an observer of IPython's event ``post_run_cell``."""
         error = result.error_before_exec or result.error_in_exec
-        # A mistake in a magic's line has said what to do, and a stop was wanted.
+        # A usage error explains itself, and an interrupt is intended.
         if isinstance(error, Exception) and not isinstance(error, UsageError):
             self._cell, self._error = result.info.raw_cell, _traceback(error)
 
@@ -40,12 +40,12 @@ class LastError:
 
 
 def with_body(lines: list[str]) -> list[str]:
-    """Give a cell that is nothing but the line of ``%%chat`` the body that IPython insists on."""
+    """Add a body to a cell that is only the line of ``%%chat``: IPython requires one."""
     return [*lines, "\n"] if len(lines) == 1 and lines[0].startswith("%%chat ") else lines
 
 
 def _traceback(error: BaseException) -> str:
-    """Return a traceback without the frames of IPython in front of the cell's."""
+    """Return a traceback without the frames of IPython before those of the cell."""
     frame = error.__traceback__
     while frame is not None and "/IPython/" in frame.tb_frame.f_code.co_filename.replace("\\", "/"):
         frame = frame.tb_next

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import (
     Magics,
@@ -15,26 +14,34 @@ from IPython.core.magic import (
     no_var_expand,
 )
 from IPython.core.magic_arguments import argument, kwds, magic_arguments
-from traitlets import Bool, Enum, Float, Int, List, Unicode, Union, observe
+from jupyter_ollama_client import parameters
+from jupyter_ollama_client.credentials import hidden, hidden_in
+from jupyter_ollama_client.discovery import discover
+from traitlets import Bool, Enum, Float, Int, List, Unicode, Union, observe, validate
 
-from . import arguments, formats, images, schema
-from .chat import Chats, Question
-from .chat_options import THINK, chat_options
-from .commands import Commands
+from . import arguments, chat_cell
+from .chat import Chats
+from .chat_options import chat_options
+from .commands import SUBCOMMANDS, Commands
 from .completion import chat_matcher
 from .connection import Connection, ModelNames
-from .discovery import discover
-from .failures import OllamaMagicsError, reported
+from .failures import OllamaMagicsError
+from .frontend import in_notebook, is_attended
 from .interpolate import interpolate
 from .last_error import LastError, with_body
+from .reporting import reported
 from .result import ChatResult
-from .stream_view import NotebookView, TerminalView, in_notebook
+from .stream_view import NotebookView, TerminalView
+from .subcommand import with_options
 from .tools import Tools
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
 
 
 @magics_class
 class OllamaMagics(Magics):
-    """Chat with, embed by and look after the models of an Ollama server."""
+    """Magics that chat, embed and manage the models of an Ollama server."""
 
     url = Unicode(
         help="""Address of the server. Empty: JUPYTER_OLLAMA_URL, else the Jupyter server of this
@@ -44,19 +51,17 @@ class OllamaMagics(Magics):
         help="Token for that server. Empty: JUPYTER_OLLAMA_TOKEN or OLLAMA_API_KEY.",
     ).tag(config=True)
     model = Unicode(
-        help="""Model of %%chat. Empty: the model used last, else the only one there is.""",
+        help="""Model of %%chat. Empty: the model used last, else the only one on the server.""",
     ).tag(config=True)
     embed_model = Unicode(
-        help="Model of %embed. Empty: the only embedding model there is.",
+        help="Model of %embed. Empty: the only embedding model on the server.",
     ).tag(config=True)
-    system = Unicode(
-        help="System message of conversations that are given none by --system.",
-    ).tag(config=True)
+    system = Unicode(help="System message of conversations without --system.").tag(config=True)
     history_tokens = Int(
         0,
         min=0,
-        help="""Longest history of a conversation in tokens; its oldest turns are forgotten. 0: as
-        much as the context of the model holds.""",
+        help="""Longest history of a conversation in tokens; its oldest turns are forgotten. 0: the
+        size of the model's context.""",
     ).tag(config=True)
     refresh_hz = Float(
         15.0, min=1.0, max=60.0, help="How often a growing answer is redrawn, in a second."
@@ -68,11 +73,13 @@ class OllamaMagics(Magics):
         [Enum(["ask", "never"]), List(Unicode())],
         default_value="ask",
         help="""Whether functions of --tools run: "ask" before each call, "never", or a list of the
-        names that run unasked.""",
+        names that run without a question.""",
     ).tag(config=True)
     tool_rounds = Int(
         8, min=1, help="How often a model may call functions before it must answer."
     ).tag(config=True)
+
+    shell: InteractiveShell  # of IPython's Magics, where it may be None
 
     def __init__(self, shell: Any = None, **kwargs: Any) -> None:
         super().__init__(shell, **kwargs)
@@ -92,11 +99,11 @@ class OllamaMagics(Magics):
 
     @property
     def connection(self) -> Connection:
-        """The server that this kernel's magics talk to."""
+        """The connection of the magics to their server."""
         return self._connection
 
     def unload(self) -> None:
-        """Take back all that loading added to the shell."""
+        """Remove everything that loading added to the shell."""
         self._connection.reset()
         shell: Any = self.shell
         if shell.Completer is not None and self._matcher in shell.Completer.custom_matchers:
@@ -109,6 +116,14 @@ class OllamaMagics(Magics):
             for name in names:
                 shell.magics_manager.magics[kind].pop(name, None)
         shell.magics_manager.registry.pop(type(self).__name__, None)
+
+    @validate("token")
+    def _hide_token(self, proposal: Any) -> str:
+        return hidden(proposal.value) or ""
+
+    @validate("url")
+    def _hide_password(self, proposal: Any) -> str:
+        return hidden_in(proposal.value)
 
     @observe("url", "token")
     def _server_changed(self, _: Any) -> None:
@@ -128,119 +143,129 @@ class OllamaMagics(Magics):
     @no_var_expand
     @cell_magic
     def chat(self, line: str, cell: str) -> ChatResult:
-        """Send the cell to a model and show its answer as it is written.
+        """Send the cell to a model and show its answer while it arrives.
 
-        Follow-up cells go on with the conversation. {name}, {name.attribute} and {name[index]} in
-        the cell are replaced by the values of variables; other braces stay as they are, and
-        {{name}} gives {name}. The result is also in _. Interrupting the kernel ends the answer and
-        keeps what has come.
+        Later cells continue the conversation. {name}, {name.attribute} and {name[index]} in the
+        cell are replaced by the values of variables; other braces stay as they are, and {{name}}
+        gives {name}. An interrupt cancels the answer and keeps the text received so far.
+
+        Returns
+        -------
+        ChatResult
+            The answer, which is also in _.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If an option is wrong or the server refuses the request.
+
+        Examples
+        --------
+        >>> %%chat smollm2 --temperature 0 --num-predict 5 -o answer
+        ... What is the capital of France?
+        The capital of France is
+        >>> answer.done_reason
+        'length'
         """
         namespace = self._namespace()
-        args = arguments.parse(self.chat, line, namespace)
+        unknown: list[str] = []
+        args = arguments.parse(self.chat, line, namespace, unknown)
         if not cell.strip() and not args.fix:
             raise OllamaMagicsError("The cell has no prompt. It goes below the line of %%chat.")
+        arguments.check_variable(args.output)
         options = arguments.options(args)
-        wanted = self._evaluate(args.schema, namespace) if args.schema else None
-        question = self._question(args, cell.strip("\n"), namespace, wanted)
+        target = self._evaluate(args.schema, namespace) if args.schema else None
+        prompt = cell.strip("\n")
+        prompt = prompt if args.raw else interpolate(prompt, namespace, unknown)
+        prompt = self._last_error.prompt(prompt) if args.fix else prompt
+        tools = self._tools(args.tools, namespace) if args.tools else None
+        question = chat_cell.question(
+            args, prompt, target, tools, lambda text: self._evaluate(text, namespace)
+        )
+        question.tool_rounds = self.tool_rounds
         view = NotebookView(self.refresh_hz) if in_notebook(self.shell) else TerminalView()
-        conversation = self._chats.conversation(args.conversation, args.new)
-        conversation.system = args.system or conversation.system
-        kind = "json" if args.schema else args.format or "md"
-        result = ChatResult(args.model, options, conversation, self.show_stats, kind)
-        result.schema = wanted
         if args.bg:
-            self._ask_in_background(question, result, view)
+            chat_cell.check_background(question, view)
+        kind = "json" if args.schema else args.format or "md"
+        turn = self._chats.begin(args.conversation, args.new, args.system or "")
+        result = ChatResult(args.model, options, turn.conversation, self.show_stats, kind)
+        result.schema = target
+        result.remarks = [*arguments.not_replaced(unknown), *parameters.unknown(options)]
+        asked = (question, turn, result, view, self.system)
+        if args.bg:
+            chat_cell.ask_in_background(self._chats, *asked, is_attended(self.shell))
         else:
-            self._chats.ask(question, result, view, self.system)
+            self._chats.ask(*asked)
         result.drawn(self.shell.execution_count)
         if args.output:
-            self._store(args.output, result)
+            self.shell.push({args.output: result})
         if args.format == "code" and result.done_reason != "interrupted" and result.code:
             self.shell.set_next_input(result.code)
         return result
 
-    def _ask_in_background(
-        self, question: Question, result: ChatResult, view: NotebookView | TerminalView
-    ) -> None:
-        from .background_chat import BackgroundAnswer
-
-        if isinstance(view, TerminalView):
-            raise OllamaMagicsError("--bg wants a notebook: a terminal has one place to write.")
-        if question.tools is not None:
-            raise OllamaMagicsError("--bg cannot go with --tools, which run in the cell.")
-        result.background = BackgroundAnswer(self._chats, question, result, view)
-        result.background.start(self.system)
-
-    def _question(
-        self, args: argparse.Namespace, prompt: str, namespace: dict[str, Any], wanted: Any
-    ) -> Question:
-        """Return what a cell asks, or say which option is wrong."""
-        if wanted is not None and args.format not in (None, "json"):
-            raise OllamaMagicsError(f"--schema gives JSON, so --format {args.format} cannot be.")
-        prompt = prompt if args.raw else interpolate(prompt, namespace)
-        question = Question(self._last_error.prompt(prompt) if args.fix else prompt)
-        question.instruction = formats.INSTRUCTIONS.get(args.format, "")
-        if wanted is not None:
-            question.fields["format"] = schema.wanted_schema(args.schema, wanted)
-        elif args.format == "json":
-            question.fields["format"] = "json"
-        if args.think:
-            question.fields["think"] = THINK[args.think]
-
-        def value(expression: str) -> Any:
-            return self._evaluate(expression, namespace)
-
-        question.images = images.encoded(args.image or [], value)
-        if args.tools:
-            functions = [value(name) for name in args.tools.split(",")]
-            question.tools = Tools(functions, self.tool_policy, input)
-            question.tool_rounds = self.tool_rounds
-        return question
-
     @magic_arguments()
     # Without a positional, IPython completes the expression as Python.
     @kwds(usage="embed EXPR [--model NAME] [--dimensions N] [-o NAME]")
-    @argument("--model", metavar="NAME", help="Embedding model. Default: the only one there is.")
+    @argument(
+        "--model", metavar="NAME", help="Embedding model. Default: the only one on the server."
+    )
     @argument("--dimensions", type=int, metavar="N", help="Keep the first N dimensions.")
     @argument("-o", dest="output", metavar="NAME", help="Keep the vectors in this variable.")
     @needs_local_scope
     @no_var_expand
     @line_magic
     def embed(self, line: str, local_ns: dict[str, Any] | None = None) -> Any:
-        """Turn texts into vectors: vectors = %embed df.text
+        """Embed texts: vectors = %embed df.text
 
-        The expression comes first. A Series or a DataFrame of one column gives a DataFrame of
-        float32 with the same index, a list an array with a row for each text, a quoted text one
-        vector. Missing values give NaN.
+        The expression precedes the options.
+
+        Returns
+        -------
+        DataFrame or ndarray of float32
+            A DataFrame with the same index for a Series or a DataFrame of one column, an array
+            with a row for each text for a list, one vector for a quoted text. NaN where missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If the expression fails or has no texts, or the server refuses the request.
+
+        Examples
+        --------
+        >>> vectors = %embed ["red", "green"] --model all-minilm
+        >>> vectors.shape
+        (2, 384)
         """
         expression, rest = arguments.split_expression(line)
         namespace = self._namespace(local_ns)
         args = arguments.parse(self.embed, rest, namespace)
+        arguments.check_variable(args.output)
         value = self._evaluate(expression, namespace)
         vectors = self._embed(value, args.model or self.embed_model, args.dimensions)
         if not args.output:
             return vectors
-        self._store(args.output, vectors)
+        self.shell.push({args.output: vectors})
         return None
 
     @magic_arguments()
     @kwds(usage="ollama [COMMAND] [WORDS] [OPTIONS]")
     @argument("command", nargs="?", default="help", help="See %%ollama help.")
-    @argument("words", nargs="*", help="A model, file or address, as the command wants.")
-    @argument("-f", dest="file", default="", metavar="MODELFILE", help="Modelfile for create.")
-    @argument("-q", "--quantize", metavar="TYPE", help="Weights that create makes: q4_0, q8_0…")
-    @argument("--system", metavar="TEXT", help="System message for create.")
-    @argument(
-        "-p", dest="parameter", action="append", metavar="KEY=VALUE", help="Option for create."
-    )
-    @argument("--token", default="", help="Token for connect.")
-    @argument("--insecure", action="store_true", help="Let pull ask a registry by plain HTTP.")
+    @argument("words", nargs="*", help="A model, file or address, depending on the command.")
+    @with_options(SUBCOMMANDS)
     @no_var_expand
     @line_cell_magic
     def ollama(self, line: str, cell: str | None = None) -> Any:
-        """Look at the server, its models and the conversations, and choose among them.
+        """Show and manage the server, its models and the conversations.
 
-        A cell is the Modelfile of %%ollama create NAME, and taken as it is.
+        A cell is the Modelfile of %%ollama create NAME, without replaced {name} fields.
+
+        Examples
+        --------
+        >>> models = %ollama list
+        >>> "smollm2:latest" in set(models.name)
+        True
+        >>> %ollama use smollm2
+        %%chat uses smollm2:latest.
         """
         args = arguments.parse(self.ollama, line, self._namespace())
         args.cell = cell
@@ -259,6 +284,10 @@ class OllamaMagics(Magics):
         finally:
             line.clear()
 
+    def _tools(self, names: str, namespace: dict[str, Any]) -> Tools:
+        functions = [self._evaluate(name, namespace) for name in names.split(",")]
+        return Tools(functions, self.tool_policy, input)
+
     def _namespace(self, local_ns: dict[str, Any] | None = None) -> dict[str, Any]:
         return {**self.shell.user_ns, **(local_ns or {})}
 
@@ -268,8 +297,3 @@ class OllamaMagics(Magics):
         except Exception as error:
             kind = type(error).__name__
             raise OllamaMagicsError(f"{expression} failed: {kind}: {error}") from error
-
-    def _store(self, name: str, value: Any) -> None:
-        if not name.isidentifier():
-            raise OllamaMagicsError(f"-o wants the name of a variable, not {name}.")
-        self.shell.push({name: value})

@@ -1,66 +1,104 @@
-"""Make a model's text safe and whole as markdown of a notebook.
+"""Convert the text of a model to markdown that is safe in a notebook.
 
-A front end runs the scripts in the markdown output of a cell that the user has executed: it counts
-as trusted. The text of a model is not the user's, so no tag of it may survive as HTML. And an
-answer that stops inside a code block must not swallow what is written below it.
+A front end trusts the markdown output of a cell that the user has executed, and runs its scripts.
+The text of a model is not the user's, so its tags must not become HTML, and its images, whose host
+would learn of the conversation, must not load. A code block that is not closed must not include the
+text below it.
 
-Notebooks know math between dollars only, and would take the text between two prices for math.
+Notebooks render only math between dollars, and would render the text between two prices as math.
+The modules in ``labextension/src/chat/answer`` follow the same rules.
 """
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`]*)$")
-_TAG = re.compile(r"<(?=[A-Za-z/!?])")
-_PIECES = re.compile(
-    r"(?<![`\\])(?P<ticks>`+)(?!`)(?P<code>[^\n]+?)(?<!`)(?P=ticks)(?!`)"
-    r"|(?P<dollars>\$\$.+?\$\$|(?<!\\)\$(?!\d[^$\n]*\s\$)[^$\n`]+\$(?!\d))"
-    r"|(?<!\\)\\{1,2}\((?P<inline>(?:(?!\n\s*\n|\\\()[^$])+?)\\{1,2}\)"
-    r"|(?<!\\)\\\[(?P<display>(?:(?!\n\s*\n|(?<!\\)\\\[)[^$])+?)\\\]",
-    re.S,
+from . import prose
+
+_FENCE = re.compile(
+    r"(?P<indent>[ \t]*)(?:(?P<ticks>`{3,})(?P<info>[^`]*)|(?P<tildes>~{3,})(?P<about>.*))$"
 )
-_PRICE = re.compile(r"(?<![/=&?%+#$\\])\\?\$(?=\d)")
+_BREAKS = re.compile(r"\r\n?|[\n\v\f\x1c-\x1e\x85\u2028\u2029]")
+"""Ends a line in some parser."""
+_BEGINS_FORMULA = re.compile(r"\\begin\{|\\\\[(\[]", re.I)
+"""Opens a formula in JupyterLab, also within code."""
+_ITEM = re.compile(r" *(?:[-*+]|\d{1,9}[.)]) +")
+_REACHES_OUT = re.compile(
+    r"<(?!br *\/?>)(?=[A-Za-z/!?])"  # a tag
+    r"|&[#\w]|#\w+;"  # entities, of HTML and of Mermaid
+    r"|://|url|\bimg\b|!\["
+    r"|@\{|@import|%%\{|`|\$\$|\\(?!n)"  # shapes, settings, markdown, formulas, escapes of CSS
+    r"|\$(?:sprite|link)"
+    r"|^\s*(?:click|links?|call|href|config|---\s*$)",
+    re.I | re.M,
+)
+"""Matches the source of a Mermaid diagram that front ends must not draw.
+
+Mermaid makes HTML of labels, fetches the images that a diagram names and lets it set links and
+styles. Exported notebooks hold the source of a diagram as HTML.
+"""
+_LOOK_BACK = 200
+"""Lines before a code block that are searched for its list item."""
+
+
+@dataclass
+class _Code:
+    lines: list[str]
+    language: str
+    indent: str = ""
 
 
 def safe_markdown(text: str) -> str:
     """Return ``text`` with HTML shown as text and every code block closed.
 
-    Code blocks are written anew, at the margin and with a fence that their content does not hold,
-    so that no parser can see them end elsewhere than here.
+    Code blocks are rewritten at the margin, with a fence that their content does not contain, so
+    that all parsers agree on their end.
     """
-    return "\n".join(_blocks(text.split("\n")))
+    blocks = list(_blocks(_BREAKS.sub("\n", text.replace("\0", "\ufffd")).split("\n")))
+    quoted = '"' in text
+    parts = [prose.pieces(block, quoted) if isinstance(block, str) else block for block in blocks]
+    texts = [part for block in parts if not isinstance(block, _Code) for part in block]
+    every_dollar = prose.has_lone_dollars(texts)
+    result: list[str] = []
+    for number, block in enumerate(parts, 1):
+        if isinstance(block, _Code):
+            result += (block.indent + line for line in _fenced(block.lines, block.language))
+            if number < len(parts) and any(map(_BEGINS_FORMULA.search, block.lines)):
+                result.append("")  # a blank line, which ends formulas
+        else:
+            result.append(prose.joined(block, every_dollar, quoted))
+    return "\n".join(result)
 
 
 def code_block(text: str, language: str = "") -> str:
-    """Return ``text`` as a code block that ends nowhere else than at its end."""
-    return "\n".join(_fenced(text.split("\n"), language))
+    """Return ``text`` as a code block that no line of it can close."""
+    return "\n".join(_fenced(_BREAKS.sub("\n", text).split("\n"), language))
 
 
 def folded(title: str, content: str) -> str:
     """Return markdown that shows a title; a click shows the content, which is markdown."""
-    return f"<details><summary>{_entities(title)}</summary>\n\n{content}\n\n</details>"
+    return f"<details><summary>{prose.entities(title)}</summary>\n\n{content}\n\n</details>"
 
 
-def _blocks(lines: list[str]) -> Iterator[str]:
-    prose: list[str] = []
+def _blocks(lines: list[str]) -> Iterator[str | _Code]:
+    text: list[str] = []
     position = 0
     while position < len(lines):
         opening = _FENCE.match(lines[position])
         position += 1
         if not opening:
-            prose.append(lines[position - 1])
+            text.append(lines[position - 1])
             continue
-        end = _closing(lines, position, opening["fence"])
-        if prose:
-            yield _prose("\n".join(prose))
-        yield from _code(lines[position:end], opening)
-        prose = []
+        end = _closing(lines, position, opening["ticks"] or opening["tildes"])
+        if text:
+            yield "\n".join(text)
+        yield _code(lines, position, end, opening)
+        text = []
         position = end + 1
-    if prose:
-        yield _prose("\n".join(prose))
+    if text:
+        yield "\n".join(text)
 
 
 def _closing(lines: list[str], start: int, fence: str) -> int:
@@ -71,13 +109,29 @@ def _closing(lines: list[str], start: int, fence: str) -> int:
     return len(lines)
 
 
-def _code(lines: list[str], opening: re.Match[str]) -> Iterator[str]:
-    language = re.match(r"\s*([\w+#.-]*)", opening["info"])
+def _code(lines: list[str], start: int, end: int, opening: re.Match[str]) -> _Code:
+    language = re.match(r"\s*([\w+#.-]*)", opening["info"] or opening["about"] or "")
     indent = len(opening["indent"])
-    yield from _fenced(
-        [line[min(indent, len(line) - len(line.lstrip(" \t"))) :] for line in lines],
-        language[1] if language else "",
-    )
+    code = [line[min(indent, len(line) - len(line.lstrip(" \t"))) :] for line in lines[start:end]]
+    name = language[1] if language else ""
+    if name.lower().startswith("mermaid") and not _is_plain_diagram("\n".join(code)):
+        name = ""
+    # Code may stay inside a list item only if every parser sees plain text in it.
+    stays = _is_in_item(lines[max(0, start - _LOOK_BACK) : start - 1], opening["indent"])
+    if stays and not any(map(prose.is_active, code)):
+        return _Code(code, name, opening["indent"])
+    return _Code(code, name)
+
+
+def _is_in_item(before: list[str], indent: str) -> bool:
+    """Return whether a line with an indent belongs to the last list item before it."""
+    if not indent or "\t" in indent:
+        return False
+    for line in reversed(before):
+        if line.strip() and not line.startswith(indent):
+            item = _ITEM.match(line)
+            return item is not None and item.end() <= len(indent) < item.end() + 4
+    return False
 
 
 def _fenced(lines: list[str], language: str) -> list[str]:
@@ -86,40 +140,6 @@ def _fenced(lines: list[str], language: str) -> list[str]:
     return [fence + language, *lines, fence]
 
 
-def _prose(text: str) -> str:
-    result, position = [], 0
-    for match in _PIECES.finditer(text):
-        result.append(_escape(text[position : match.start()]))
-        if not match["ticks"]:
-            result.append(_math(match))
-        elif _TAG.search(match[0]):
-            result.append(f"<code>{_entities(match['code'].strip())}</code>")
-        else:
-            result.append(match[0])
-        position = match.end()
-    result.append(_escape(text[position:]))
-    return "".join(result)
-
-
-def _math(match: re.Match[str]) -> str:
-    if match["inline"]:
-        math = f"${' '.join(match['inline'].split())}$"
-    elif match["display"]:
-        math = f"$${match['display'].strip()}$$"
-    else:
-        math = match["dollars"]
-    # TeX ignores the spaces, and "< x" is no tag.
-    return _TAG.sub("< ", math).replace("]:", "] :")
-
-
-def _escape(text: str) -> str:
-    # A link definition may reach over lines, code blocks among them.
-    text = _TAG.sub("&lt;", text).replace("]:", "]&#58;")
-    # A page gets images unasked, and their address may tell what the conversation is about.
-    text = text.replace("![", "[")
-    # MathJax looks for pairs of dollars in what is rendered, within one element.
-    return _PRICE.sub("<span>&#36;</span>", text)
-
-
-def _entities(code: str) -> str:
-    return re.sub(r"[*_`\[\]\\$|~:]", lambda match: f"&#{ord(match[0])};", html.escape(code))
+def _is_plain_diagram(source: str) -> bool:
+    """Return whether a Mermaid diagram has no HTML, addresses or settings."""
+    return _REACHES_OUT.search(source) is None

@@ -1,7 +1,7 @@
-"""Have ``.ollama`` on Series and DataFrames of pandas and Dask, without importing them for it.
+"""Register ``.ollama`` on Series and DataFrames of pandas and Dask without importing the libraries.
 
-Registering an accessor needs the library, whose import takes longer than loading the magics may. So
-it waits for the import that the user's own code makes.
+Registering an accessor needs the library, whose import takes longer than loading the magics may
+take. An import hook registers it when the user's code imports the library.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from types import ModuleType
 _ACCESSORS = {"pandas": ".accessor", "dask.dataframe": ".dask_frame"}
 
 
-class _AtImport(MetaPathFinder):
-    """Finds nothing itself: it adds a step to the end of an import that the others find."""
+class _ImportHook(MetaPathFinder):
+    """Delegates each import to the other finders and registers the accessors after it."""
 
     def __init__(self) -> None:
-        self.awaited: set[str] = set()
+        self.pending: set[str] = set()
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name not in self.awaited:
+        if name not in self.pending:
             return None
-        self.awaited.remove(name)
-        if not self.awaited:
+        self.pending.remove(name)
+        if not self.pending:
             remove()
         spec = find_spec(name)
         loader = spec.loader if spec else None
@@ -45,19 +45,19 @@ class _AtImport(MetaPathFinder):
 
 
 def install() -> None:
-    """Register the accessors now if their library is imported, else when it will be."""
+    """Register the accessors of imported libraries now, and of others at their import."""
     for name in _ACCESSORS:
         if name in sys.modules:
             _register(name)
         else:
-            _hook.awaited.add(name)
-    if _hook.awaited and _hook not in sys.meta_path:
+            _hook.pending.add(name)
+    if _hook.pending and _hook not in sys.meta_path:
         sys.meta_path.insert(0, _hook)
 
 
 def remove() -> None:
-    """Wait for no import any longer."""
-    _hook.awaited.clear()
+    """Remove the import hook."""
+    _hook.pending.clear()
     if _hook in sys.meta_path:
         sys.meta_path.remove(_hook)
 
@@ -66,4 +66,4 @@ def _register(name: str) -> None:
     import_module(_ACCESSORS[name], __package__)
 
 
-_hook = _AtImport()
+_hook = _ImportHook()

@@ -1,4 +1,4 @@
-"""The same questions for the parts of data that is larger than one machine or memory."""
+"""The row operators as functions of one part of data that exceeds one machine or memory."""
 
 from __future__ import annotations
 
@@ -6,37 +6,60 @@ from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
+from jupyter_ollama_client.credentials import hidden_in
 
-from . import accessor  # noqa: F401
+from . import (
+    accessor,  # noqa: F401 - adds .ollama
+    columns,
+)
 from .failures import OllamaMagicsError
 from .plan import Plan
-
-QUESTIONS = ("chat", "classify", "embed", "extract")
+from .row_operator import OPERATORS
 
 
 class OllamaRows:
-    """A question of ``.ollama`` as a function of a part: a Series or DataFrame of pandas.
+    """A row operator of ``.ollama`` as a function of a Series or DataFrame of pandas.
 
-    ``OllamaRows("classify", ["a", "b"], "text", into="label")`` asks what
-    ``part.ollama.classify(["a", "b"], "text", into="label")`` asks. It can be pickled and sent to
-    workers. Their environment tells the server, or ``endpoints`` does, over which the rows are
-    spread. Tokens stay in the environment of the workers; ``token_variable`` names the variable.
+    It can be pickled and sent to workers. Tokens stay in the environment of the workers.
+
+    Parameters
+    ----------
+    operator : str
+        The name of the operator, such as "classify".
+    *arguments, **keywords
+        The arguments of its method.
+    endpoints : sequence of str
+        The servers that share the rows. By default the environment of the worker names one.
+    token_variable : str, optional
+        The environment variable of the workers with the token of all servers.
+
+    Raises
+    ------
+    OllamaMagicsError
+        If there is no such operator.
+
+    Examples
+    --------
+    >>> label = OllamaRows("classify", ["pet", "money"], "text", "smollm2", into="topic")
+    >>> label(pd.DataFrame({"text": ["A cat sleeps", None]})).columns.tolist()
+    ['text', 'topic']
     """
 
     def __init__(
         self,
-        question: str,
+        operator: str,
+        /,
         *arguments: Any,
         endpoints: Sequence[str] = (),
         token_variable: str | None = None,
         **keywords: Any,
     ) -> None:
-        if question not in QUESTIONS:
-            raise OllamaMagicsError(f"The question is one of {', '.join(QUESTIONS)}.")
-        self._question = question
+        if operator not in OPERATORS:
+            raise OllamaMagicsError(f"The operator is one of {', '.join(sorted(OPERATORS))}.")
+        self._operator = operator
         self._arguments = arguments
         self._keywords = keywords
-        self._endpoints = tuple(endpoints)
+        self._endpoints = tuple(map(hidden_in, endpoints))
         self._token_variable = token_variable
 
     def __call__(self, part: Any) -> Any:
@@ -46,28 +69,27 @@ class OllamaRows:
     def meta(self, sample: Any) -> Any:
         """Return the empty result for data like ``sample``.
 
-        Only the size of vectors has to be asked for: with the first row of ``sample``.
+        Where the columns depend on a response, as vectors do, the first row of ``sample`` is sent.
         """
-        if self._question == "embed":
-            return self(sample.iloc[:1]).iloc[:0]
-        return self._plan(sample).empty()
+        plan = self._plan(sample.iloc[:1])
+        return plan.run(progress=False).iloc[:0] if plan.operator.columns_vary else plan.empty()
 
     def like(self, part: Any, meta: Any) -> Any:
         """Return the result for a part with the columns and types of ``meta``.
 
-        A part without any vector cannot know their size.
+        A part without texts gives no vector, from which the length of vectors would follow.
         """
         result = self(part)
         if isinstance(meta, pd.Series):
-            return result if result.dtype == meta.dtype else result.astype(meta.dtype)
+            return result if result.dtype == meta.dtype else columns.cast(result, meta.dtype)
         if list(result.columns) != list(meta.columns):
             result = result.reindex(columns=meta.columns)
-        kinds = {name: kind for name, kind in meta.dtypes.items() if result[name].dtype != kind}
-        return result.astype(kinds)
+        dtypes = {name: dtype for name, dtype in meta.dtypes.items() if result[name].dtype != dtype}
+        return columns.cast_each(result, dtypes)
 
     def _plan(self, part: Any) -> Plan:
         rows = part.ollama
         if self._endpoints:
             rows = rows.at(*self._endpoints, token_variable=self._token_variable)
-        plan: Plan = getattr(rows.planned(), self._question)(*self._arguments, **self._keywords)
+        plan: Plan = rows.plan(self._operator, *self._arguments, **self._keywords)
         return plan

@@ -1,34 +1,33 @@
-"""A call of the accessor: what is asked about which rows, and where the answers go."""
+"""A call of the accessor: an operator, its rows, and the place of the result."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from . import columns, rows
-from .failures import Interrupted, OllamaMagicsError, reported
+from .failures import Interrupted, OllamaMagicsError
+from .reporting import reported
+from .row_operator import Errors, RowOperator
 from .servers import Servers
 
 if TYPE_CHECKING:
-    from .client import Client
-    from .questions import Question
-
-Errors = Literal["raise", "coerce", "column"]
+    from jupyter_ollama_client.client import Client
 
 
 class RowsInterrupted(Interrupted):
-    """An interrupt that tells what it kept."""
+    """An interrupt that says how many rows are done."""
 
-    def __init__(self, work: rows.Work) -> None:
+    def __init__(self, job: rows.RowJob) -> None:
         super().__init__(
-            f"{work.done} of {len(work.texts)} rows are done and kept; "
-            "the same call goes on with the others."
+            f"{job.done} of {len(job.texts)} rows are done and kept; "
+            "the same call continues with the others."
         )
 
     def _render_traceback_(self) -> list[str]:
@@ -37,16 +36,16 @@ class RowsInterrupted(Interrupted):
 
 @dataclass(frozen=True)
 class Plan:
-    """A call that has not begun. No server is asked before it runs.
+    """A checked call that has not started: it sends no request before it runs.
 
-    ``texts`` has what is sent for each row of ``data``, None where a value is missing. ``into``
-    names the column of the answers beside the data; without it they are the result.
+    ``texts`` holds the text that is sent for each row of ``data``, None where a value is missing.
+    ``into`` names the column of the answers in the data; without it the answers are the result.
     """
 
-    question: Question
+    operator: RowOperator
     data: pd.Series | pd.DataFrame
     texts: list[str | None]
-    servers: Callable[[], Servers]
+    servers: Callable[[], Servers] = field(repr=False)
     model: str | None = None
     errors: Errors = "raise"
     into: str | None = None
@@ -55,70 +54,80 @@ class Plan:
     def __post_init__(self) -> None:
         if self.errors not in ("raise", "coerce", "column"):
             raise OllamaMagicsError('errors is "raise", "coerce" or "column".')
+        if not isinstance(self.model, str | None):
+            raise OllamaMagicsError(f"model is a name, not {type(self.model).__name__}.")
+        if not isinstance(self.into, str | None):
+            raise OllamaMagicsError(f"into is the name of a column, not {self.into!r}.")
 
     def run(self, progress: bool = True) -> Any:
-        """Ask, with a bar of progress if that takes long, and return the result."""
+        """Send the rows and return the result; calls over 2 seconds show a progress bar."""
         if not any(text is not None for text in self.texts):
             return self._result({}, {})
-        asked = self._begin()
+        run = self._prepare()
         try:
-            with asked.reported():
-                rows.finish(asked.work, asked.clients, progress)
+            with run.reported():
+                rows.run(run.job, run.clients, progress)
         except Interrupted:
-            raise RowsInterrupted(asked.work) from None
+            raise RowsInterrupted(run.job) from None
         except rows.RowFailed as error:
-            raise self._of_row(error) from None
-        return self._result(asked.work.answers, asked.work.failures)
+            raise self._row_error(error) from None
+        return self._result(run.job.answers, run.job.failures)
 
     async def run_async(self) -> Any:
-        """Ask and return the result."""
+        """Send the rows and return the result."""
         if not any(text is not None for text in self.texts):
             return self._result({}, {})
-        asked = await asyncio.to_thread(self._begin)
+        run = await asyncio.to_thread(self._prepare)
         try:
-            with asked.reported():
-                await asked.work.finish(asked.clients)
+            with run.reported():
+                await run.job.run(run.clients)
         except rows.RowFailed as error:
-            raise self._of_row(error) from None
-        return self._result(asked.work.answers, asked.work.failures)
+            raise self._row_error(error) from None
+        return self._result(run.job.answers, run.job.failures)
 
     def empty(self) -> Any:
         """Return the result of no rows."""
         return replace(self, data=self.data.iloc[:0], texts=[]).run()
 
-    def _begin(self) -> _Asked:
-        servers = self.servers()
-        model = servers.choose(self.model, self.question.capability)
-        task = self.question.task(servers, model)
-        with reported(servers.connections[0], model):
-            clients, identity = servers.having(model)
+    def _prepare(self) -> _Run:
+        # The rows are sent over other connections.
+        with closing(self.servers()) as servers:
+            model = servers.choose(self.model, self.operator.capability)
+            with reported(servers.connections[0], model):
+                clients, identity = servers.having(model, self.operator.capability)
+            task = self.operator.task(servers, model)
         texts = [text for text in self.texts if text is not None]
         strict = self.errors == "raise"
-        work = rows.Work(task, identity, texts, strict=strict, cache=self.cache)
-        return _Asked(work, clients, servers)
+        job = rows.RowJob(task, identity, texts, strict=strict, cache=self.cache)
+        return _Run(job, clients, servers)
 
     def _result(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
         name = self.data.name if isinstance(self.data, pd.Series) else None
         values = [None if text is None else answers.get(text) for text in self.texts]
-        result = self.question.columns(values, self.data.index, name)
-        told: Sequence[str | None] | None = None
+        result = self.operator.columns(values, self.data.index, name)
+        errors: Sequence[str | None] | None = None
         if self.errors == "column":
-            told = [None if text is None else failures.get(text) for text in self.texts]
+            errors = [None if text is None else failures.get(text) for text in self.texts]
         if self.into is not None:
-            return columns.beside(self.data, result, told, self.into)
-        return result if told is None else columns.with_errors(result, told)
+            return columns.assign(self.data, result, errors, self.into)
+        return result if errors is None else columns.with_errors(result, errors)
 
-    def _of_row(self, error: rows.RowFailed) -> OllamaMagicsError:
+    def _row_error(self, error: rows.RowFailed) -> OllamaMagicsError:
         label = self.data.index[self.texts.index(error.text)]
-        return OllamaMagicsError(f'row {label}: {error}. (errors="coerce" or "column" goes on.)')
+        return OllamaMagicsError(f'row {label}: {error}. (errors="coerce" or "column" continues.)')
 
 
 @dataclass(frozen=True)
-class _Asked:
-    work: rows.Work
+class _Run:
+    job: rows.RowJob
     clients: list[Client]
     servers: Servers
 
-    def reported(self) -> AbstractContextManager[None]:
-        """Have errors told as those of the servers and the model."""
-        return reported(self.servers.connections[0], self.work.task.model)
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Report client errors with the server and the model."""
+        with (
+            closing(self.servers),
+            reported(self.servers.connections[0], self.job.task.model),
+        ):
+            yield

@@ -1,22 +1,23 @@
-"""What ``%ollama pull`` and ``create`` show: a bar for each file, in one place."""
+"""The output of ``%ollama pull`` and ``create``: status lines, and a bar for each file."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .pace import Pace
-from .readable import size
-from .stream_view import in_notebook
+from jupyter_ollama_client.readable import size
+
+from .frontend import in_notebook
+from .redraw_throttle import RedrawThrottle
 
 WIDTH = 30
 """Characters of a full bar."""
 
 
 class StepLines:
-    """The lines of a pull or an upload: status lines as they come, files with a bar.
+    """The lines of a pull or an upload: one for each status, with a bar for files.
 
     ``steps`` holds the last step of each line.
     """
@@ -25,7 +26,7 @@ class StepLines:
         self.steps: dict[str, dict[str, Any]] = {}
 
     def add(self, step: dict[str, Any]) -> bool:
-        """Take a status line; tell whether it begins a new line."""
+        """Add a step; return whether it starts a new line."""
         status = step.get("status", "")
         new = status not in self.steps
         self.steps[status] = step
@@ -42,17 +43,17 @@ def line(step: dict[str, Any]) -> str:
 
 
 def share(done: int, total: int) -> float:
-    """Return how much of a layer is there, from 0 to 1."""
+    """Return the completed part of a layer, from 0 to 1."""
     return min(done / total, 1.0) if total else 1.0
 
 
 def amount(done: int, total: int) -> str:
-    """Return how much of a layer is there, in bytes."""
+    """Return the completed part of a layer as text, in bytes."""
     return size(total) if share(done, total) == 1.0 else f"{size(done)} of {size(total)}"
 
 
 def bar(status: str, done: int, total: int) -> str:
-    """Return a line with a bar: how much of a layer is there."""
+    """Return a line with a bar for the completed part of a layer."""
     part = share(done, total)
     filled = int(part * WIDTH)
     drawn = "█" * filled + " " * (WIDTH - filled)
@@ -70,44 +71,44 @@ class NotebookSteps:
         from IPython.display import DisplayHandle
 
         self._handle, self._lines = DisplayHandle(), StepLines()
-        self._pace = Pace(refresh_hz)
+        self._throttle = RedrawThrottle(refresh_hz)
         self._begun = False
 
     def show(self, step: dict[str, Any]) -> None:
         """Show a step."""
-        if self._lines.add(step) or self._pace.due():
+        if self._lines.add(step) or self._throttle.due():
             self._draw(str(self._lines))
 
     def close(self, said: str = "") -> None:
-        """Show all steps, or what is said in their place."""
+        """Show all steps, or ``said`` in their place."""
         if said or self._begun:
             self._draw(said or str(self._lines))
 
     def _draw(self, text: str) -> None:
-        draw = self._handle.update if self._begun else self._handle.display
+        draw: Callable[..., None] = self._handle.update if self._begun else self._handle.display
         draw({"text/plain": text}, raw=True)
         self._begun = True
 
 
 class TerminalSteps:
-    """Shows steps in lines; those with a bar stay on a terminal, others make way for the next."""
+    """Shows steps in lines. On a terminal, lines with a bar stay; the next line replaces others."""
 
     def __init__(self, refresh_hz: float) -> None:
         self._terminal = sys.stdout.isatty()
-        self._pace = Pace(refresh_hz)
+        self._throttle = RedrawThrottle(refresh_hz)
         self._last: dict[str, Any] = {}
 
     def show(self, step: dict[str, Any]) -> None:
         """Show a step."""
         new = step.get("status") != self._last.get("status")
-        if self._terminal and (new or _whole(step) or self._pace.due()):
+        if self._terminal and (new or _whole(step) or self._throttle.due()):
             self._write(("\n" if new and "total" in self._last else "\r\x1b[2K") + line(step))
         elif new and not self._terminal:
             self._write(step.get("status", "") + "\n")
         self._last = step
 
     def close(self, said: str = "") -> None:
-        """End the line, or say something in its place unless it is a bar."""
+        """End the line; ``said`` replaces it unless it is a bar."""
         if self._last and self._terminal:
             self._write("\r\x1b[2K" if said and "total" not in self._last else "\n")
         self._write(f"{said}\n" if said else "")
@@ -119,7 +120,7 @@ class TerminalSteps:
 
 @contextmanager
 def shown_steps(shell: Any, refresh_hz: float) -> Iterator[NotebookSteps | TerminalSteps]:
-    """Yield what shows steps where the user looks; after an error it leaves them as they are."""
+    """Yield the view for the front end of ``shell``; after an error its steps stay."""
     view = NotebookSteps(refresh_hz) if in_notebook(shell) else TerminalSteps(refresh_hz)
     try:
         yield view

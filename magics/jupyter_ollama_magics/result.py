@@ -1,18 +1,15 @@
-"""Answers of models, and how they show themselves."""
+"""Answers of models and their output in notebooks and terminals."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from . import formats
 from .conversation import Conversation
 from .failures import OllamaMagicsError
-from .markdown import code_block, folded, safe_markdown
-from .tools import Call
-
-if TYPE_CHECKING:
-    from .background_chat import BackgroundAnswer
+from .markdown import safe_markdown
+from .rounds import Round
+from .tools import ToolCall
 
 METRICS = (
     "total_duration",
@@ -25,7 +22,7 @@ METRICS = (
 """Fields of a last chunk: token counts, and durations in nanoseconds."""
 
 LOST = "truncated"
-"""The field that counts the tokens of a prompt that did not fit. Servers of others have it not."""
+"""The field that counts the tokens cut from a prompt; only jupyter_ollama sends it."""
 
 NOTES = {
     "interrupted": "interrupted",
@@ -34,50 +31,48 @@ NOTES = {
     "incomplete": "the answer ended early",
     "tool_rounds": "stopped after the allowed rounds of tool calls",
 }
-"""What the footer tells of a ``done_reason``."""
-
-LONGEST_OUTCOME = 2000
-"""Characters of a tool's outcome that are shown; the model gets all of it."""
+"""The notes of the footer by ``done_reason``."""
 
 
-@dataclass
-class Round:
-    """What a model said at once: thoughts, text, and calls of tools."""
+class Background(Protocol):
+    """The task that writes an answer of ``--bg``."""
 
-    thinking: str = ""
-    text: str = ""
-    calls: list[Call] = field(default_factory=list)
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait for the end of the answer, at most ``timeout`` seconds; return whether it ended."""
 
-    @property
-    def message(self) -> dict[str, Any]:
-        """The round as a message, with the thoughts that led to its calls."""
-        message: dict[str, Any] = {"role": "assistant", "content": self.text}
-        if self.thinking:
-            message["thinking"] = self.thinking
-        if self.calls:
-            message["tool_calls"] = [
-                {"function": {"name": call.name, "arguments": call.arguments}}
-                | ({"id": call.id} if call.id else {})
-                for call in self.calls
-            ]
-        return message
-
-    def markdown(self, title: str, kind: str) -> str:
-        """Return folded thoughts, the text, and folded calls."""
-        thinking = self.thinking and folded(title, safe_markdown(self.thinking))
-        calls = [
-            folded(str(call), code_block(call.outcome[:LONGEST_OUTCOME])) for call in self.calls
-        ]
-        return "\n\n".join(filter(None, [thinking, formats.markdown(self.text, kind), *calls]))
+    def stop(self) -> None:
+        """End the answer; the text received so far stays."""
 
 
 class ChatResult:
-    """The answer to a ``%%chat`` cell.
+    """The answer to a ``%%chat`` cell. Notebooks show it as markdown.
 
-    ``text``, ``thinking``, ``calls`` of tools, ``message`` (as the API has it), ``model``,
-    ``options``, ``conversation``, ``metrics`` (see METRICS, plus ``tokens_per_second``),
-    ``done_reason`` ("stop", "length", … or "interrupted"), ``code``, ``json()`` and ``parsed``.
-    It shows itself as markdown.
+    Attributes
+    ----------
+    text, thinking, code : str
+        The answer, the thinking before it, and the Python code in it.
+    calls : list of ToolCall
+        The calls of tools, each with name, arguments and outcome.
+    message : dict
+        The answer in the form of the API.
+    model, options, conversation
+        As in the request.
+    metrics : dict
+        Token counts, durations in nanoseconds and ``tokens_per_second``; see METRICS.
+    done_reason : str
+        "stop", "length", "interrupted", "error", …
+    parsed : object
+        The answer in the type of ``--schema``.
+
+    Examples
+    --------
+    >>> %%chat smollm2 --temperature 0 --num-predict 3 -o answer
+    ... What is the capital of France?
+    The capital of
+    >>> answer.done_reason, answer.metrics["eval_count"]
+    ('length', 3)
+    >>> answer.message == {"role": "assistant", "content": answer.text}
+    True
     """
 
     def __init__(
@@ -98,14 +93,17 @@ class ChatResult:
         self.schema: Any = None
         self.error = ""
         self.waits = ""
-        self.background: BackgroundAnswer | None = None
+        self.waited = 0
+        self.remarks: list[str] = []
+        self.repeats = False
+        self.background: Background | None = None
         self.forgets = conversation.forgotten
         self._stats = stats
         self._kind = kind
         self._drawn_in: int | None = None
 
     def add(self, chunk: dict[str, Any]) -> None:
-        """Take in a chunk of the stream."""
+        """Add a chunk of the stream."""
         message = chunk.get("message") or {}
         self.waits = ""
         now = self.rounds[-1]
@@ -115,13 +113,14 @@ class ChatResult:
             function = call["function"]
             given = function.get("arguments")
             arguments = given if isinstance(given, dict) else {}
-            now.calls.append(Call(function["name"], arguments, str(call.get("id") or "")))
+            now.calls.append(ToolCall(function["name"], arguments, str(call.get("id") or "")))
         if chunk.get("done"):
             self.done_reason = chunk.get("done_reason") or "stop"
+            self.repeats = bool(chunk.get("repetition"))
             self._count(chunk)
 
     def _count(self, chunk: dict[str, Any]) -> None:
-        """Add up the rounds; the prompt is that of the last."""
+        """Sum the metrics of the rounds; the prompt is that of the last round."""
         for name in METRICS:
             if chunk.get(name):
                 before = 0 if name == "prompt_eval_count" else self.metrics.get(name, 0)
@@ -134,16 +133,16 @@ class ChatResult:
 
     @property
     def text(self) -> str:
-        """The answer. What was said before calls of tools is in ``rounds``."""
+        """The answer. Text before tool calls is in ``rounds``."""
         return self.rounds[-1].text
 
     @property
     def thinking(self) -> str:
-        """The thoughts before the answer, those before calls of tools included."""
+        """The thinking before the answer and before the tool calls."""
         return "\n\n".join(filter(None, (one.thinking for one in self.rounds)))
 
     @property
-    def calls(self) -> list[Call]:
+    def calls(self) -> list[ToolCall]:
         """The calls of tools, each with name, arguments and outcome."""
         return [call for one in self.rounds for call in one.calls]
 
@@ -158,38 +157,41 @@ class ChatResult:
         return formats.python_code(self.text)
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for an answer of --bg, so many seconds at most; return whether it has ended."""
+        """Wait for an answer of --bg, at most ``timeout`` seconds; return whether it ended."""
         return self.background is None or self.background.wait(timeout)
 
     def stop(self) -> None:
-        """End an answer of --bg; what has come stays."""
+        """Cancel an answer of --bg; the text received so far stays."""
         if self.background is not None:
             self.background.stop()
 
     def json(self) -> Any:
-        """Return the JSON value that the answer is."""
+        """Return the answer decoded as JSON. Raises OllamaMagicsError if it is not JSON."""
         return formats.json_value(self.text, self.done_reason)
 
     @property
     def parsed(self) -> Any:
-        """The answer as what ``--schema`` named; as JSON for a dict, or without a schema."""
-        from .schema import wanted_value
+        """The answer in the type of ``--schema``; decoded JSON for a dict or without a schema."""
+        from .schema import typed_value
 
         value = self.json()
         try:
-            return wanted_value(self.schema, value)
+            return typed_value(self.schema, value)
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             reason = "; ".join(str(error).splitlines())
             raise OllamaMagicsError(f"The answer does not fit the schema: {reason}") from error
 
     @property
     def footer(self) -> str:
-        """One line of notes and numbers; before the end, what the answer waits for."""
+        """One line of notes and metrics; before the answer, the state of its request."""
         if not self.done_reason:
-            return self.waits and f"{self.waits}…"
+            return self.waits and f"{self.waits}…" + (f" {self.waited} s" if self.waited else "")
         parts = [": ".join(filter(None, [NOTES.get(self.done_reason, ""), self.error]))]
+        parts += self.remarks
+        if self.repeats:
+            parts.append("ended because it only repeated itself")
         if lost := self.metrics.get(LOST):
-            parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N makes room")
+            parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N raises the limit")
         if self.forgets:
             parts.append(f"the first {self.forgets} messages are forgotten")
         if self._stats:
@@ -218,7 +220,7 @@ class ChatResult:
         return "\n\n".join(filter(None, [*rounds, footer]))
 
     def bundle(self) -> dict[str, str]:
-        """Return the MIME bundle of the answer as it is now."""
+        """Return the MIME bundle of the current answer."""
         bundle = {"text/plain": self.plain(), "text/markdown": self.markdown()}
         if self._kind == "text":
             del bundle["text/markdown"]
@@ -227,8 +229,8 @@ class ChatResult:
         return bundle
 
     def metadata(self) -> dict[str, Any]:
-        """Return what the notebook keeps about how the answer was made."""
-        told = {
+        """Return the metadata of the output: model, options and metrics."""
+        metadata = {
             "model": self.model,
             "digest": self.digest,
             "options": self.options,
@@ -236,10 +238,10 @@ class ChatResult:
             "done_reason": self.done_reason,
             **self.metrics,
         }
-        return {"jupyter_ollama": {name: value for name, value in told.items() if value}}
+        return {"jupyter_ollama": {name: value for name, value in metadata.items() if value}}
 
     def drawn(self, execution_count: int) -> None:
-        """Note that the cell ``execution_count`` shows the answer already."""
+        """Record that the cell ``execution_count`` already shows the answer."""
         self._drawn_in = execution_count
 
     def __str__(self) -> str:
@@ -255,12 +257,12 @@ class ChatResult:
         from IPython import get_ipython
         from IPython.display import display
 
-        from .stream_view import in_notebook
+        from .frontend import in_notebook
 
         shell, drawn_in = get_ipython(), self._drawn_in
         self._drawn_in = None
         if shell is None or drawn_in != shell.execution_count:
             display(self.bundle(), raw=True, metadata=self.metadata())
         elif not in_notebook(shell):
-            # A terminal has shown the text above and now stands behind "Out[n]: ".
+            # A terminal shows the text above; its cursor is now behind "Out[n]: ".
             print(self.footer)  # noqa: T201

@@ -1,72 +1,74 @@
-"""What a server is asked about each row, and what is made of its answers."""
+"""The requests of rows: chat, score and embed, and the parsing of their responses."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from jupyter_ollama_client.errors import OllamaResponseError
+
 from . import embed
-from .errors import OllamaResponseError
 from .failures import OllamaMagicsError
-from .schema import schema_of, wanted_value
+from .schema import schema_of, typed_value
+from .schema_check import check_schema
 
 if TYPE_CHECKING:
     from .dispatch import Dispatcher
 
 IN_FLIGHT = 20
-"""Rows asked about at once: the 16 that a server runs by default, and some that wait their turn
-so that no place stays empty."""
+"""Requests at a time: the 16 that a server runs by default, and 4 in its queue, so that no slot
+stays idle."""
 
 EMBED_IN_FLIGHT = 2
-"""Requests of many texts each: one is computed while the other is on its way."""
+"""Requests of many texts each: one is computed while the next is transferred."""
 
 NO_SCORE = "probabilities=True needs /api/score, which this server does not have."
 
 
 class Task(Protocol):
-    """One kind of question. Rows are texts; equal texts get equal answers."""
+    """A kind of request. Rows are texts; equal texts get equal answers."""
 
     model: str
     in_flight: int
 
     def identity(self) -> list[Any]:
-        """Return all that the answers depend on, besides the model's digest and the text."""
+        """Return the values that the answers depend on, besides the model's digest and the text."""
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
-        """Split texts into those of one request each."""
+        """Split texts into requests."""
 
-    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
-        """Return an answer for each text: a text, a list of numbers or a float32 array.
+    async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
+        """Return the raw answer to each text: a text, a list of numbers or a float32 array.
 
         Raises OllamaClientError or ValueError.
         """
 
-    def read(self, answer: Any) -> Any:
-        """Return what an answer means. Raises ValueError."""
+    def parse(self, answer: Any) -> Any:
+        """Return the value of a raw answer. Raises ValueError."""
 
 
 @dataclass
 class Chat:
-    """The answer of a model to each text, read by ``parse``, which may raise ValueError."""
+    """The answer of a model to each text, parsed by ``parser``, which may raise ValueError."""
 
     model: str
     system: str | None
     options: dict[str, Any] | None
     format: dict[str, Any] | None = None
-    parse: Callable[[str], Any] = str
+    parser: Callable[[str], Any] = str
     in_flight: int = IN_FLIGHT
 
     def identity(self) -> list[Any]:
-        """Return all that the answers depend on."""
+        """Return the values that the answers depend on."""
         return ["chat", self.system, self.options, self.format]
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
         """Put each text into a request of its own."""
         return ([text] for text in texts)
 
-    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
+    async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the answer to the only text."""
         body = {
             "model": self.model,
@@ -80,16 +82,16 @@ class Chat:
             raise ValueError("the answer was cut off; a larger num_predict or num_ctx may help")
         return [(answer.get("message") or {}).get("content") or ""]
 
-    def read(self, answer: Any) -> Any:
-        """Return the value that the answer is read as."""
-        return self.parse(answer)
+    def parse(self, answer: Any) -> Any:
+        """Return the parsed answer."""
+        return self.parser(answer)
 
 
 @dataclass
 class Score:
-    """How likely a model takes each label to be its answer to each text.
+    """The probability of each label as the answer to each text.
 
-    ``before`` and ``after`` are what the model reads around the text.
+    ``before`` and ``after`` are the rendered prompt around the text.
     """
 
     model: str
@@ -100,14 +102,14 @@ class Score:
     in_flight: int = IN_FLIGHT
 
     def identity(self) -> list[Any]:
-        """Return all that the answers depend on."""
+        """Return the values that the answers depend on."""
         return ["score", self.before, self.after, self.labels, self.options]
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
         """Put each text into a request of its own."""
         return ([text] for text in texts)
 
-    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
+    async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the probabilities of the labels for the only text."""
         body = {
             "model": self.model,
@@ -123,8 +125,8 @@ class Score:
             raise
         return [[one["probability"] for one in answer["results"]]]
 
-    def read(self, answer: Any) -> Any:
-        """Return the probabilities as they are."""
+    def parse(self, answer: Any) -> Any:
+        """Return the probabilities unchanged."""
         return answer
 
 
@@ -137,14 +139,14 @@ class Embed:
     in_flight: int = EMBED_IN_FLIGHT
 
     def identity(self) -> list[Any]:
-        """Return all that the answers depend on."""
+        """Return the values that the answers depend on."""
         return ["embed", self.dimensions]
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
-        """Put as many texts into a request as %embed does."""
+        """Split texts into requests as %embed does."""
         return embed.batches(texts)
 
-    async def ask(self, http: Dispatcher, texts: list[str]) -> list[Any]:
+    async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return a vector for each text."""
         body = {"model": self.model, "input": texts, "dimensions": self.dimensions}
         vectors = (await http.embed(body))["embeddings"]
@@ -152,49 +154,72 @@ class Embed:
             raise ValueError(f"{self.model} did not answer with one vector for each text")
         return list(vectors)
 
-    def read(self, answer: Any) -> Any:
-        """Return the vector as it is."""
+    def parse(self, answer: Any) -> Any:
+        """Return the vector unchanged."""
         return answer
 
 
 def messages(system: str | None, text: str) -> list[dict[str, str]]:
-    """Return a conversation whose first message is the same for all rows."""
+    """Return a conversation; its first message, the system message, is equal for all rows."""
     first = [{"role": "system", "content": system}] if system else []
     return [*first, {"role": "user", "content": text}]
 
 
 def quoted(label: str) -> str:
-    """Return a label as the JSON that a constrained answer holds."""
+    """Return a label as the JSON string of a constrained answer."""
     return json.dumps(label, ensure_ascii=False)
 
 
 def json_schema(schema: Any) -> dict[str, Any]:
     """Return the JSON schema of a type; a dict is one. Raises OllamaMagicsError."""
-    format = dict(schema) if isinstance(schema, dict) else schema_of(schema)
+    try:
+        format = dict(schema) if isinstance(schema, Mapping) else schema_of(schema)
+    except OllamaMagicsError:
+        raise
+    except Exception as error:  # of pydantic, or of an undefined name in an annotation
+        reason = " ".join(str(error).split())
+        raise OllamaMagicsError(f"schema cannot be a JSON schema: {reason}") from error
     if not format:
         raise OllamaMagicsError("schema is a dict, a pydantic model, a dataclass or a type.")
+    check_schema(format)
     return format
 
 
 def parser(schema: Any) -> Callable[[str], Any]:
-    """Return what reads an answer as a value of ``schema``."""
+    """Return a function that parses an answer as a value of ``schema``."""
 
     def parse(answer: str) -> Any:
         try:
-            return wanted_value(schema, json.loads(answer))
+            return typed_value(schema, json_value(answer))
         except (TypeError, AttributeError, KeyError) as error:
             raise ValueError(f"the answer does not fit the schema: {error}") from None
 
     return parse
 
 
+def json_value(answer: str) -> Any:
+    """Return the JSON value of an answer. Raises ValueError for NaN and repeated names, too."""
+    return json.loads(answer, parse_constant=_reject_constant, object_pairs_hook=_unique_names)
+
+
+def _reject_constant(constant: str) -> Any:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("the answer has a name twice")
+    return members
+
+
 def one_of(labels: Collection[str]) -> Callable[[str], str]:
-    """Return what reads an answer as one of ``labels``."""
+    """Return a function that parses an answer as one of ``labels``."""
 
     def parse(answer: str) -> str:
         label = str(json.loads(answer))
         if label not in labels:
-            raise ValueError(f"the answer is none of the labels: {label}")
+            raise ValueError(f"the answer is not one of the labels: {label}")
         return label
 
     return parse

@@ -1,8 +1,9 @@
-"""The text that is sent for each row."""
+"""The texts of rows: a column, or a template filled with the values of a row."""
 
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -11,18 +12,24 @@ import pandas as pd
 from .embed import text_of
 from .failures import OllamaMagicsError
 
-
-def plain(column: pd.Series, who: str) -> list[str | None]:
-    """Return the texts of a column as they are. Raises OllamaMagicsError for other values."""
-    return [text_of(item, row, who) for row, item in column.items()]
+_FIELD = re.compile(r"(?<!\{)\{([^\W\d]\w*)\}(?!\})")
 
 
-def filled(template: str, fields: Mapping[str, pd.Series], default: str | None) -> list[str | None]:
-    """Return ``template`` with each row's values, None for rows where one is missing.
+def column_texts(column: pd.Series, caller: str) -> list[str | None]:
+    """Return the texts of a column. Raises OllamaMagicsError for values that are not text."""
+    return [text_of(item, row, caller) for row, item in column.items()]
 
-    Where the template names no field, the ``default`` one follows it. Raises
-    OllamaMagicsError if there is no default.
+
+def fill_template(
+    template: str, fields: Mapping[str, pd.Series], default: str | None
+) -> list[str | None]:
+    """Return ``template`` with the values of each row, None for rows where one is missing.
+
+    A template without a field is followed by the ``default`` field. Raises OllamaMagicsError if
+    there is no default, or a value does not support its format.
     """
+    if not isinstance(template, str):
+        raise OllamaMagicsError(f"prompt is a text, not {type(template).__name__}.")
     names = "|".join(re.escape(name) for name in sorted(fields, key=len, reverse=True))
     pattern = re.compile(rf"\{{(\{{?)({names})(:[^{{}}\n]*)?\}}(\}}?)")
     used = [match[2] for match in pattern.finditer(template) if not (match[1] and match[4])]
@@ -31,20 +38,28 @@ def filled(template: str, fields: Mapping[str, pd.Series], default: str | None) 
             known = ", ".join(f"{{{name}}}" for name in fields)
             raise OllamaMagicsError(f"The prompt names none of the columns: {known}.")
         template, used = f"{template}\n\n{{{default}}}", [default]
+    unknown = [f"{{{name}}}" for name in _FIELD.findall(template) if name not in fields]
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown))
+        warnings.warn(f"No column has the name of {names}; sent as typed.", stacklevel=2)
     columns = {name: fields[name] for name in dict.fromkeys(used)}
-    gaps = np.logical_or.reduce([column.isna().to_numpy(bool) for column in columns.values()])
+    missing = np.logical_or.reduce([column.isna().to_numpy(bool) for column in columns.values()])
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
+    values = [dict(zip(columns, row, strict=True)) for row in rows]
     return [
-        None if gap else pattern.sub(_inserting(dict(zip(columns, row, strict=True))), template)
-        for gap, row in zip(gaps, rows, strict=True)
+        None if is_missing else pattern.sub(_replacement(row), template)
+        for is_missing, row in zip(missing, values, strict=True)
     ]
 
 
-def _inserting(values: Mapping[str, object]) -> Callable[[re.Match[str]], str]:
+def _replacement(values: Mapping[str, object]) -> Callable[[re.Match[str]], str]:
     def text(match: re.Match[str]) -> str:
         opened, name, form, closed = match.groups()
         if opened and closed:
             return f"{{{name}{form or ''}}}"
-        return f"{opened}{format(values[name], (form or ':')[1:])}{closed}"
+        try:
+            return f"{opened}{format(values[name], (form or ':')[1:])}{closed}"
+        except (TypeError, ValueError) as error:
+            raise OllamaMagicsError(f"{{{name}{form}}} in the prompt: {error}.") from None
 
     return text

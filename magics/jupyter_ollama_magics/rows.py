@@ -1,4 +1,4 @@
-"""Ask a server about many rows: each distinct one once, several at a time, none lost."""
+"""Send many rows to servers: each distinct row once, several at a time, none lost."""
 
 from __future__ import annotations
 
@@ -8,42 +8,46 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jupyter_ollama_client.errors import OllamaResponseError
+
 from .dispatch import Dispatcher
-from .errors import OllamaResponseError
+from .names import typed
+from .row_progress import RowProgress
 
 if TYPE_CHECKING:
-    from .client import Client
+    from jupyter_ollama_client.client import Client
+
     from .disk_cache import DiskCache
     from .row_tasks import Task
 
-OF_A_ROW = {400, 413, 422, 500}
-"""Statuses that may be a row's own fault. Others would meet every row."""
+ROW_STATUSES = {400, 413, 422, 500}
+"""Statuses that one row may cause. Others would fail every row."""
 
-KEPT_CALLS = 8
-TICK = 0.1
+MAX_UNFINISHED = 8
+POLL_SECONDS = 0.1
 PROGRESS_AFTER = 2.0
 
 _unfinished: dict[str, dict[str, Any]] = {}
-"""Raw answers of calls that were interrupted or failed, until the same call is finished."""
+"""Raw answers of interrupted and failed calls, by call, until the same call finishes."""
 
 
 class RowFailed(Exception):
-    """The server or its answer is at odds with ``text``."""
+    """The server rejected ``text``, or its answer is invalid."""
 
     def __init__(self, text: str, message: str) -> None:
         super().__init__(message)
         self.text = text
 
 
-class Work:
-    """The distinct rows of a call, and what has come of them.
+class RowJob:
+    """The distinct rows of a call, with their answers and failures.
 
-    ``model`` is what tells one model from another, its digest. ``strict`` ends with the first row
-    that fails. ``cache`` is the file where answers are looked for and kept.
+    ``model`` identifies the model, by its digest. ``strict`` stops at the first row that fails.
+    ``cache`` is a file of answers that is read and extended.
     """
 
     def __init__(
@@ -64,48 +68,48 @@ class Work:
         self.answers: dict[str, Any] = {}
         self._raw: dict[str, Any] = {}
         kept = _unfinished.pop(self._key, {})
-        self._recall({text: kept.pop(text) for text in self.texts if text in kept})
-        if kept:  # of rows that this call does not have
+        self._restore({text: kept.pop(text) for text in self.texts if text in kept})
+        if kept:  # rows that this call does not have
             _unfinished[self._key] = kept
         self._started = threading.Event()
 
     @property
     def done(self) -> int:
-        """How many rows have been answered."""
+        """The number of rows with an answer or a failure."""
         return len(self.answers) + len(self.failures)
 
-    async def finish(self, clients: Sequence[Client]) -> None:
-        """Ask about what has no answer. Raises OllamaClientError or RowFailed."""
+    async def run(self, clients: Sequence[Client]) -> None:
+        """Send the rows without an answer. Raises OllamaClientError or RowFailed."""
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._started.set()
-        with self._kept_until_finished(), self._opened_cache() as cache:
+        with self._keep_unfinished(), self._open_cache() as cache:
             if cache:
-                self._recall(cache.known(self._missing()))
+                self._restore(cache.known(self._missing()))
             batches = iter(self.task.batches(self._missing()))
             async with Dispatcher(clients) as http, asyncio.TaskGroup() as group:
                 for _ in range(self.task.in_flight * len(clients)):
-                    group.create_task(self._work(http, cache, batches))
+                    group.create_task(self._send_batches(http, cache, batches))
 
     def cancel(self) -> None:
-        """Stop what runs in another thread: its connections close, so the server stops too."""
+        """Cancel a run in another thread; closing its connections stops the server, too."""
         self._started.wait()
-        with suppress(RuntimeError):  # it has ended by itself
+        with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]
 
     @contextmanager
-    def _kept_until_finished(self) -> Iterator[None]:
+    def _keep_unfinished(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
             _unfinished[self._key] = _unfinished.get(self._key, {}) | self._raw
-            while len(_unfinished) > KEPT_CALLS:
+            while len(_unfinished) > MAX_UNFINISHED:
                 _unfinished.pop(next(iter(_unfinished)), None)  # threads share it
             if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from None
             raise
 
-    def _opened_cache(self) -> AbstractContextManager[DiskCache | None]:
+    def _open_cache(self) -> AbstractContextManager[DiskCache | None]:
         if self._cache is None:
             return nullcontext()
         from .disk_cache import DiskCache
@@ -115,88 +119,58 @@ class Work:
     def _missing(self) -> list[str]:
         return [text for text in self.texts if text not in self.answers]
 
-    def _recall(self, raw: Mapping[str, Any]) -> None:
+    def _restore(self, raw: Mapping[str, Any]) -> None:
         for text, answer in raw.items():
-            with suppress(ValueError):  # it is asked about again
-                self._take({text: answer})
+            with suppress(ValueError):  # the row is sent again
+                self._add({text: answer})
 
-    def _take(self, raw: Mapping[str, Any]) -> None:
-        self.answers |= {text: self.task.read(answer) for text, answer in raw.items()}
+    def _add(self, raw: Mapping[str, Any]) -> None:
+        self.answers |= {text: self.task.parse(answer) for text, answer in raw.items()}
         self._raw |= raw
 
-    async def _work(
+    async def _send_batches(
         self, http: Dispatcher, cache: DiskCache | None, batches: Iterator[list[str]]
     ) -> None:
         for batch in batches:
-            await self._ask(http, cache, batch)
+            await self._send(http, cache, batch)
 
-    async def _ask(self, http: Dispatcher, cache: DiskCache | None, batch: list[str]) -> None:
+    async def _send(self, http: Dispatcher, cache: DiskCache | None, batch: list[str]) -> None:
         try:
-            raw = dict(zip(batch, await self.task.ask(http, batch), strict=True))
-            self._take(raw)
+            raw = dict(zip(batch, await self.task.send(http, batch), strict=True))
+            self._add(raw)
         except (OllamaResponseError, ValueError) as error:
-            if isinstance(error, OllamaResponseError) and error.status not in OF_A_ROW:
+            if isinstance(error, OllamaResponseError) and error.status not in ROW_STATUSES:
                 raise
             if len(batch) == 1:
                 self._fail(batch[0], str(error))
                 return
-            # One row must not take the others with it: find it.
+            # Bisect, so that one invalid row does not fail the others.
             middle = len(batch) // 2
-            await self._ask(http, cache, batch[:middle])
-            await self._ask(http, cache, batch[middle:])
+            await self._send(http, cache, batch[:middle])
+            await self._send(http, cache, batch[middle:])
         else:
             if cache:
                 cache.add(raw)
 
     def _fail(self, text: str, message: str) -> None:
+        message = typed(message)
         if self.strict:
             raise RowFailed(text, message)
         self.failures[text] = message
 
 
-def finish(work: Work, clients: Sequence[Client], progress: bool = True) -> None:
-    """Finish the work in a thread, since the loop of a kernel's own thread runs already.
+def run(job: RowJob, clients: Sequence[Client], progress: bool = True) -> None:
+    """Run a job in a thread, since a kernel's main thread already runs an event loop.
 
-    An interrupt stops it and is raised.
+    An interrupt cancels the job and is raised.
     """
-    with ThreadPoolExecutor(1) as pool, closing(_Progress(work)) as bar:
-        future = pool.submit(asyncio.run, work.finish(clients))
+    with RowProgress(lambda: job.done, len(job.texts)) as bar, ThreadPoolExecutor(1) as pool:
+        future = pool.submit(asyncio.run, job.run(clients))
         try:
-            while not wait([future], timeout=TICK).done:
-                if progress:
+            while not wait([future], timeout=POLL_SECONDS).done:
+                if progress and time.monotonic() - bar.started >= PROGRESS_AFTER:
                     bar.show()
         except KeyboardInterrupt:
-            work.cancel()
+            job.cancel()
             raise
         future.result()
-
-
-class _Progress:
-    """A bar of tqdm, if it is installed and the work takes long."""
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
-        self._before = work.done
-        self._started = time.monotonic()
-        self._bar: Any = None
-
-    def show(self) -> None:
-        """Show how far it is."""
-        if time.monotonic() - self._started < PROGRESS_AFTER:
-            return
-        if self._bar is None:
-            try:
-                from tqdm.auto import tqdm  # type: ignore[import-untyped]
-            except ImportError:
-                return
-            total = len(self._work.texts)
-            settings = {"initial": self._before, "smoothing": 0, "leave": False}
-            self._bar = tqdm(total=total, unit="row", **settings)
-            # The seconds without a bar count, too.
-            self._bar.start_t -= PROGRESS_AFTER
-        self._bar.update(self._work.done - self._bar.n)
-
-    def close(self) -> None:
-        """Leave nothing of the bar."""
-        if self._bar is not None:
-            self._bar.close()

@@ -14,23 +14,23 @@ _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type
 _LISTS: tuple[Any, ...] = (list, tuple, set, frozenset, Sequence)
 
 
-def wanted_schema(name: str, value: Any) -> dict[str, Any]:
-    """Return the JSON schema that ``--schema name`` asks for, whose value is ``value``."""
+def schema_option(name: str, value: Any) -> dict[str, Any]:
+    """Return the JSON schema for ``--schema name``, where the variable has ``value``."""
     schema = dict(value) if isinstance(value, Mapping) else schema_of(value)
     if not schema:
         raise OllamaMagicsError(
-            f"--schema wants a dict, a pydantic model, a dataclass or a type, and {name} is none."
+            f"--schema needs a dict, a pydantic model, a dataclass or a type, and {name} is none."
         )
     return schema
 
 
-def wanted_value(wanted: Any, value: Any) -> Any:
-    """Return the JSON value of an answer as what its schema was made from; a dict keeps JSON."""
-    return value if wanted is None or isinstance(wanted, Mapping) else build(wanted, value)
+def typed_value(kind: Any, value: Any) -> Any:
+    """Return the JSON ``value`` as the type of its schema; a schema as a dict keeps JSON."""
+    return value if kind is None or isinstance(kind, Mapping) else build(kind, value)
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """Return the JSON schema of a type, {} for one that has none."""
+    """Return the JSON schema of a type, {} for a type without one."""
     definitions: dict[str, Any] = {}
     schema = _schema(kind, (), definitions)
     return {**schema, "$defs": definitions} if definitions else schema
@@ -50,8 +50,8 @@ def _schema(kind: Any, inside: tuple[Any, ...], definitions: dict[str, Any]) -> 
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         texts = [text for text in arguments[1:] if isinstance(text, str)]
-        told = {"description": texts[0]} if texts else {}
-        return {**_schema(arguments[0], inside, definitions), **told}
+        description = {"description": texts[0]} if texts else {}
+        return {**_schema(arguments[0], inside, definitions), **description}
     if origin is typing.Literal:
         return {"enum": list(arguments)}
     if origin in (typing.Union, types.UnionType):
@@ -120,7 +120,7 @@ def _required(kind: Any) -> list[str]:
 
 
 def build(kind: Any, value: Any) -> Any:
-    """Return the JSON ``value`` as a value of the type ``kind``. Raise ValueError or TypeError."""
+    """Return the JSON ``value`` as the type ``kind``. Raises ValueError or TypeError."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin is typing.Annotated:
         return build(arguments[0], value)
@@ -130,14 +130,14 @@ def build(kind: Any, value: Any) -> Any:
         return kind.model_validate(value)
     if origin is typing.Literal:
         if value not in arguments:
-            raise ValueError(f"{value!r} is none of {', '.join(map(repr, arguments))}")
+            raise ValueError(f"{value!r} is not one of {', '.join(map(repr, arguments))}")
         return value
     if isinstance(kind, type) and issubclass(kind, enum.Enum):
         return kind(value)
     if kind in (int, float) and not isinstance(value, bool):
         return _number(kind, value)
     if kind in _SIMPLE and not isinstance(value, kind):
-        raise ValueError(f"{value!r} is no {kind.__name__}")
+        raise ValueError(f"{value!r} is not of type {kind.__name__}")
     if _is_date(kind):
         return kind.fromisoformat(value)
     if _is_record(kind):
@@ -160,7 +160,7 @@ def _built_parts(kind: Any, arguments: tuple[Any, ...], value: Any) -> Any:
 
 
 def _first_fitting(kinds: Sequence[Any], value: Any) -> Any:
-    # A text is no number where both are allowed.
+    # A string stays a string where numbers are allowed, too.
     exact = [kind for kind in kinds if isinstance(kind, type) and type(value) is kind]
     for kind in [*exact, *kinds]:
         try:
@@ -173,5 +173,5 @@ def _first_fitting(kinds: Sequence[Any], value: Any) -> Any:
 def _number(kind: type, value: Any) -> Any:
     number = kind(value)
     if isinstance(value, float) and number != value:
-        raise ValueError(f"{value!r} is no {kind.__name__}")
+        raise ValueError(f"{value!r} is not of type {kind.__name__}")
     return number

@@ -1,4 +1,4 @@
-"""The servers that a call of the accessors goes to."""
+"""The servers of a call of the accessors."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from jupyter_ollama_client.discovery import ServerAddress, discover
+from jupyter_ollama_client.errors import OllamaConnectionError
+
 from .connection import Connection
-from .discovery import discover
-from .errors import OllamaConnectionError
-from .failures import OllamaMagicsError, reported
+from .failures import OllamaMagicsError
+from .reporting import reported
 from .row_tasks import NO_SCORE, messages
 
 if TYPE_CHECKING:
-    from .client import Client
+    from jupyter_ollama_client.client import Client
 
 T = TypeVar("T")
 
@@ -26,57 +27,79 @@ _MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
 
 @dataclass(frozen=True)
 class Servers:
-    """Servers with the same models, and the models that are meant where none is named."""
+    """Servers with the same models, and the default models."""
 
     connections: Sequence[Connection]
     model: str = ""
     embed_model: str = ""
+    shared: bool = False
+    """Whether the connections belong to the magics, which keep them open."""
 
     @classmethod
     def find(cls) -> Self:
-        """Return the server of this kernel or process: that of the magics if they are loaded."""
+        """Return the server of the magics if they are loaded, else that of the environment."""
         ipython = sys.modules.get("IPython")
         shell = ipython.get_ipython() if ipython else None
         magics = shell.magics_manager.registry.get("OllamaMagics") if shell else None
         if magics is None:
             return cls([Connection(discover)])
-        return cls([magics.connection], magics.model, magics.embed_model)
+        return cls([magics.connection], magics.model, magics.embed_model, shared=True)
 
     @classmethod
     def at(cls, urls: Sequence[str], token_variable: str | None = None) -> Self:
         """Return the servers at ``urls``.
 
-        ``token_variable`` names the environment variable with the token that all of them take.
-        Without it each gets the token that the environment has for its address, if any.
+        ``token_variable`` names the environment variable with the token of all of them. Without it
+        each gets the token of the environment or the magics for its address, if any.
         """
         token = os.environ.get(token_variable, "") if token_variable else ""
         if token_variable and not token:
             raise OllamaMagicsError(f"The environment has no variable {token_variable}.")
-        found = [Connection(partial(discover, url, token)) for url in urls]
-        return replace(cls.find(), connections=found)
+        own = cls.find()
+
+        def at(url: str) -> Connection:
+            return Connection(lambda: own._known(discover(url, token)))
+
+        return replace(own, connections=[at(url) for url in urls], shared=False)
+
+    def close(self) -> None:
+        """Close the connections that belong to this call; the next request opens new ones."""
+        if not self.shared:
+            for connection in self.connections:
+                connection.hang_up()
+
+    def _known(self, address: ServerAddress) -> ServerAddress:
+        """Return ``address``, or that of the first server if it has the same URL and a token."""
+        if address.headers or address.socket:
+            return address
+        with suppress(ValueError):
+            mine = self.connections[0].address
+            return mine if mine.url == address.url else address
+        return address
 
     def choose(self, model: str | None, capability: str) -> str:
-        """Return the model that is meant: given, set, or the only one there is."""
+        """Return the given model, else the default one, else the only one on the server."""
         known = self.embed_model if capability == "embedding" else self.model
         with reported(self.connections[0]):
             return model or known or self._any(lambda one: one.choose(capability))
 
-    def having(self, model: str) -> tuple[list[Client], str]:
-        """Return clients of the servers that are there, and what tells the model from others.
+    def having(self, model: str, capability: str) -> tuple[list[Client], str]:
+        """Return clients of the servers that answer, and an identifier of the model's content.
 
-        Raises OllamaClientError if none is there, OllamaMagicsError if their models differ.
+        Raises OllamaClientError if none answers or the model is missing, OllamaMagicsError if the
+        models differ or lack the capability.
         """
         clients: list[Client] = []
         urls: dict[str, str] = {}
         loss: OllamaConnectionError | None = None
         for connection in self.connections:
             try:
-                entry = connection.entry(model) or {}
+                entry = connection.checked(model, capability)
             except OllamaConnectionError as error:
                 loss = error
                 continue
             clients.append(connection.client)
-            urls[entry.get("digest") or ""] = connection.endpoint.url
+            urls[entry.get("digest") or ""] = connection.address.url
         if loss and not clients:
             raise loss
         if len(urls) > 1:
@@ -85,7 +108,7 @@ class Servers:
         return clients, digest or f"{url} {model}"
 
     def around(self, model: str, system: str) -> tuple[str, str]:
-        """Return what a model reads before and after the text of a row."""
+        """Return the parts of the rendered prompt before and after the text of a row."""
         body = {
             "model": model,
             "messages": messages(system, _MARK),

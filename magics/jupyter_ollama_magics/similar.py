@@ -1,43 +1,62 @@
-"""The rows nearest to a text."""
+"""The rows nearest to a text, by cosine similarity."""
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from . import columns
+from .failures import OllamaMagicsError
+from .vector_files import is_vector_text
 
 
 def nearest(
     frame: pd.DataFrame, column: pd.Series, query: str, k: int, model: str | None
 ) -> pd.DataFrame:
     """Return the ``k`` rows of ``frame`` whose ``column`` is nearest to ``query``, best first."""
-    present, units = directions(column, model)
+    if not isinstance(query, str):
+        raise OllamaMagicsError(f"The query is a text, not {type(query).__name__}.")
+    if not isinstance(k, Integral) or k < 1:
+        raise OllamaMagicsError("k is a positive integer, the number of rows.")
+    present, units = unit_vectors(column, model)
     frame = frame[present]
     if not len(units):
         return frame.assign(similarity=pd.Series(dtype="float32"))
-    target = _units(columns.matrix(_embedded(pd.Series([query]), model, units.shape[1])))[0]
+    target = _normalized(columns.matrix(_embedded(pd.Series([query]), model, units.shape[1])))[0]
+    if target.shape != units.shape[1:]:
+        raise OllamaMagicsError(
+            f"The column has vectors of {units.shape[1]} numbers and the query one of "
+            f"{len(target)}: name the model that made them by model=."
+        )
     similarity = units @ target
     best = np.argsort(-similarity, kind="stable")[:k]
     return frame.iloc[best].assign(similarity=similarity[best])
 
 
-def directions(column: pd.Series, model: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rows of a column have a value, and their vectors with the length 1.
+def unit_vectors(column: pd.Series, model: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return a mask of the rows with a value, and the unit vectors of those rows.
 
-    The column holds vectors, or texts, which are embedded.
+    The column holds vectors, or texts, which are embedded. The shapes are (rows,) and (rows with a
+    value, dimensions).
     """
     present = column.notna().to_numpy(bool)
     column = column[present]
     if column.empty:
         return present, np.empty((0, 0), dtype=np.float32)
-    vectors = _embedded(column, model) if isinstance(column.iloc[0], str) else column
-    return present, _units(columns.matrix(vectors))
+    if isinstance(column.iloc[0], str):
+        if all(isinstance(text, str) and is_vector_text(text) for text in column.head()):
+            raise OllamaMagicsError(
+                f"The column {column.name} holds vectors written as texts, as CSV files do, which "
+                "loses digits. to_parquet and to_feather keep vectors; embed makes them anew."
+            )
+        column = _embedded(column, model)
+    return present, _normalized(columns.matrix(column))
 
 
-def _units(matrix: np.ndarray) -> np.ndarray:
+def _normalized(matrix: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return np.asarray(matrix / np.maximum(lengths, np.finfo(np.float32).tiny))
 

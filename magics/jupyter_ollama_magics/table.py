@@ -1,4 +1,4 @@
-"""DataFrames for people: sizes and ages in words, and no numbers before the rows."""
+"""DataFrames that display sizes and ages in words, without row numbers."""
 
 from __future__ import annotations
 
@@ -9,25 +9,24 @@ from numbers import Integral
 from typing import Any
 
 import pandas as pd
-
-from .readable import age, size
+from jupyter_ollama_client.readable import age, size
 
 MOST_ROWS = 500
-"""A longer table is shown as pandas shows it."""
+"""Longer tables have the display of pandas."""
 
 LONGEST_TEXT = 60
-SEPARATED = 10_000
-"""From here on whole numbers get commas."""
+SEPARATORS_FROM = 10_000
+"""Whole numbers from this one on have thousands separators."""
 
-NOTHING = "(none)"
+EMPTY = "(none)"
 """The only row of an empty table."""
 
 BYTES = ("size", "on_gpu")
-"""The columns that count bytes."""
+"""The columns that hold bytes."""
 
 
 class Table(pd.DataFrame):
-    """A DataFrame that shows itself as a list of a command line does."""
+    """A DataFrame with the display of a command line's list."""
 
     @property
     def _constructor(self) -> Callable[..., pd.DataFrame]:
@@ -61,15 +60,13 @@ class Table(pd.DataFrame):
         ]
 
     def _is_list(self) -> bool:
-        """Tell whether this is still what a command lists, and no other frame made of it."""
+        """Return whether the rows fit the list display; frames derived from a list may not."""
         return 0 < len(self.columns) == self.columns.nunique() and len(self) <= MOST_ROWS
 
     def _columns(self) -> Iterator[tuple[str, bool, list[str]]]:
-        """Yield the head, whether it holds numbers, and the texts of each column."""
+        """Yield the head of each column, whether it holds numbers, and its texts."""
         if self.empty:
-            yield from (
-                (str(name), False, [NOTHING if not i else ""]) for i, name in enumerate(self)
-            )
+            yield from ((str(name), False, [EMPTY if not i else ""]) for i, name in enumerate(self))
             return
         if self.index.name is not None or not pd.api.types.is_integer_dtype(self.index.dtype):
             yield str(self.index.name or ""), False, [_cell("", value) for value in self.index]
@@ -87,6 +84,6 @@ def _cell(column: Any, value: Any) -> str:
         number = int(value)
         if column in BYTES:
             return size(number) if number else "none"
-        return f"{number:,}" if number >= SEPARATED else str(number)
+        return f"{number:,}" if number >= SEPARATORS_FROM else str(number)
     text = " ".join(str(value).split())
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"

@@ -1,4 +1,4 @@
-"""Python functions of the user as tools of a model."""
+"""Python functions of the user that a model may call as tools."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _SECTION = re.compile(
 
 
 @dataclass
-class Call:
-    """A call that a model asked for, and what came of it."""
+class ToolCall:
+    """A call requested by a model, and its outcome."""
 
     name: str
     arguments: dict[str, Any]
@@ -29,7 +29,7 @@ class Call:
     outcome: str = ""
 
     def __str__(self) -> str:
-        # A name that a model made up must not look like something else in a question.
+        # An invented name must not disguise the call in the question to the user.
         given = [
             f"{name if name.isidentifier() else repr(name)}={value!r}"
             for name, value in self.arguments.items()
@@ -38,7 +38,7 @@ class Call:
 
 
 class Tools:
-    """The functions that a model may call, and who allows a call.
+    """The functions that a model may call, and the policy that allows calls.
 
     ``policy`` is "ask" (``confirm`` puts a question to the user before each call), "never", or a
     list of the names that may run unasked.
@@ -69,14 +69,14 @@ class Tools:
             )
 
     def definitions(self) -> list[dict[str, Any]]:
-        """Return the tools as ``/api/chat`` takes them."""
+        """Return the tools in the form of ``/api/chat``."""
         return [
             {"type": "function", "function": definition(name, function)}
             for name, function in self._functions.items()
         ]
 
-    def run(self, call: Call) -> None:
-        """Run a call if it is allowed, and note what came of it, errors included."""
+    def run(self, call: ToolCall) -> None:
+        """Run a call if it is allowed, and record its result or error."""
         function = self._functions.get(call.name)
         if function is None:
             names = ", ".join(self._functions)
@@ -92,17 +92,17 @@ class Tools:
             return
         try:
             call.outcome = _text(function(**_built(function, call.arguments)))
-        except Exception as error:  # the model is told, and may call better
+        except Exception as error:  # the model gets the error and may correct the call
             call.outcome = f"Error: {type(error).__name__}: {error}"
 
-    def _confirmed(self, call: Call) -> bool:
+    def _confirmed(self, call: ToolCall) -> bool:
         from IPython.core.error import StdinNotImplementedError
 
         try:
             reply = self._confirm(f"The model wants to run {call}. Run it? [y/N] ")
         except (StdinNotImplementedError, EOFError) as error:
             raise OllamaMagicsError(
-                f"Nobody can be asked here whether {call.name} may run. Allow it: "
+                f"This front end cannot ask whether {call.name} may run. Allow it: "
                 f"%config OllamaMagics.tool_policy = [{call.name!r}]"
             ) from error
         return reply.strip().lower() in ("y", "yes")
@@ -115,19 +115,19 @@ def definition(name: str, function: Callable[..., Any]) -> dict[str, Any]:
     hints, required = _parameters(function)
     parameters = schema.object_schema(hints, required)
     for parameter, field in parameters["properties"].items():
-        if told := _told(text, parameter):
-            field.setdefault("description", told)
+        if description := _description(text, parameter):
+            field.setdefault("description", description)
     return {"name": name, "description": head, "parameters": parameters}
 
 
 def _name(function: Any) -> str:
     if not callable(function) or isinstance(function, type):
-        raise OllamaMagicsError(f"--tools wants functions, not {type(function).__name__}.")
+        raise OllamaMagicsError(f"--tools takes functions, not {type(function).__name__}.")
     if inspect.iscoroutinefunction(function):
-        raise OllamaMagicsError("--tools wants functions that are not async.")
+        raise OllamaMagicsError("--tools takes functions that are not async.")
     name = getattr(function, "__name__", "")
     if not name.isidentifier():
-        raise OllamaMagicsError("--tools wants functions with names, not lambdas.")
+        raise OllamaMagicsError("--tools takes functions with names, not lambdas.")
     return str(name)
 
 
@@ -156,8 +156,8 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-def _told(doc: str, name: str) -> str:
-    """Return what a docstring in Google's, NumPy's or Sphinx' style tells of a parameter."""
+def _description(doc: str, name: str) -> str:
+    """Return the description of a parameter in a docstring of Google, NumPy or Sphinx style."""
     parameter = re.escape(name)
     styles = (
         rf"^\s*:param\s+(?:[^:\n]+\s)?{parameter}\s*:\s*(?P<text>.+)$",

@@ -1,4 +1,4 @@
-"""A client that never raises, bodies to send with it, readers of what the API answers."""
+"""A client that never raises, request bodies, and readers of answers."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def lines(response: HTTPResponse) -> list[dict[str, Any]]:
 
 
 async def answer(fetch: Fetch, path: str, body: Any) -> dict[str, Any]:
-    """Return the JSON object that is answered to a POST, having checked that all went well."""
+    """Return the JSON answer to a POST, after a check of its status."""
     response = await fetch("POST", path, body)
     assert response.code == 200, response.body
     found: dict[str, Any] = json.loads(response.body)
@@ -93,6 +93,6 @@ def chat(**fields: Any) -> dict[str, Any]:
 
 
 async def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for what has no event of its own."""
+    """Wait for a condition that has no event."""
     while not condition():  # noqa: ASYNC110
         await asyncio.sleep(0.01)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,3 +114,25 @@ def either(request: pytest.FixtureRequest) -> Fetch:
     """Fetch from one server, then from the other."""
     fetch: Fetch = request.getfixturevalue(request.param)
     return fetch
+
+
+@pytest.fixture
+def listening(jp_asyncio_loop: Any) -> Iterator[Callable[[OllamaServer], Awaitable[str]]]:
+    """Start stand-alone servers: ``await listening(server)`` returns the URL."""
+    started: list[tuple[OllamaServer, HTTPServer]] = []
+
+    async def start(server: OllamaServer) -> str:
+        http_server = listen(server, "127.0.0.1:0")
+        started.append((server, http_server))
+        port = next(iter(http_server._sockets.values())).getsockname()[1]
+        return f"http://127.0.0.1:{port}"
+
+    yield start
+
+    async def stop() -> None:
+        for server, http_server in started:
+            http_server.stop()
+            await http_server.close_all_connections()
+            await server.stop()
+
+    jp_asyncio_loop.run_until_complete(stop())

@@ -1,4 +1,4 @@
-"""Two OpenAPI documents: Ollama's own, and the one that this server answers with."""
+"""Two OpenAPI documents: Ollama's own, and the one of this server."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def operations(document: Document) -> Iterator[tuple[str, str, dict[str, Any]]]:
 
 
 def resolve(document: Document, node: dict[str, Any]) -> dict[str, Any]:
-    """Return what a node stands for, following references; what is said beside one counts, too."""
+    """Return the schema of a node, following references; keywords beside one count, too."""
     while reference := node.get("$ref"):
         found: Any = document
         for key in reference.removeprefix("#/").split("/"):
@@ -68,7 +68,7 @@ def contents(document: Document, answer: dict[str, Any]) -> dict[str, Schema]:
 def checkable(document: Document) -> Document:
     """Return a document for checks of whole answers.
 
-    A stream of lines is an array there, and nobody has to log in. Events are checked one by one.
+    A stream of lines is an array there, and no login is required. Events are checked one by one.
     """
     document = copy.deepcopy(document)
     document.pop("security", None)
@@ -111,7 +111,7 @@ def _target(document: Document, schema: Schema) -> Schema:
 
 
 def with_errors(document: Document) -> Document:
-    """Return Ollama's document with what it does not tell: errors, and answers with no body."""
+    """Return Ollama's document with the parts it lacks: errors, and answers with no body."""
     document = copy.deepcopy(document)
     schema = {"$ref": "#/components/schemas/ErrorResponse"}
     error = {"description": "", "content": {"application/json": {"schema": schema}}}

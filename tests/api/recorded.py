@@ -1,4 +1,4 @@
-"""Answers of /api/chat as they were recorded, for what no small model says of itself."""
+"""Recorded answers of /api/chat, for texts that no small model generates reliably."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ WITH_LOGPROBS = [
 
 
 class Recording:
-    """Plays parts in place of a model, and keeps the requests that came."""
+    """Plays parts in place of a model, and records the requests."""
 
     def __init__(self, parts: list[dict[str, Any]]) -> None:
         self.parts = parts

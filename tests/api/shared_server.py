@@ -1,4 +1,4 @@
-"""A server with many users: the stand-alone one, which believes who they say they are."""
+"""A server with many users: the stand-alone one, which trusts the user names in a header."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 from api_client import Fetch
@@ -25,7 +26,10 @@ USER = "X-Test-User"
 
 
 class NamedExchange(StandaloneExchange):
-    """Takes the user from a header."""
+    """Takes the user from a header. Those of the group "members" may not change models."""
+
+    async def may(self, action: str, resource: str) -> bool:
+        return resource != "ollama:models" or "members" not in self.requester.groups
 
     def prepare(self) -> None:
         name, *groups = self.request.headers.get(USER, "nobody").split("/")
@@ -38,7 +42,7 @@ class Shared:
 
     def __init__(self, server: OllamaServer, url: str) -> None:
         self.server = server
-        self._url = url
+        self.url = url
         # The client that others use sends ten requests at once.
         self.client = AsyncHTTPClient(force_instance=True, max_clients=1000)
 
@@ -47,7 +51,7 @@ class Shared:
 
         async def fetch(method: str, path: str, body: Any = None, **options: Any) -> HTTPResponse:
             return await self.client.fetch(
-                self._url + path,
+                self.url + path,
                 method=method,
                 body=None if body is None else json.dumps(body).encode(),
                 headers={USER: name} | options.pop("headers", {}),
@@ -61,10 +65,12 @@ class Shared:
 
 
 @asynccontextmanager
-async def sharing(**traits: Any) -> AsyncIterator[Shared]:
-    """Run such a server."""
+async def sharing(*, send_buffer: int = 0, **traits: Any) -> AsyncIterator[Shared]:
+    """Run such a server. The kernel keeps ``send_buffer`` bytes of an answer, 0 for its default."""
     server = OllamaServer(**traits)
     (socket,) = bind_sockets(0, "127.0.0.1")
+    if send_buffer:
+        socket.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
     application = Application(
         [(r.path + "/?", NamedExchange, {"server": server, "route": r}) for r in ROUTES],
         origins=Origins([]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,8 @@ import pytest
 from api_client import GREEDY, QUESTION, Fetch, chat, generate, lines, wait_until
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import Text
+from jupyter_ollama.engine.events import Text
+from jupyter_ollama.engine.runner_client import RunnerClient
 
 METRICS = [
     "total_duration",
@@ -78,7 +78,7 @@ async def test_chat_streams_and_ends(either: Fetch) -> None:
     assert last["message"] == {"role": "assistant", "content": ""}
 
 
-async def test_a_context_goes_on_where_it_ended(standalone: Fetch) -> None:
+async def test_a_context_continues_where_it_ended(standalone: Fetch) -> None:
     first = json.loads((await standalone("POST", "/api/generate", generate(stream=False))).body)
     body = generate(prompt="And then?", context=first["context"], stream=False)
     second = json.loads((await standalone("POST", "/api/generate", body)).body)
@@ -115,7 +115,7 @@ async def test_load_and_unload_answers(standalone: Fetch, ollama_server: OllamaS
 
 
 @pytest.mark.parametrize(("path", "body"), [("/api/generate", generate()), ("/api/chat", chat())])
-async def test_prompt_tokens_that_were_not_read_again_are_told(
+async def test_cached_prompt_tokens_are_reported(
     standalone: Fetch, path: str, body: dict[str, Any]
 ) -> None:
     first, again = [lines(await standalone("POST", path, body))[-1] for _ in range(2)]
@@ -130,7 +130,7 @@ async def test_a_whole_answer_crosses_the_pipe_as_one_text(
     standalone: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     events: list[Text] = []
-    generate_ = Runner.generate
+    generate_ = RunnerClient.generate
 
     async def listen(*arguments: Any, **named: Any) -> AsyncIterator[Any]:
         async with aclosing(generate_(*arguments, **named)) as source:
@@ -139,7 +139,7 @@ async def test_a_whole_answer_crosses_the_pipe_as_one_text(
                     events.append(event)
                 yield event
 
-    monkeypatch.setattr(Runner, "generate", listen)
+    monkeypatch.setattr(RunnerClient, "generate", listen)
     response = await standalone("POST", "/api/generate", generate(stream=False))
     assert [event.text for event in events] == [json.loads(response.body)["response"]]
     events.clear()
@@ -148,24 +148,26 @@ async def test_a_whole_answer_crosses_the_pipe_as_one_text(
     assert len(events) > 1
 
 
-async def ask_and_leave(url: str, body: dict[str, Any], until: bytes, headers: str = "") -> None:
-    """Send a POST to /api/generate below ``url``, hang up once ``until`` has come."""
+async def ask_and_leave(
+    url: str, body: dict[str, Any], until: bytes | Callable[[], bool], headers: str = ""
+) -> None:
+    """POST to /api/generate below ``url``; disconnect once ``until`` is received or true."""
     parts = urlsplit(url)
     reader, writer = await asyncio.open_connection("127.0.0.1", parts.port)
     raw = json.dumps(body).encode()
     head = f"POST {parts.path}/api/generate HTTP/1.1\r\nHost: localhost\r\n{headers}"
     writer.write(f"{head}Content-Length: {len(raw)}\r\n\r\n".encode() + raw)
-    if until:
-        await reader.readuntil(until)
+    if callable(until):
+        await asyncio.wait_for(wait_until(until), 10)
     else:
-        await asyncio.sleep(0.3)
+        await reader.readuntil(until)
     writer.close()
 
 
 ENDLESS = GREEDY | {"num_predict": 100_000, "temperature": 2.0, "seed": 1}
 
 
-async def test_a_client_that_leaves_frees_its_place(
+async def test_a_client_that_disconnects_frees_its_slot(
     standalone: Fetch, standalone_url: str, ollama_server: OllamaServer
 ) -> None:
     await standalone("POST", "/api/generate", generate(prompt=""))
@@ -184,17 +186,15 @@ async def test_leaving_a_jupyter_server_is_no_error_in_its_log(
     jp_serverapp: Any,
     caplog: pytest.LogCaptureFixture,
     until: bytes,
+    children: Callable[[], list[psutil.Process]],
 ) -> None:
     apps = jp_serverapp.extension_manager.extension_apps["jupyter_ollama"]
     [server] = [app.server for app in apps]
     headers = f"Authorization: {jp_auth_header['Authorization']}\r\n"
-    await ask_and_leave(jupyter_url + "/ollama", generate(options=ENDLESS), until, headers)
+    ready = until or (lambda: bool(children()))
+    await ask_and_leave(jupyter_url + "/ollama", generate(options=ENDLESS), ready, headers)
     assert server.requests_running == 1
-    for _ in range(100):
-        await asyncio.sleep(0.05)
-        if not server.requests_running:
-            break
-    assert server.requests_running == 0
+    await asyncio.wait_for(wait_until(lambda: not server.requests_running), 10)
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert "499 POST" in caplog.text
     assert (await jupyter("POST", "/api/generate", generate())).code == 200
@@ -214,19 +214,20 @@ async def test_tokens_count_as_activity(jupyter: Fetch, jp_web_app: Any) -> None
 
 
 async def test_a_whole_answer_counts_as_activity_while_it_is_made(
-    jupyter: Fetch, jp_web_app: Any, monkeypatch: pytest.MonkeyPatch
+    jupyter: Fetch, jp_web_app: Any, jp_serverapp: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    [app] = jp_serverapp.extension_manager.extension_apps["jupyter_ollama"]
+    server = app.server
     monkeypatch.setattr("jupyter_ollama.api.exchange.TOUCH_SECONDS", 0.02)
     await jupyter("POST", "/api/generate", generate(prompt=""))
     settings = jp_web_app.settings
     body = generate(options=ENDLESS | {"num_predict": 40}, stream=False)
     answer = asyncio.ensure_future(jupyter("POST", "/api/generate", body))
-    await asyncio.sleep(0.1)
+    await wait_until(lambda: server.requests_running == 1)
     settings["api_last_activity"] = settings["started"]
-    for _ in range(1000):
-        await asyncio.sleep(0.01)
-        if settings["api_last_activity"] != settings["started"]:
-            break
+    await asyncio.wait_for(
+        wait_until(lambda: settings["api_last_activity"] != settings["started"]), 10
+    )
     assert not answer.done()
     assert (await answer).code == 200
 
@@ -252,18 +253,18 @@ async def test_the_python_client_of_ollama_talks(
 
     token = {"Authorization": f"Bearer {jp_auth_header['Authorization'].split()[-1]}"}
     for host, headers in ((standalone_url, {}), (jupyter_url + "/ollama", token)):
-        client = ollama.AsyncClient(host=host, headers=headers)
-        stream = await client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
-        streamed = "".join([part.message.content or "" async for part in stream])
-        whole = await client.chat("smollm2", [QUESTION], options=GREEDY)
-        assert whole.message.content == streamed
-        answer = await client.generate("smollm2", "Hi", options=GREEDY)
-        assert answer.eval_count
-        [running] = (await client.ps()).models
-        assert running.name == "smollm2:latest"
-        with pytest.raises(ollama.ResponseError) as caught:
-            await client.chat("nope", [QUESTION])
-        assert (caught.value.status_code, caught.value.error) == (404, "model 'nope' not found")
+        async with ollama.AsyncClient(host=host, headers=headers) as client:
+            stream = await client.chat("smollm2", [QUESTION], options=GREEDY, stream=True)
+            streamed = "".join([part.message.content or "" async for part in stream])
+            whole = await client.chat("smollm2", [QUESTION], options=GREEDY)
+            assert whole.message.content == streamed
+            answer = await client.generate("smollm2", "Hi", options=GREEDY)
+            assert answer.eval_count
+            [running] = (await client.ps()).models
+            assert running.name == "smollm2:latest"
+            with pytest.raises(ollama.ResponseError) as caught:
+                await client.chat("nope", [QUESTION])
+            assert (caught.value.status_code, caught.value.error) == (404, "model 'nope' not found")
 
 
 async def test_stopping_the_extension_ends_its_runners(jupyter: Fetch, jp_serverapp: Any) -> None:

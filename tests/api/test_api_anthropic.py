@@ -194,7 +194,7 @@ async def test_calls_and_thoughts_reach_the_client(
     assert (more.role, more.content) == ("user", "And?")
 
 
-async def test_a_failure_in_a_stream_is_told(
+async def test_a_failure_in_a_stream_is_reported(
     client: anthropic.AsyncAnthropic, ollama_server: OllamaServer
 ) -> None:
     stream = await client.messages.create(

@@ -1,4 +1,4 @@
-"""What Anthropic's requests become on their way to Ollama's endpoints."""
+"""Anthropic's requests are translated to those of Ollama's endpoints."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ async def test_a_wrong_digest_leaves_nothing(either: Fetch, models_dir: Path) ->
         "...",
     ],
 )
-async def test_what_is_no_digest_is_refused(either: Fetch, models_dir: Path, digest: str) -> None:
+async def test_an_invalid_digest_is_refused(either: Fetch, models_dir: Path, digest: str) -> None:
     response = await either("POST", f"/api/blobs/{digest}", DATA)
     assert (response.code, error(response)) == (400, "invalid digest format")
     assert (await either("HEAD", f"/api/blobs/{digest}")).code == 400
@@ -73,9 +73,7 @@ async def test_uploads_of_one_blob_at_once(either: Fetch, models_dir: Path) -> N
     assert blobs(models_dir) == [f"sha256-{HEX}"]
 
 
-async def test_an_upload_that_breaks_off_leaves_nothing(
-    standalone_url: str, models_dir: Path
-) -> None:
+async def test_a_broken_upload_leaves_nothing(standalone_url: str, models_dir: Path) -> None:
     port = int(standalone_url.rpartition(":")[2])
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     head = f"POST /api/blobs/{DIGEST} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(DATA)}"

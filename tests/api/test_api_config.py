@@ -35,6 +35,7 @@ def test_defaults() -> None:
     assert (server.context_length, server.kv_cache_type) == (0, "f16")
     assert (server.flash_attention, server.debug, server.origins) == (None, False, [])
     assert (server.url_prefix, server.mount_root) == ("ollama", False)
+    assert server.repetition_stop is True
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_defaults() -> None:
         ("OLLAMA_FLASH_ATTENTION", "1", "flash_attention", True),
         ("OLLAMA_FLASH_ATTENTION", "false", "flash_attention", False),
         ("OLLAMA_FLASH_ATTENTION", "please", "flash_attention", True),
+        ("OLLAMA_REPETITION_STOP", "0", "repetition_stop", False),
         ("OLLAMA_DEBUG", "2", "debug", True),
         ("OLLAMA_DEBUG", "0", "debug", False),
         ("OLLAMA_ORIGINS", "https://a.org, app://x*", "origins", ["https://a.org", "app://x*"]),
@@ -77,7 +79,7 @@ def test_variables(
         ("OLLAMA_KV_CACHE_TYPE", "kv_cache_type", "f16"),
     ],
 )
-def test_variables_that_make_no_sense_are_told_and_ignored(
+def test_invalid_variables_are_logged_and_ignored(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     variable: str,
@@ -108,7 +110,7 @@ def test_configuration_wins_over_variables(monkeypatch: pytest.MonkeyPatch) -> N
         {"url_prefix": "api/ollama"},
     ],
 )
-def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(TraitError):
         OllamaServer(**settings)
 
@@ -119,7 +121,7 @@ def test_every_trait_has_help_and_can_be_configured() -> None:
         assert trait.help.endswith("."), name
 
 
-async def test_stopping_what_was_never_used_starts_nothing(tmp_path: Path) -> None:
+async def test_stopping_an_unused_server_starts_nothing(tmp_path: Path) -> None:
     server = OllamaServer(models_dir=str(tmp_path / "models"))
     await server.stop()
     assert "scheduler" not in vars(server)

@@ -34,7 +34,7 @@ async def test_leaving_waits_for_the_step_and_then_closes() -> None:
     waiting = asyncio.ensure_future(anext(steps))
     await asyncio.to_thread(begun.wait, 10)
     waiting.cancel()
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)  # nothing may be undone while the step runs
     assert not log
     release.set()
     with pytest.raises(asyncio.CancelledError):
@@ -43,19 +43,20 @@ async def test_leaving_waits_for_the_step_and_then_closes() -> None:
 
 
 async def test_the_event_loop_goes_on_during_a_step() -> None:
-    release = threading.Event()
+    begun, release = threading.Event(), threading.Event()
 
     def generator() -> Generator[dict[str, Any], None, None]:
+        begun.set()
         assert release.wait(10)
         yield {"status": "one"}
 
     waiting = asyncio.ensure_future(anext(_steps(generator())))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(begun.wait, 10)
     release.set()
     assert await waiting == {"status": "one"}
 
 
-async def test_files_that_are_no_model_are_refused(standalone: Fetch, models_dir: Path) -> None:
+async def test_files_that_are_not_models_are_refused(standalone: Fetch, models_dir: Path) -> None:
     data = b"GGUF" + b"\xff" * 100
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     assert (await standalone("POST", f"/api/blobs/{digest}", data)).code == 201

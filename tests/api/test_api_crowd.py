@@ -1,4 +1,4 @@
-"""Two hundred users at once: nobody gets another's answer, and who is refused is told so."""
+"""Two hundred users at once: no user gets another's answer, and refusals are reported."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from shared_server import Shared, sharing
 from store_models import add_model
 from tornado.httpclient import HTTPResponse
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 
 USERS = 200
 EACH = 2
 SECONDS = 4.0
-"""How long requests keep coming, at times of a Poisson process."""
+"""The seconds for which requests arrive, at times of a Poisson process."""
 
 
 def nonces(count: int) -> dict[str, str]:
@@ -83,14 +83,14 @@ async def test_no_answer_is_lost_or_anothers(crowd_store: Path, secrets: dict[st
         before = memory()
         await ask_all(shared, secrets)
         assert memory() - before < 100e6
-        assert not shared.server.admission.tickets
+        assert not shared.server.admission.requests
         assert all(
             (account.running, account.waiting, account.queues) == (0, 0, set())
             for account in shared.server.admission.accounts.values()
         )
 
 
-async def test_who_is_refused_is_told_why_and_when(
+async def test_refusals_have_a_reason_and_a_retry_time(
     crowd_store: Path, secrets: dict[str, str]
 ) -> None:
     traits = {"max_queue": 8, "num_parallel": 1, "limits": {"*": {"concurrent": 1, "queue": 0}}}

@@ -92,7 +92,7 @@ def test_broken_utf8_and_lone_surrogates_are_replaced() -> None:
         ('{"model": "\n"}', "invalid character '\\n' in string literal"),
     ],
 )
-def test_invalid_json_is_told_as_go_tells_it(body: str, message: str) -> None:
+def test_invalid_json_has_the_errors_of_go(body: str, message: str) -> None:
     assert refusal(body) == message
 
 
@@ -128,7 +128,7 @@ def test_deep_nesting_is_refused() -> None:
         ("[]", "json: cannot unmarshal array into Go value of type api.ChatRequest"),
     ],
 )
-def test_wrong_types_are_told_as_go_tells_it(body: str, message: str) -> None:
+def test_wrong_types_have_the_errors_of_go(body: str, message: str) -> None:
     assert refusal(body) == message.replace("CR.", "Go struct field ChatRequest.")
 
 

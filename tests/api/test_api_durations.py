@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from jupyter_ollama.api.durations import parse_duration, parse_keep_alive
+from jupyter_ollama.durations import parse_duration, parse_keep_alive
 from jupyter_ollama.errors import OllamaError
 
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import math
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from api_client import Fetch, error
-from jupyter_ollama_magics import Client
-from jupyter_ollama_magics import vectors as client_vectors
+from jupyter_ollama_client import Client
+from jupyter_ollama_client import vectors as client_vectors
 from jupyter_ollama_magics.embed import embed as embed_column
 
 from jupyter_ollama.api import vectors
 from jupyter_ollama.api.embed import _cut, _rows
 from jupyter_ollama.api.vectors import ARROW, answers_arrow, arrow_stream
-from jupyter_ollama.engine.handle import Embeddings
+from jupyter_ollama.engine.runner_client import Embeddings
 from jupyter_ollama.errors import OllamaError
 
 
@@ -77,6 +78,26 @@ async def test_long_texts_are_cut_or_refused(standalone: Fetch) -> None:
     assert (response.code, error(response)) == (400, "the input length exceeds the context length")
 
 
+@pytest.mark.parametrize(("num_ctx", "tokens"), [(3, 3), (4, 4), (5, 5), (4096, 11)])
+async def test_the_shortest_contexts_bound_texts(
+    standalone: Fetch, num_ctx: int, tokens: int
+) -> None:
+    text = "one two three four five six seven eight nine"
+    body = {"model": "all-minilm", "input": text, "options": {"num_ctx": num_ctx}}
+    response = await standalone("POST", "/api/embed", body)
+    assert json.loads(response.body)["prompt_eval_count"] == tokens
+
+
+@pytest.mark.parametrize("num_ctx", [1, 2])
+async def test_a_context_without_a_place_for_words_is_refused(
+    standalone: Fetch, num_ctx: int
+) -> None:
+    body = {"model": "all-minilm", "input": "one two", "options": {"num_ctx": num_ctx}}
+    response = await standalone("POST", "/api/embed", body)
+    assert response.code == 400
+    assert b"input after truncation exceeds maximum context length" in response.body
+
+
 async def test_the_older_endpoint_does_not_normalise(standalone: Fetch) -> None:
     response = await standalone(
         "POST", "/api/embeddings", {"model": "all-minilm", "prompt": "a cat"}
@@ -116,7 +137,7 @@ async def test_refusals(
     assert (response.code, error(response)) == (status, message)
 
 
-def test_numbers_that_are_none_are_an_error() -> None:
+def test_values_that_are_not_numbers_are_an_error() -> None:
     rows = np.array([[1, np.nan]], dtype="<f4").tobytes()
     with pytest.raises(OllamaError, match="embedding contains NaN or Inf values"):
         _rows(Embeddings(rows, 1, 2, 3))
@@ -151,7 +172,7 @@ async def test_base64_is_the_same_in_fewer_bytes(either: Fetch) -> None:
         (f"{ARROW}; q=often, text/html", True, None),
     ],
 )
-def test_what_the_accept_header_asks_for(
+def test_accept_headers(
     accept: str, arrow: bool, without_pyarrow: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert answers_arrow(accept) is arrow
@@ -175,16 +196,18 @@ def test_an_arrow_stream_is_one_batch_of_one_column() -> None:
 
 async def test_a_column_of_a_frame(standalone_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     column = pd.Series(["a cat", None, "a dog", "a cat"], index=list("wxyz"))
-    client = Client(standalone_url)
-    embedded = await asyncio.to_thread(embed_column, column, client, "all-minilm", 4)
-    assert embedded.index.tolist() == list("wxyz")
-    assert (embedded.dtypes == np.float32).all()
-    assert embedded.isna().all(axis=1).tolist() == [False, True, False, False]
-    assert embedded.loc["w"].equals(embedded.loc["z"])
-    monkeypatch.setattr(client_vectors, "find_spec", lambda name: None)
-    answer = await asyncio.to_thread(client.embed, "all-minilm", ["a cat", "a dog"], dimensions=4)
-    assert np.allclose(answer["embeddings"], embedded.loc[["w", "y"]], atol=1e-6)
-    assert answer["prompt_eval_count"] == 8
+    with closing(Client(standalone_url)) as client:
+        embedded = await asyncio.to_thread(embed_column, column, client, "all-minilm", 4)
+        assert embedded.index.tolist() == list("wxyz")
+        assert (embedded.dtypes == np.float32).all()
+        assert embedded.isna().all(axis=1).tolist() == [False, True, False, False]
+        assert embedded.loc["w"].equals(embedded.loc["z"])
+        monkeypatch.setattr(client_vectors, "find_spec", lambda name: None)
+        answer = await asyncio.to_thread(
+            client.embed, "all-minilm", ["a cat", "a dog"], dimensions=4
+        )
+        assert np.allclose(answer["embeddings"], embedded.loc[["w", "y"]], atol=1e-6)
+        assert answer["prompt_eval_count"] == 8
 
 
 async def test_the_answer_is_not_compressed(jupyter: Fetch) -> None:
@@ -197,13 +220,13 @@ async def test_the_answer_is_not_compressed(jupyter: Fetch) -> None:
 async def test_the_python_client_of_ollama_embeds(standalone_url: str) -> None:
     import ollama
 
-    client = ollama.AsyncClient(host=standalone_url)
-    answer = await client.embed("all-minilm", ["a", "b"], dimensions=8)
-    assert [len(row) for row in answer.embeddings] == [8, 8]
-    assert len((await client.embeddings("all-minilm", "a")).embedding) == 384
+    async with ollama.AsyncClient(host=standalone_url) as client:
+        answer = await client.embed("all-minilm", ["a", "b"], dimensions=8)
+        assert [len(row) for row in answer.embeddings] == [8, 8]
+        assert len((await client.embeddings("all-minilm", "a")).embedding) == 384
 
 
-async def test_arrow_for_those_who_accept_it(
+async def test_arrow_for_clients_that_accept_it(
     either: Fetch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = {"model": "all-minilm", "input": ["a cat", "a dog"]}

@@ -1,4 +1,4 @@
-"""What a Jupyter server shows of its users' requests: figures for Prometheus, and events."""
+"""The metrics and events of users' requests in a Jupyter server."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from traitlets.config import Config
 
 
 class Names(IdentityProvider):
-    """Logs everybody in under the name in a header."""
+    """Authenticates each request as the user named in a header."""
 
     def get_user(self, handler: Any) -> User:
         handler._token_authenticated = True
@@ -57,7 +57,7 @@ async def test_figures(ann: Fetch, jupyter_url: str, jp_serverapp: Any) -> None:
     assert end["eval_count"] == 4
     server = jp_serverapp.extension_manager.extension_apps["jupyter_ollama"]
     server = next(iter(server)).server
-    await wait_until(lambda: not server.admission.tickets)
+    await wait_until(lambda: not server.admission.requests)
     await ann("POST", "/api/generate", generate(model="nope"))
     found = await figures(jupyter_url)
     model = "smollm2:latest"
@@ -91,7 +91,7 @@ async def test_memory(ann: Fetch, jupyter_url: str) -> None:
     assert empty[f"jupyter_ollama_kv_cache_size_tokens {model}"] >= 4096
     free = empty["jupyter_ollama_device_memory_free_bytes CPU"]
     assert 0 < free < empty["jupyter_ollama_device_memory_total_bytes CPU"]
-    # What has been read stays for those who begin alike: all but the last token.
+    # The computed prompt stays in the cache for similar ones, except its last token.
     end = await answer(ann, "/api/generate", generate(prompt="The sea! " * 16, stream=False))
     length = end["prompt_eval_count"] + end["eval_count"]
     full = await until_used(lambda used: used == length - 1)
@@ -113,16 +113,16 @@ async def test_events(ann: Fetch, jp_serverapp: Any) -> None:
     bob = await ann("POST", "/api/generate", generate(), headers={"X-Test-User": "bob"})
     assert bob.code == 403
     await wait_until(lambda: len(seen) >= 5)
-    told = {one["kind"]: one for one in seen}
-    assert told["load"]["model"] == told["unload"]["model"] == "smollm2:latest"
-    assert told["load"]["seconds"] > 0
-    assert told["change"] == {
+    events = {one["kind"]: one for one in seen}
+    assert events["load"]["model"] == events["unload"]["model"] == "smollm2:latest"
+    assert events["load"]["seconds"] > 0
+    assert events["change"] == {
         "kind": "change",
         "user": "ann",
         "model": "mine",
         "path": "/api/copy",
         "status": 200,
     }
-    assert told["block"]["user"] == told["refuse"]["user"] == "bob"
-    assert told["refuse"]["status"] == 403
+    assert events["block"]["user"] == events["refuse"]["user"] == "bob"
+    assert events["refuse"]["status"] == 403
     assert "Once upon" not in json.dumps(seen)

@@ -1,4 +1,4 @@
-"""Base64 of images: what is taken, and where the fault of the rest is told to be."""
+"""Base64 of images: accepted forms, and the position of the fault in others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_accepted(text: str, data: bytes) -> None:
     assert decode_base64(text) == data
 
 
-# Each as Go's base64.StdEncoding tells it.
+# Each as Go's base64.StdEncoding reports it.
 @pytest.mark.parametrize(
     ("text", "byte"),
     [

@@ -1,4 +1,4 @@
-"""The API inside a Jupyter server: who gets in, where it is mounted, what counts as activity."""
+"""The API inside a Jupyter server: access, mount points, and activity."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from jupyter_ollama.api.routes import ROUTES
 
 DIGEST = "sha256:" + "0" * 64
 EXAMPLES = {"([^/]+)": DIGEST, "([A-Za-z0-9_.:-]+)": "job", r"\.": "."}
-"""What the regular expressions of paths are tried with."""
+"""Values for the regular expressions of paths."""
 
 
 def example(path: str) -> str:
@@ -39,7 +39,7 @@ def body_for(method: str) -> bytes | None:
     return b"{}" if method in ("POST", "DELETE") else None
 
 
-def test_every_path_of_the_api_is_there() -> None:
+def test_every_path_of_the_api_is_routed() -> None:
     paths = {(method, path) for method, path, _ in CALLS}
     assert {
         ("HEAD", ""),
@@ -74,7 +74,7 @@ async def test_only_the_token_opens_any_route(
     strict: bool,
 ) -> None:
     jp_serverapp.web_app.settings["allow_unauthenticated_access"] = not strict
-    nobody = fetcher(jupyter_url + "/ollama", {})
+    anonymous = fetcher(jupyter_url + "/ollama", {})
     stranger = fetcher(jupyter_url + "/ollama", {"Authorization": "Bearer wrong"})
     for method, path, _ in [
         *CALLS,
@@ -82,12 +82,12 @@ async def test_only_the_token_opens_any_route(
         ("PUT", "/api/tags", None),
         ("GET", "/v1/nope", None),
     ]:
-        for fetch in (nobody, stranger):
+        for fetch in (anonymous, stranger):
             response = await fetch(method, path, body_for(method))
             assert response.code == 403, (method, path)
             if method != "HEAD":
-                told = neighbour_error if path.startswith("/v1/") else error
-                assert told(response).startswith("send the server's token")
+                reported = neighbour_error if path.startswith("/v1/") else error
+                assert reported(response).startswith("send the server's token")
         assert (await jupyter(method, path, body_for(method))).code != 403, (method, path)
 
 
@@ -125,10 +125,10 @@ async def test_a_cookie_alone_is_not_enough_to_change_things(
     jupyter_url: str, jp_auth_header: dict[str, str]
 ) -> None:
     token = jp_auth_header["Authorization"].split()[-1]
-    nobody = fetcher(jupyter_url, {})
-    login = await nobody("GET", f"/api/status?token={token}")
+    anonymous = fetcher(jupyter_url, {})
+    login = await anonymous("GET", f"/api/status?token={token}")
     cookies = "; ".join(c.split(";")[0] for c in login.headers.get_list("Set-Cookie"))
-    page = await nobody("GET", "/tree", headers={"Cookie": cookies})
+    page = await anonymous("GET", "/tree", headers={"Cookie": cookies})
     cookies += "".join(f"; {c.split(';')[0]}" for c in page.headers.get_list("Set-Cookie"))
     visitor = fetcher(jupyter_url + "/ollama", {"Cookie": cookies})
     assert (await visitor("GET", "/api/version")).code == 200
@@ -142,7 +142,7 @@ async def test_a_cookie_alone_is_not_enough_to_change_things(
 
 
 class Gatekeeper(Authorizer):
-    """Lets through what a test has allowed."""
+    """Allows the calls that a test has set."""
 
     allowed: set[tuple[str, str]] = set()
 
@@ -248,7 +248,7 @@ class TestMountRoot:
         assert (await fetch("POST", "/api/tags/", {})).code == 405
 
 
-async def test_asking_for_the_state_is_no_activity(jupyter: Fetch, jp_web_app: Any) -> None:
+async def test_asking_for_the_state_is_not_activity(jupyter: Fetch, jp_web_app: Any) -> None:
     settings = jp_web_app.settings
     settings["api_last_activity"] = before = settings["started"]
     await jupyter("GET", "/api/version")

@@ -1,4 +1,4 @@
-"""What is in the store and what is loaded, asked over HTTP."""
+"""Stored and loaded models over HTTP."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_show(either: Fetch) -> None:
     assert len(json.loads(verbose.body)["model_info"]["tokenizer.ggml.tokens"]) > 40_000
 
 
-async def test_show_tells_copilot_the_name_it_asked_for(standalone: Fetch) -> None:
+async def test_show_returns_the_requested_name_to_copilot(standalone: Fetch) -> None:
     headers = {"User-Agent": "GitHubCopilotChat/1.0"}
     response = await standalone("POST", "/api/show", {"model": "smollm2"}, headers=headers)
     assert json.loads(response.body)["model_info"]["general.basename"] == "smollm2"
@@ -194,12 +194,12 @@ async def test_the_python_client_of_ollama_manages_models(
 
     token = {"Authorization": f"Bearer {jp_auth_header['Authorization'].split()[-1]}"}
     for host, headers in ((standalone_url, {}), (jupyter_url + "/ollama", token)):
-        client = ollama.AsyncClient(host=host, headers=headers)
-        await client.create(model="cap", from_="smollm2", system="CAPITALS.")
-        assert (await client.show("cap")).modelinfo
-        await client.copy("cap", "cop")
-        assert {"cap:latest", "cop:latest"} <= {m.model for m in (await client.list()).models}
-        for name in ("cap", "cop"):
-            assert (await client.delete(name)).status == "success"
-        with pytest.raises(ollama.ResponseError, match="not found"):
-            await client.show("cap")
+        async with ollama.AsyncClient(host=host, headers=headers) as client:
+            await client.create(model="cap", from_="smollm2", system="CAPITALS.")
+            assert (await client.show("cap")).modelinfo
+            await client.copy("cap", "cop")
+            assert {"cap:latest", "cop:latest"} <= {m.model for m in (await client.list()).models}
+            for name in ("cap", "cop"):
+                assert (await client.delete(name)).status == "success"
+            with pytest.raises(ollama.ResponseError, match="not found"):
+                await client.show("cap")

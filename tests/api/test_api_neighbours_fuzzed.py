@@ -40,7 +40,7 @@ LEAVES = TEXTS | TEXTS | st.none() | st.booleans() | st.integers() | st.floats()
 
 
 def typed_objects(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return objects that mostly say of which type they are."""
+    """Return objects that mostly have a type field."""
     fields = st.dictionaries(st.sampled_from(KEYS), inner, max_size=4)
     return st.builds(lambda kind, rest: {"type": kind} | rest, st.sampled_from(KINDS), fields)
 
@@ -79,6 +79,6 @@ def test_requests_of_any_shape(into: Any, translate: Callable[[Any], Any], data:
         native = translate(decode(msgspec.json.encode(body), into))
     except OllamaError:
         return
-    # What is not of the types that it claims to be would break on its way to the runner.
+    # A value of another type than it claims would fail on its way to the runner.
     for one in native if isinstance(native, list) else [native]:
         msgspec.convert(msgspec.to_builtins(one), type(one))

@@ -205,7 +205,7 @@ async def test_the_client_of_openai(
             await client.models.list()
 
 
-async def test_a_failure_in_a_stream_is_told(
+async def test_a_failure_in_a_stream_is_reported(
     openai_client: openai.AsyncOpenAI, standalone: Fetch, ollama_server: OllamaServer
 ) -> None:
     stream = await openai_client.chat.completions.create(

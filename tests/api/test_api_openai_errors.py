@@ -87,7 +87,7 @@ async def test_refusals_in_openais_form(
             "/v1/audio/transcriptions",
             b"--x--",
             400,
-            "audio inputs are not currently supported",
+            "failed to parse multipart form: request Content-Type isn't multipart/form-data",
         ),
         ("POST", "/v1/messages", b"{", 400, "unexpected EOF"),
         ("GET", "/v1/messages", None, 405, "405 method not allowed"),

@@ -1,4 +1,4 @@
-"""What OpenAI's requests become on their way to Ollama's endpoints."""
+"""OpenAI's requests are translated to those of Ollama's endpoints."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_efforts(effort: str, think: Any) -> None:
     assert chat_request(reasoning_effort=effort, think=True)["think"] is True
 
 
-def test_efforts_that_nobody_knows() -> None:
+def test_unknown_efforts() -> None:
     with pytest.raises(OllamaError, match='invalid reasoning value: "huge"'):
         chat_request(reasoning_effort="huge")
 
@@ -142,7 +142,7 @@ def test_a_turn_with_tools(named: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("message", "told"),
+    ("message", "reported"),
     [
         ({"role": 7, "content": "x"}, "invalid message format"),
         ({"role": "user", "content": ["x"]}, "invalid message format"),
@@ -159,7 +159,7 @@ def test_a_turn_with_tools(named: bool) -> None:
         ),
         (
             {"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]},
-            "audio inputs are not currently supported",
+            "invalid input_audio: data must be a WAV, MP3 or FLAC file in base64",
         ),
         ({"role": "assistant", "tool_calls": "x"}, "invalid message format"),
         ({"role": "assistant", "tool_calls": [{}]}, "invalid message format"),
@@ -176,10 +176,10 @@ def test_a_turn_with_tools(named: bool) -> None:
         ({"role": "tool", "content": "x", "tool_call_id": []}, "invalid message format"),
     ],
 )
-def test_messages_that_cannot_be_read(message: dict[str, Any], told: str) -> None:
+def test_messages_that_cannot_be_read(message: dict[str, Any], reported: str) -> None:
     with pytest.raises(OllamaError) as caught:
         messages(message)
-    assert (caught.value.status, caught.value.message) == (400, told)
+    assert (caught.value.status, caught.value.message) == (400, reported)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_prompts_and_choices_of_a_completion() -> None:
 
 
 @pytest.mark.parametrize("prompt", [7, [], [1, 2], ["a", [1]], {}])
-def test_prompts_that_are_no_texts(prompt: Any) -> None:
+def test_prompts_that_are_not_texts(prompt: Any) -> None:
     body = msgspec.json.encode({"model": "m", "prompt": prompt})
     with pytest.raises(OllamaError, match="prompt must be a string or a list of strings"):
         completions.generate_requests(decode(body, CompletionRequest), DEFAULTS)

@@ -49,11 +49,14 @@ async def test_a_completion_whole_and_in_chunks(either: Fetch) -> None:
 
 async def test_several_prompts_and_choices(standalone: Fetch) -> None:
     prompts = ["Name the capital of France.", "Name the capital of Norway."]
+    short = {"max_tokens": 6}  # later tokens are near ties, which change beside other sequences
     one = [
-        json.loads((await standalone("POST", "/v1/completions", completion(prompt=p))).body)
+        json.loads(
+            (await standalone("POST", "/v1/completions", completion(prompt=p, **short))).body
+        )
         for p in prompts
     ]
-    asked = completion(prompt=prompts, n=2, echo=True)
+    asked = completion(prompt=prompts, n=2, echo=True, **short)
     both = json.loads((await standalone("POST", "/v1/completions", asked)).body)
     assert [choice["index"] for choice in both["choices"]] == [0, 1, 2, 3]
     expected = [p + body["choices"][0]["text"] for p, body in zip(prompts, one, strict=True)]
@@ -171,7 +174,7 @@ async def test_models(openai_client: openai.AsyncOpenAI, standalone: Fetch) -> N
         assert json.loads(raw.body)["id"] == name
     for name, status, message in (
         ("no/such", 404, "model 'no/such' not found"),
-        ("a//b", 400, "invalid model name"),
+        ("a%20b", 400, "invalid model name"),
     ):
         response = await standalone("GET", f"/v1/models/{name}")
         assert (response.code, neighbour_error(response)) == (status, message)

@@ -1,4 +1,4 @@
-"""What requests to /v1/responses become on their way to /api/chat."""
+"""Requests to /v1/responses are translated to those of /api/chat."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_input_of_a_response() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "reported"),
     [
         ({"input": 7}, "input must be a string or array"),
         ({"input": None}, "input must be a string or array"),
@@ -90,7 +90,7 @@ def test_the_input_of_a_response() -> None:
         ),
         (
             {"input": [{"role": "user", "content": [{"type": "input_audio"}]}]},
-            "input[0]: audio inputs are not currently supported",
+            "input[0]: invalid input_audio: data must be a WAV, MP3 or FLAC file in base64",
         ),
         (
             {"input": [{"type": "function_call", "name": "x", "arguments": "{"}]},
@@ -103,10 +103,10 @@ def test_the_input_of_a_response() -> None:
         ),
     ],
 )
-def test_responses_that_cannot_be_made(fields: dict[str, Any], told: str) -> None:
+def test_responses_that_cannot_be_made(fields: dict[str, Any], reported: str) -> None:
     with pytest.raises(OllamaError) as caught:
         response_request(**fields)
-    assert (caught.value.status, caught.value.message) == (400, told)
+    assert (caught.value.status, caught.value.message) == (400, reported)
 
 
 def test_tools_and_formats_of_a_response() -> None:

@@ -155,7 +155,7 @@ async def test_logprobs_reach_the_client(
     assert [token.logprob for token in text.logprobs] == [-0.25, -0.5]
 
 
-async def test_what_was_asked_for_is_repeated(standalone: Fetch) -> None:
+async def test_parameters_are_repeated(standalone: Fetch) -> None:
     tools = [{"type": "function", "name": "clock"}, {"type": "web_search"}]
     asked = respond(frequency_penalty=0.5, presence_penalty=None, tools=tools, tool_choice="none")
     body = json.loads((await standalone("POST", PATH, asked)).body)
@@ -184,7 +184,7 @@ async def test_structured_answers(openai_client: openai.AsyncOpenAI) -> None:
     assert json.loads(response.output_text)["city"] in ("Paris", "Oslo")
 
 
-async def test_a_failure_in_a_stream_is_told(
+async def test_a_failure_in_a_stream_is_reported(
     openai_client: openai.AsyncOpenAI, ollama_server: OllamaServer
 ) -> None:
     stream = await openai_client.responses.create(

@@ -46,7 +46,7 @@ PARAMETERS = {
     "([A-Za-z0-9_.:-]+)": "{id}",
     r"\.": ".",
 }
-"""How the regular expressions of routes are written in the document."""
+"""The document's names of the regular expressions in routes."""
 
 BODIES: dict[str, type[msgspec.Struct]] = {
     "GenerateRequest": wire.GenerateRequest,
@@ -69,6 +69,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "CompletionRequest": openai.CompletionRequest,
     "EmbeddingsRequest": openai.EmbeddingsRequest,
     "ResponsesRequest": openai.ResponsesRequest,
+    "TranscriptionRequest": openai.TranscriptionRequest,
     "Reasoning": openai.Reasoning,
     "StreamOptions": openai.StreamOptions,
     "MessagesRequest": anthropic.MessagesRequest,
@@ -76,7 +77,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
 }
 
 NO_BODY = {"/api/delete"}
-"""What Ollama's document gives a body, and its server does not."""
+"""Answers with a body in Ollama's document, but not from its server."""
 
 
 def calls(document: Document) -> set[tuple[str, str]]:
@@ -128,7 +129,7 @@ def test_operation_ids_are_unique_and_components_used() -> None:
     assert used == components
 
 
-def test_tells_the_version_of_ollamas_api() -> None:
+def test_has_the_version_of_ollamas_api() -> None:
     assert OURS["info"]["version"] == OLLAMA_API_VERSION
 
 
@@ -136,12 +137,12 @@ def test_every_route_and_no_other() -> None:
     assert calls(OURS) == routes().keys()
 
 
-def test_tells_which_requests_have_ids_to_end_them_by() -> None:
+def test_marks_requests_that_can_be_cancelled() -> None:
     for (method, path), endpoint in routes().items():
         item = OURS["paths"][path]
-        told = "499" in item[method.lower()]["responses"]
-        assert told == ("parameters" in item and path.count("{") == 0), path
-        assert told == endpoint.can_be_cancelled, path
+        reported = "499" in item[method.lower()]["responses"]
+        assert reported == ("parameters" in item and path.count("{") == 0), path
+        assert reported == endpoint.can_be_cancelled, path
 
 
 @pytest.mark.parametrize("name", BODIES)
@@ -182,16 +183,16 @@ async def test_is_served_as_json_and_yaml(either: Fetch) -> None:
 @pytest.mark.parametrize(("method", "path"), sorted(calls(OLLAMAS)))
 def test_covers_ollamas_document(method: str, path: str) -> None:
     asked = OLLAMAS["paths"][path][method.lower()]
-    told = OURS["paths"][path][method.lower()]
-    assert told["operationId"] == asked["operationId"]
+    reported = OURS["paths"][path][method.lower()]
+    assert reported["operationId"] == asked["operationId"]
     if "requestBody" in asked:
         for kind, schema in contents(OLLAMAS, asked["requestBody"]).items():
-            assert_covers(contents(OURS, told["requestBody"])[kind], schema)
+            assert_covers(contents(OURS, reported["requestBody"])[kind], schema)
     for status, answer in asked.get("responses", {}).items():
-        assert status in told["responses"]
+        assert status in reported["responses"]
         for kind, schema in contents(OLLAMAS, answer).items():
             if path not in NO_BODY:
-                assert_covers(contents(OURS, told["responses"][status])[kind], schema)
+                assert_covers(contents(OURS, reported["responses"][status])[kind], schema)
 
 
 def test_has_the_schemas_of_ollamas_document() -> None:

@@ -1,7 +1,7 @@
 """A real server held to two OpenAPI documents: its own and Ollama's.
 
-Its own is closed to what it does not name. Requests are the documents' examples, and what
-schemathesis makes of the schemas.
+Its own is closed to what it does not name. Requests are the documents' examples, and those that
+schemathesis generates from the schemas.
 """
 
 from __future__ import annotations
@@ -43,9 +43,10 @@ from schemathesis.specs.openapi.checks import (
 )
 from store_models import add_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.name import DEFAULT_HOST
 from jupyter_ollama.library.store import Store
+from jupyter_ollama.options import LoadOptions
 
 CHECKS = [
     not_a_server_error,
@@ -55,10 +56,10 @@ CHECKS = [
     response_schema_conformance,
 ]
 TRANSFERS = ("/api/pull", "/api/push")
-"""What is wrong at a registry is an error of the server: it has no other status for that."""
+"""An error at a registry is an error of the server, which has no other status for it."""
 READING = ("get", "head")
 EXAMPLES = 20
-"""How many requests are made up for each operation."""
+"""The number of generated requests per operation."""
 
 SHORT = {"num_predict": 3, "num_ctx": 256}
 TOOLS_TEMPLATE = "{{ .Tools }}{{ range .Messages }}{{ .Role }}: {{ .Content }}\n{{ end }}assistant:"
@@ -75,7 +76,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 GENERATED: dict[str, Any] = {
     "model": ["smollm2", "SmolLM2:latest", "all-minilm"],
-    "from": ["smollm2", "nope"],
+    "from": ["smollm2"],  # a base that is missing would be pulled
     "source": ["smollm2", "nope"],
     "destination": ["twin", "me/twin:v1", "a//b"],
     "name": ["twin"],
@@ -89,9 +90,8 @@ CHANGED = {
 }
 """The models that requests may change or send."""
 
-SLOW = {"num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "tensor_split", "use_mmap"}
-SLOW |= {"num_parallel", "kv_cache_type", "flash_attention", "keep_alive"}
-"""What would have the model loaded again."""
+SLOW = {*LoadOptions.__struct_fields__, "keep_alive"}
+"""Fields that would reload the model."""
 HINDRANCES = {"images", "suffix", "raw", "think", "thinking", "format", "tools", "tool_choice"}
 HINDRANCES |= {"logit_bias", "response_format", "reasoning", "reasoning_effort", "options"}
 HINDRANCES |= {"previous_response_id", "conversation", "text", "output_config", "remote_host"}
@@ -100,8 +100,8 @@ HINDRANCES |= {"draft_quantize", "parameters"}
 """Fields that most models or values do not go with: half of the requests come without."""
 TAKEN = {"/api/delete": "twin", "/api/pull": "my-username/my-model"}
 """The models that some requests must find."""
-REFUSED = "{|/rerank$|/audio/|/me$|/web_"
-"""Paths that made-up requests find nothing under, and what neither models nor server are for."""
+REFUSED = "{|/rerank$|/audio/|/me$|/signout$|/web_"
+"""Paths that generated requests find nothing under, and calls that no model or server supports."""
 LENGTHS = {"num_predict", "max_tokens", "max_completion_tokens", "max_output_tokens"}
 
 
@@ -183,7 +183,7 @@ def ollamas_examples() -> Iterator[Any]:
 
 
 def prepare(url: str, path: str, body: Any) -> None:
-    """Make what an example takes for granted: a model to delete, or to be had from a registry."""
+    """Create the models that an example requires: one to delete, or one in a registry."""
     if path == "/api/delete":
         body = {"source": "smollm2", "destination": body["model"]}
         assert send(OURS["/api/copy"]["POST"].Case(body=body), url).status_code == 200
@@ -219,7 +219,7 @@ def bounded(document: Document) -> Document:
 
 
 def quick(value: Any) -> Any:
-    """Return a body without what would take long: loads, long answers, many of them."""
+    """Return a body without slow requests: loads, long answers, many of them."""
     if isinstance(value, list):
         return [quick(item) for item in value]
     if not isinstance(value, dict):

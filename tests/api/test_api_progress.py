@@ -1,4 +1,4 @@
-"""Lines before the first text, for those who ask."""
+"""Progress lines before the first text, for requests that ask for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def models_dir(ollama_store: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/api/chat"])
-async def test_a_load_and_a_prompt_are_told(either: Fetch, path: str) -> None:
+async def test_a_load_and_a_prompt_are_reported(either: Fetch, path: str) -> None:
     options = {"options": GREEDY | {"num_ctx": 4096}, "progress": True}
     question = {"role": "user", "content": BOOK}
     body = (
@@ -28,10 +28,10 @@ async def test_a_load_and_a_prompt_are_told(either: Fetch, path: str) -> None:
         if path == "/api/chat"
         else generate(prompt=BOOK, **options)
     )
-    told = lines(await either("POST", path, body))
-    status = [line for line in told if "status" in line]
-    answer = told[len(status) :]
-    assert told[: len(status)] == status
+    reported = lines(await either("POST", path, body))
+    status = [line for line in reported if "status" in line]
+    answer = reported[len(status) :]
+    assert reported[: len(status)] == status
     assert list(status[0]) == ["model", "created_at", "status"]
     assert [line["status"] for line in status] == ["loading"] + ["prompt"] * (len(status) - 1)
     prompt = status[1:]
@@ -46,13 +46,13 @@ async def test_a_load_and_a_prompt_are_told(either: Fetch, path: str) -> None:
     assert warm[:2] == ["prompt", None]  # the cache has the prompt
 
 
-async def test_nobody_else_is_told(standalone: Fetch) -> None:
+async def test_other_requests_get_no_progress(standalone: Fetch) -> None:
     for more in ({}, {"progress": False}, {"progress": True, "stream": False}):
         response = await standalone("POST", "/api/generate", generate(prompt=BOOK, **more))
         assert all("status" not in line for line in lines(response))
 
 
-async def test_places_in_a_queue_are_told(standalone: Fetch, ollama_server: OllamaServer) -> None:
+async def test_queue_positions_are_reported(standalone: Fetch, ollama_server: OllamaServer) -> None:
     ollama_server.num_parallel = 1
     long = {"options": GREEDY | {"num_predict": 3000, "num_ctx": 4096}}
     running = await begin(standalone, "/api/generate", generate(**long), "first")
@@ -65,15 +65,15 @@ async def test_places_in_a_queue_are_told(standalone: Fetch, ollama_server: Olla
     assert [(line["status"], line["position"]) for line in waited] == [("queued", 1)]
     assert ended == {"error": "request canceled"}
     await running
-    told = [(line.get("status"), line.get("position")) for line in lines(await third)]
-    assert told[:3] == [("queued", 2), ("queued", 1), ("prompt", None)]
+    reported = [(line.get("status"), line.get("position")) for line in lines(await third)]
+    assert reported[:3] == [("queued", 2), ("queued", 1), ("prompt", None)]
     assert ollama_server.scheduler.loaded()[0].users == 0
 
 
-async def test_one_who_leaves_the_queue_takes_no_place(
+async def test_a_cancelled_request_leaves_the_queue(
     standalone: Fetch, ollama_server: OllamaServer
 ) -> None:
-    """A lease that comes in the moment its request ends is given back."""
+    """A lease acquired at the moment its request ends is released."""
     ollama_server.num_parallel = 1
     more = {"options": GREEDY, "progress": True}
     names = [f"job-{index}" for index in range(4)]
@@ -88,6 +88,6 @@ async def test_one_who_leaves_the_queue_takes_no_place(
     assert all(loaded.users == 0 for loaded in ollama_server.scheduler.loaded())
 
 
-async def test_a_wrong_request_has_its_status(standalone: Fetch) -> None:
+async def test_a_faulty_request_gets_an_error_status(standalone: Fetch) -> None:
     response = await standalone("POST", "/api/generate", generate(model="none", progress=True))
     assert (response.code, error(response)) == (404, "model 'none' not found")

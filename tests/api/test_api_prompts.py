@@ -1,4 +1,4 @@
-"""What becomes of a request's parts on their way into a prompt, with a real model behind it."""
+"""The parts of a request in its prompt, with a real model."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_what_goes_into_a_prompt(standalone: Fetch) -> None:
     assert "MODEL SYSTEM" not in text
 
 
-async def test_a_bad_template_is_told(standalone: Fetch) -> None:
+async def test_a_bad_template_is_reported(standalone: Fetch) -> None:
     for stream in (True, False):
         body = generate(template="{{ if }}", stream=stream)
         response = await standalone("POST", "/api/generate", body)
@@ -86,7 +86,7 @@ async def make(fetch: Fetch, name: str, **fields: Any) -> None:
     assert response.code == 200, response.body
 
 
-async def test_thinking_models_think_unless_told_otherwise(standalone: Fetch) -> None:
+async def test_thinking_models_think_by_default(standalone: Fetch) -> None:
     template = (
         "{{ if .IsThinkSet }}{{ if .Think }}ON {{ .ThinkLevel }}{{ else }}OFF{{ end }}{{ end }}"
         "{{ range .Messages }}{{ .Content }}"
@@ -124,7 +124,7 @@ async def test_tools_go_to_models_whose_template_knows_them(standalone: Fetch) -
     )
     assert '"name":"f"' not in text
     response = await standalone("POST", "/api/chat", chat(tools=tools))
-    message = "registry.ollama.ai/library/smollm2:latest does not support tools"
+    message = '"smollm2" does not support tools'
     assert (response.code, error(response)) == (400, message)
 
 

@@ -1,4 +1,4 @@
-"""What /api/ps tells of memory and contexts, and what options of the load are refused."""
+"""The memory and contexts that /api/ps reports, and the load options that are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def models_dir(ollama_store: Path) -> Path:
 
 
 async def ask(fetch: Fetch, **options: Any) -> dict[str, Any]:
-    """Generate a little and return what is loaded then."""
+    """Generate a little and return the loaded models."""
     body = generate(stream=False, options={"num_predict": 2, **options})
     response = await fetch("POST", "/api/generate", body)
     assert response.code == 200
@@ -38,6 +38,13 @@ async def test_ps_follows_a_context_that_grows(standalone: Fetch) -> None:
     assert 140 * MIB < large["size"] - small["size"] < 180 * MIB
     again = await ask(standalone, num_ctx=512)
     assert (again["context_length"], again["size"]) == (2048, large["size"])
+
+
+async def test_ps_reports_the_default_context(standalone: Fetch) -> None:
+    # On a host without a GPU.
+    assert (await ask(standalone))["context_length"] == 4096
+    assert (await ask(standalone, num_ctx=5000))["context_length"] == 5000
+    assert (await ask(standalone))["context_length"] == 5000
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ NUMBERS = chat(
     options={"temperature": 0, "num_ctx": 2048},
     format={"type": "array", "items": {"type": "integer"}, "minItems": 500},
 )
-"""A request that goes on for seconds, for the model may not stop before."""
+"""A request that runs for seconds, since the model may not stop before."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def models_dir(scratch_store: Path) -> Path:
 
 @pytest.fixture
 def shared_url(standalone_url: str) -> str:
-    """Where the shared server is."""
+    """The address of the shared server."""
     return standalone_url
 
 
@@ -50,7 +50,7 @@ def jp_server_config(jp_server_config: Config, shared_url: str, tmp_path: Path) 
 async def streaming(
     url: str, headers: dict[str, str], body: Any
 ) -> AsyncIterator[tuple[httpx2.Response, AsyncIterator[dict[str, Any]]]]:
-    """Post a chat; yield the answer and the objects of its lines as they come."""
+    """Post a chat; yield the answer and the objects of its lines as they arrive."""
 
     async def parts(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
         async for line in response.aiter_lines():
@@ -115,7 +115,7 @@ async def test_events_and_vectors_keep_their_form(jupyter: Fetch) -> None:
     assert lines(await jupyter("POST", "/api/generate", generate()))[-1]["done"]
 
 
-async def test_who_leaves_here_leaves_there(
+async def test_a_disconnect_is_passed_on(
     jupyter_url: str, jp_auth_header: dict[str, str], ollama_server: OllamaServer
 ) -> None:
     async with streaming(f"{jupyter_url}/ollama", jp_auth_header, NUMBERS) as (_, parts):
@@ -148,7 +148,7 @@ async def test_an_answer_counts_as_activity(
 
 
 class Faulty:
-    """A server that answers with the same bytes whatever it is asked, then hangs up."""
+    """A server that answers every request with the same bytes, then hangs up."""
 
     def __init__(self) -> None:
         self.says = b""
@@ -198,17 +198,19 @@ class TestFaults:
         assert first == {"n": 1}
         assert "has broken off" in last["error"]
 
-    async def test_a_broken_answer_is_no_answer(self, jupyter: Fetch, faulty: Faulty) -> None:
+    async def test_a_broken_answer_is_an_error(self, jupyter: Fetch, faulty: Faulty) -> None:
         faulty.says = page("200 OK", "application/json", b'{"models": [', 1000)
         with pytest.raises(HTTPStreamClosedError):
             await jupyter("GET", "/api/tags")
 
-    async def test_nobody_there(self, jupyter: Fetch, faulty: Faulty, shared_url: str) -> None:
+    async def test_an_unreachable_server(
+        self, jupyter: Fetch, faulty: Faulty, shared_url: str
+    ) -> None:
         response = await jupyter("GET", "/api/tags")
         assert response.code == 502
         assert error(response).startswith(f"the shared server at {shared_url} cannot be reached")
 
-    async def test_only_what_belongs_to_the_api_is_passed_on(
+    async def test_only_parts_of_the_api_are_passed_on(
         self, jupyter: Fetch, faulty: Faulty, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("JUPYTERHUB_API_TOKEN", "the-users-own")

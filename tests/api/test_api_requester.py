@@ -1,4 +1,4 @@
-"""Who asks: the same person for the next request, whatever Jupyter's login makes up."""
+"""The sender of a request, the same for all requests of a user with any login of Jupyter."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jupyter_ollama.api.requester import OWNER, Requester
 
 @pytest.fixture
 def seen(monkeypatch: pytest.MonkeyPatch) -> list[Requester]:
-    """Who has asked for /api/who."""
+    """The senders of the requests for /api/who."""
     found: list[Requester] = []
 
     async def who(call: Call) -> Reply:
@@ -31,7 +31,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Requester]:
     return found
 
 
-async def test_a_server_of_ones_own_has_one_user(seen: list[Requester], either: Fetch) -> None:
+async def test_a_personal_server_has_one_user(seen: list[Requester], either: Fetch) -> None:
     await either("GET", "/api/who")
     await either("GET", "/api/who")
     assert seen == [OWNER, OWNER]

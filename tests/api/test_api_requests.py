@@ -1,4 +1,4 @@
-"""The ids of requests, and what ends them: DELETE /api/requests/{id}."""
+"""The ids of requests, and their cancellation by DELETE /api/requests/{id}."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def models_dir(ollama_store: Path) -> Path:
 async def begin(
     fetch: Fetch, path: str, body: dict[str, Any], name: str
 ) -> asyncio.Task[HTTPResponse]:
-    """Return a request that is under way, the first of its answer sent, and sees all of it."""
+    """Start a request; return its task once the first part of the answer has arrived."""
     begun = asyncio.Event()
     chunks: list[bytes] = []
 
@@ -45,14 +45,14 @@ async def begin(
 
 
 async def cancel(fetch: Fetch, name: str) -> None:
-    """End a request that is known already or will be soon."""
+    """Cancel a request that is registered or will be soon."""
     for _ in range(500):
         response = await fetch("DELETE", f"/api/requests/{name}")
         if response.code == 200:
             assert response.body == b""
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("nobody knows it")
+    raise AssertionError("the request was never registered")
 
 
 async def test_every_answer_of_a_model_has_an_id(either: Fetch) -> None:
@@ -98,8 +98,8 @@ async def test_a_stream_of_openais_api_ends_with_an_error_event(standalone: Fetc
     body = {"model": "smollm2", "messages": [QUESTION], "stream": True} | LONG
     running = await begin(standalone, "/v1/chat/completions", body, "theirs")
     await cancel(standalone, "theirs")
-    told = [event for event in events(await running) if "error" in event]
-    assert [event["error"]["message"] for event in told] == ["request canceled"]
+    found = [event for event in events(await running) if "error" in event]
+    assert [event["error"]["message"] for event in found] == ["request canceled"]
 
 
 async def test_whole_answers_and_waiting_requests_end_with_a_status(
@@ -127,7 +127,7 @@ async def test_requests_of_the_same_id_end_together(standalone: Fetch) -> None:
     assert [lines(response)[-1] for response in await asyncio.gather(*both)] == [CANCELLED] * 2
 
 
-async def test_who_may_not_log_in_ends_nothing(jupyter: Fetch, jupyter_url: str) -> None:
+async def test_a_client_without_access_cancels_nothing(jupyter: Fetch, jupyter_url: str) -> None:
     running = await begin(jupyter, "/api/generate", generate(**LONG), "mine")
     stranger = fetcher(jupyter_url + "/ollama", {})
     assert (await stranger("DELETE", "/api/requests/mine")).code == 403

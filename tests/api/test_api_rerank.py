@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from api_client import Fetch, error, neighbour_error
+from store_models import create_model
 from tiny_ranker import SEP, TinyRanker
 
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 QUERY = "what is a panda"
 DOCUMENTS = ["hi", "paris is a city in france", "the giant panda is a bear of china"]
@@ -33,7 +33,7 @@ def ranking(ranker: TinyRanker, tmp_path_factory: pytest.TempPathFactory) -> Pat
     for name, template in (("ranker", ""), ("templated", TEMPLATE)):
         path = ranker.write(folder / f"{name}.gguf", template=template)
         digest = library.store.add_blob(path.read_bytes()).digest
-        list(library.create(CreateRequest(model=name, files={"model.gguf": digest})))
+        create_model(library, model=name, files={"model.gguf": digest})
     return folder / "models"
 
 
@@ -126,7 +126,7 @@ LIST = "documents must be a list of texts, or of objects with a text"
         ({"top_n": 0}, "top_n must be at least 1"),
     ],
 )
-async def test_what_cannot_be_ranked(
+async def test_inputs_that_cannot_be_ranked(
     standalone: Fetch, fields: dict[str, Any], message: str
 ) -> None:
     body = {"model": "ranker", "query": QUERY, "documents": DOCUMENTS} | fields

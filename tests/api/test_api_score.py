@@ -1,4 +1,4 @@
-"""How likely continuations are, over HTTP."""
+"""The probabilities of continuations, over HTTP."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from api_client import Fetch, error
 
-from jupyter_ollama.api.score import MOST_CONTINUATIONS, results
-from jupyter_ollama.engine.protocol import Logprob
+from jupyter_ollama.api.score import results
+from jupyter_ollama.engine.events import Logprob
 
 QUESTION = {"model": "smollm2", "prompt": "The capital of France is"}
 CITIES = [" Berlin", " Paris", " a city called Paris"]
@@ -51,7 +51,7 @@ async def test_each_continuation_in_its_place(either: Fetch) -> None:
 
 
 async def test_agrees_with_generate(standalone: Fetch) -> None:
-    """What the model says itself is as likely as it says."""
+    """The model's own answer has the probability that it reports."""
     options = {"temperature": 0, "num_predict": 6}
     body = QUESTION | {"raw": True, "stream": False, "logprobs": True, "options": options}
     said = json.loads((await standalone("POST", "/api/generate", body)).body)
@@ -65,10 +65,10 @@ async def test_agrees_with_generate(standalone: Fetch) -> None:
 
 def test_impossible_tokens_are_numbers_in_json() -> None:
     never, likely = Logprob(b"x", -math.inf), Logprob(b"y", -0.5)
-    told = results(["xx", "xy", "y"], [[never, never], [never, likely], [likely]])
-    assert [one["logprob"] for one in told] == [-19998, -9999.5, -0.5]
-    assert [one["probability"] for one in told] == [0, 0, 1]
-    assert [token["logprob"] for token in told[1]["logprobs"]] == [-9999, -0.5]
+    reported = results(["xx", "xy", "y"], [[never, never], [never, likely], [likely]])
+    assert [one["logprob"] for one in reported] == [-19998, -9999.5, -0.5]
+    assert [one["probability"] for one in reported] == [0, 0, 1]
+    assert [token["logprob"] for token in reported[1]["logprobs"]] == [-9999, -0.5]
     [alone] = results(["x"], [[never]])
     assert (alone["logprob"], alone["probability"]) == (-9999, 1)
 
@@ -82,12 +82,12 @@ CONTEXT = "the input length exceeds the context length"
     [
         ({}, EMPTY),
         ({"continuations": ["a", ""]}, EMPTY),
-        ({"continuations": ["a"] * (MOST_CONTINUATIONS + 1)}, "continuations must be 256 at most"),
+        ({"continuations": ["a"] * 257}, "continuations must be 256 at most"),
         ({"continuations": ["a"], "model": "all-minilm"}, '"all-minilm" does not support score'),
         ({"continuations": [" a" * 100], "options": {"num_ctx": 64}}, CONTEXT),
     ],
 )
-async def test_what_cannot_be_scored(
+async def test_inputs_that_cannot_be_scored(
     standalone: Fetch, fields: dict[str, Any], message: str
 ) -> None:
     response = await standalone("POST", "/api/score", QUESTION | fields)

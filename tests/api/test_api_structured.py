@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from api_client import Fetch, chat, error, generate, lines
 from tornado.httpclient import HTTPResponse
@@ -31,6 +32,12 @@ IMPOSSIBLE: list[dict[str, Any]] = [
     {"type": "nonsense"},
     {"$ref": "#/$defs/nowhere"},
     {"allOf": [{"type": "string"}, {"type": "integer"}]},
+    {
+        "$ref": "#/$defs/N",
+        "$defs": {
+            "N": {"type": "object", "required": ["c"], "properties": {"c": {"$ref": "#/$defs/N"}}}
+        },
+    },
     {"grammar": "start: ((("},
     {"grammar": ""},
 ]
@@ -111,3 +118,56 @@ async def test_a_model_is_loaded_whatever_the_form_would_be(standalone: Fetch) -
     body = generate(prompt="", format="xml")
     answer = lines(await standalone("POST", "/api/generate", body))[-1]
     assert answer["done_reason"] == "load"
+
+
+COMBINED = [
+    {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 8},
+            "x": {"allOf": [{"type": "integer"}, {"minimum": 1, "maximum": 5}]},
+        },
+        "required": ["name", "x"],
+    },
+    {
+        "type": "object",
+        "properties": {"kind": {"enum": ["cat", "dog"]}},
+        "required": ["kind"],
+        "anyOf": [
+            {"properties": {"lives": {"minimum": 1, "maximum": 9, "type": "integer"}},
+             "required": ["lives"]},
+            {"properties": {"bark": {"type": "string", "maxLength": 5}}, "required": ["bark"]},
+        ],
+    },
+]  # fmt: skip
+
+
+@PATHS
+async def test_schemas_in_parts_are_kept(standalone: Fetch, path: str) -> None:
+    for schema in COMBINED:
+        response = await standalone("POST", path, ASK[path] | {"format": schema})
+        jsonschema.validate(json.loads(finished(response)), schema)
+    schema = {"type": "object", "properties": {"a": {"const": "b"}}, "required": ["a", "zz"]}
+    response = await standalone("POST", path, ASK[path] | {"format": schema})
+    assert json.loads(finished(response)) == {"a": "b"}
+
+
+async def test_a_number_ends(standalone: Fetch) -> None:
+    schema = {"type": "object", "properties": {"price": {"type": "number"}}, "required": ["price"]}
+    digits = {str(token): 50 for token in await digit_tokens(standalone)}
+    # Nothing but digits and points, as long as they may follow.
+    body = generate(
+        prompt="What does a coffee cost?",
+        options=OPTIONS | {"temperature": 0, "logit_bias": digits},
+        format=schema,
+    )
+    text = finished(await standalone("POST", "/api/generate", body))
+    assert isinstance(json.loads(text)["price"], int | float)
+    assert 15 < sum(map(str.isdigit, text)) < 50
+
+
+async def digit_tokens(standalone: Fetch) -> list[int]:
+    """Return the tokens of the model that are single digits."""
+    body = {"model": "smollm2", "content": "0123456789", "special": False}
+    response = await standalone("POST", "/api/tokenize", body)
+    return list(json.loads(response.body)["tokens"])

@@ -70,13 +70,13 @@ async def test_special_tokens(standalone: Fetch) -> None:
 
 
 @pytest.mark.parametrize("token", [-1, 2**31 - 1, 2**40])
-async def test_tokens_that_there_are_not(standalone: Fetch, token: int) -> None:
+async def test_unknown_tokens(standalone: Fetch, token: int) -> None:
     body = {"model": "smollm2", "tokens": [1, token]}
     response = await standalone("POST", "/api/detokenize", body)
     assert (response.code, error(response)) == (400, "tokens that this model does not have")
 
 
 @pytest.mark.parametrize("path", ["/api/tokenize", "/api/detokenize"])
-async def test_models_that_there_are_not(standalone: Fetch, path: str) -> None:
+async def test_unknown_models(standalone: Fetch, path: str) -> None:
     response = await standalone("POST", path, {"model": "nope"})
     assert (response.code, error(response)) == (404, "model 'nope' not found")

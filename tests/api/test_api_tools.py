@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from api_client import Fetch, answer, chat, error, events, generate, lines
 from scripted_model import MESSAGES, write_scripts
 from store_models import add_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 CITIES = ["Paris", "Rome"]
 CITY = {"type": "object", "properties": {"city": {"enum": CITIES}}, "required": ["city"]}
@@ -77,6 +78,20 @@ async def test_a_message_with_thoughts_and_calls(either: Fetch) -> None:
     assert (parts[-1]["done_reason"], messages[-1]["content"]) == ("stop", "")
 
 
+async def test_a_part_has_thoughts_or_text(either: Fetch) -> None:
+    """Several tokens come in one frame where they are faster than that, so it takes some tries."""
+    prompt = generate(model="scripted", prompt="call it", options=OPTIONS)
+    for _ in range(10):
+        for message in [
+            *(
+                part["message"]
+                for part in lines(await either("POST", "/api/chat", ask(stream=True)))
+            ),
+            *lines(await either("POST", "/api/generate", prompt)),
+        ]:
+            assert not (message.get("thinking") and message.get("content", message.get("response")))
+
+
 async def test_think_and_tools_can_be_left_out(either: Fetch) -> None:
     message = (await answer(either, "/api/chat", ask(tools=[])))["message"]
     assert message["thinking"] == THOUGHT
@@ -107,7 +122,7 @@ async def test_a_call_can_be_required_or_forbidden(either: Fetch) -> None:
     assert (response.code, "exclude each other" in error(response)) == (400, True)
 
 
-async def test_tokens_are_told_with_their_probabilities(either: Fetch) -> None:
+async def test_tokens_have_their_probabilities(either: Fetch) -> None:
     asked = generate(model="scripted", prompt="plain", options=OPTIONS, stream=False)
     body = await answer(either, "/api/generate", asked | {"logprobs": True, "top_logprobs": 2})
     assert "".join(one["token"] for one in body["logprobs"]) == PLAIN
@@ -119,9 +134,9 @@ async def test_tokens_are_told_with_their_probabilities(either: Fetch) -> None:
     streamed = lines(
         await either("POST", "/api/generate", asked | {"logprobs": True, "stream": True})
     )
-    told = [one for part in streamed for one in part.get("logprobs", [])]
-    assert [one["token"] for one in told] == [one["token"] for one in body["logprobs"]]
-    assert "top_logprobs" not in told[0]
+    reported = [one for part in streamed for one in part.get("logprobs", [])]
+    assert [one["token"] for one in reported] == [one["token"] for one in body["logprobs"]]
+    assert "top_logprobs" not in reported[0]
 
 
 async def test_every_api_gives_the_same(either: Fetch) -> None:
@@ -166,3 +181,88 @@ async def test_every_api_gives_the_same(either: Fetch) -> None:
     assert "".join(delta.get("reasoning", "") for delta in deltas) == THOUGHT
     assert "".join(delta.get("content") or "" for delta in deltas) == SAID
     assert sum(len(delta.get("tool_calls", [])) for delta in deltas) == 1
+
+
+PET = {
+    "type": "object",
+    "properties": {"pet": {"$ref": "#/$defs/Pet"}, "friend": {"$ref": "#/properties/pet"}},
+    "required": ["pet", "friend"],
+    "$defs": {
+        "Pet": {
+            "type": "object",
+            "properties": {"kind": {"$ref": "#/definitions/Kind"}},
+            "required": ["kind"],
+        }
+    },
+    "definitions": {"Kind": {"enum": ["cat", "dog"]}},
+}
+BOX = {"$ref": "#/$defs/Box", "$defs": {
+    "Box": {"type": "object", "properties": {"size": {"$ref": "#/$defs/S"}}, "required": ["size"]},
+    "S": {"enum": [1, 2]},
+}}  # fmt: skip
+PARAMETERS = {
+    "adopt": PET,
+    "pack": BOX,
+    "same_name": {"type": "object", "properties": {"p": {"$ref": "#/$defs/Pet"}},
+                  "required": ["p"], "$defs": {"Pet": {"enum": ["fish"]}}},
+    "ping": {"type": "object"},
+    "pong": {"type": "object", "properties": {}},
+    "left_out": None,
+}  # fmt: skip
+
+
+async def forced_by(
+    fetch: Fetch, path: str, functions: list[dict[str, Any]], name: str | None
+) -> tuple[str, dict[str, Any]]:
+    """Ask by one of the APIs for a call, of any function or of one; return what was called."""
+    wrapped = [{"type": "function", "function": function} for function in functions]
+    chosen: Any = {"type": "function", "function": {"name": name}} if name else "required"
+    said = {"role": "user", "content": "plain"}
+    if path == "/api/chat":
+        body = ask(messages=[said], tools=wrapped, tool_choice=chosen, think=False)
+        body["parallel_tool_calls"] = False
+        call = (await answer(fetch, path, body))["message"]["tool_calls"][0]["function"]
+        return call["name"], call["arguments"]
+    asked = {"model": "scripted", "temperature": 0, "think": False, "parallel_tool_calls": False}
+    if path == "/v1/chat/completions":
+        body = asked | {"messages": [said], "tools": wrapped, "tool_choice": chosen}
+        message = (await answer(fetch, path, body))["choices"][0]["message"]
+        call = message["tool_calls"][0]["function"]
+        return call["name"], json.loads(call["arguments"])
+    if path == "/v1/responses":
+        flat = [{"type": "function"} | function for function in functions]
+        choice = {"type": "function", "name": name} if name else "required"
+        body = asked | {"input": "plain", "tools": flat, "tool_choice": choice}
+        (call,) = [one for one in (await answer(fetch, path, body))["output"]
+                   if one["type"] == "function_call"]  # fmt: skip
+        return call["name"], json.loads(call["arguments"])
+    tools = [
+        {"name": one["name"], "input_schema": one.get("parameters") or {}} for one in functions
+    ]
+    choice = {"type": "tool", "name": name} if name else {"type": "any"}
+    choice["disable_parallel_tool_use"] = True
+    body = asked | {"max_tokens": 400, "messages": [said], "tools": tools, "tool_choice": choice}
+    (block,) = [one for one in (await answer(fetch, path, body))["content"]
+                if one["type"] == "tool_use"]  # fmt: skip
+    return block["name"], block["input"]
+
+
+FORCING = ("/api/chat", "/v1/chat/completions", "/v1/responses", "/v1/messages")
+
+
+@pytest.mark.parametrize("path", FORCING)
+@pytest.mark.parametrize("name", PARAMETERS)
+async def test_forced_calls_fit_the_parameters(standalone: Fetch, path: str, name: str) -> None:
+    functions = [
+        {"name": one} | ({"parameters": schema} if schema is not None else {})
+        for one, schema in PARAMETERS.items()
+    ]
+    called, arguments = await forced_by(standalone, path, functions, name)
+    assert called == name
+    jsonschema.validate(arguments, PARAMETERS[name] or {})
+    if name in ("ping", "pong", "left_out"):
+        assert arguments == {}
+    only = [one for one in functions if one["name"] == name]
+    called, arguments = await forced_by(standalone, path, only, None)
+    assert called == name
+    jsonschema.validate(arguments, PARAMETERS[name] or {})

@@ -1,4 +1,4 @@
-"""Prompts that are too long: told in the answer and in its header, or refused."""
+"""Prompts that are too long: reported in the answer and in its header, or refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def models_dir(scratch_store: Path) -> Path:
 
 @BOTH
 @STREAM
-async def test_the_tokens_that_were_lost_are_told(
+async def test_the_truncated_tokens_are_reported(
     standalone: Fetch, path: str, body: dict[str, Any], stream: bool
 ) -> None:
     body = body | {"stream": stream}
@@ -66,7 +66,7 @@ async def test_a_last_message_that_is_too_long_is_cut_after_all_others_have_gone
 
 @BOTH
 @STREAM
-async def test_a_strict_server_refuses_what_does_not_fit(
+async def test_a_strict_server_refuses_long_prompts(
     standalone: Fetch,
     ollama_server: OllamaServer,
     path: str,

@@ -1,4 +1,4 @@
-"""What users are told and charged, what stops them, and what administrators do about it."""
+"""The usage, limits and requests that users see, and their administration."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ async def ask(fetch: Fetch, path: str = "/api/generate", **fields: Any) -> HTTPR
     return await fetch("POST", path, generate(options=SHORT, stream=False) | fields)
 
 
-async def tell(fetch: Fetch, path: str) -> dict[str, Any]:
+async def get(fetch: Fetch, path: str) -> dict[str, Any]:
     response = await fetch("GET", path)
     assert response.code == 200, response.body
-    told: dict[str, Any] = json.loads(response.body)
-    return told
+    found: dict[str, Any] = json.loads(response.body)
+    return found
 
 
 async def cancelled_midway(shared: Shared, name: str) -> int:
-    """Begin a long answer, end it, and return how many tokens of it its reader has seen."""
+    """Cancel a long answer; return the number of its tokens that the client has received."""
     seen: list[bytes] = []
     fetch = shared.user(name)
     body = chat(options=LONG, logprobs=True)
@@ -53,10 +53,10 @@ async def cancelled_midway(shared: Shared, name: str) -> int:
 
 
 async def settled(shared: Shared) -> None:
-    await wait_until(lambda: not shared.server.admission.tickets)
+    await wait_until(lambda: not shared.server.admission.requests)
 
 
-async def test_usage_is_what_clients_have_seen(ollama_store: Path, usage_file: str) -> None:
+async def test_usage_equals_the_counts_of_clients(ollama_store: Path, usage_file: str) -> None:
     async with sharing(
         models_dir=str(ollama_store), record_usage=True, usage_file=usage_file
     ) as shared:
@@ -81,34 +81,34 @@ async def test_usage_is_what_clients_have_seen(ollama_store: Path, usage_file: s
         )
         seen = await cancelled_midway(shared, "bob/b")
         await settled(shared)
-        await tell(ann, "/api/tags")
+        await get(ann, "/api/tags")
 
         ends = [whole, lines(part)[-1]]
         prompt = sum(end["prompt_eval_count"] for end in ends)
         prompt += scored["prompt_eval_count"]
         prompt += sum(result["token_count"] for result in scored["results"])
         generated = sum(end["eval_count"] for end in ends)
-        told = await tell(ann, "/usage")
-        models = {row["model"]: [row[name] for name in COUNTS] for row in told["day"]["models"]}
+        found = await get(ann, "/usage")
+        models = {row["model"]: [row[name] for name in COUNTS] for row in found["day"]["models"]}
         assert models == {
             "smollm2:latest": [3, prompt, generated],
             "all-minilm:latest": [1, embedded["prompt_eval_count"], 0],
         }
         total = prompt + generated + embedded["prompt_eval_count"]
-        assert told["tokens_last_minute"] == told["tokens_last_day"] == total
-        assert (told["user"], told["groups"]) == ("ann", ["a", "b"])
-        assert told["month"] == told["day"]
+        assert found["tokens_last_minute"] == found["tokens_last_day"] == total
+        assert (found["user"], found["groups"]) == ("ann", ["a", "b"])
+        assert found["month"] == found["day"]
 
-        (row,) = (await tell(bob, "/usage"))["day"]["models"]
+        (row,) = (await get(bob, "/usage"))["day"]["models"]
         assert row["requests"] == 2
-        # What was cancelled costs what was made; the last of it may have been on its way yet.
+        # A cancelled request costs its generated tokens, the last of which may not have been sent.
         more = row["generated_tokens"] - completed["usage"]["completion_tokens"] - seen
         assert 0 <= more < 40
         assert row["prompt_tokens"] > completed["usage"]["prompt_tokens"]
 
-        everybody = (await tell(shared.user("admin"), "/admin/usage"))["day"]
-        assert {one["user"]: one["requests"] for one in everybody["users"]} == {"ann": 4, "bob": 2}
-        groups = {row["group"]: row["requests"] for row in everybody["groups"]}
+        all_users = (await get(shared.user("admin"), "/admin/usage"))["day"]
+        assert {one["user"]: one["requests"] for one in all_users["users"]} == {"ann": 4, "bob": 2}
+        groups = {row["group"]: row["requests"] for row in all_users["groups"]}
         assert groups == {"a": 4, "b": 6}
         table = await shared.user("admin")("GET", "/admin/usage.csv")
         rows = list(csv.DictReader(io.StringIO(table.body.decode())))
@@ -139,11 +139,11 @@ async def test_without_a_record_there_is_no_file(ollama_store: Path, tmp_path: P
     async with sharing(models_dir=str(ollama_store), usage_file=str(file)) as shared:
         assert (await ask(shared.user("ann"))).code == 200
         await settled(shared)
-        told = await tell(shared.user("ann"), "/usage")
-        assert told["tokens_last_day"] > 8
-        assert not told["recorded"]
-        assert "day" not in told
-        assert await tell(shared.user("ann"), "/admin/usage") == {"recorded": False}
+        found = await get(shared.user("ann"), "/usage")
+        assert found["tokens_last_day"] > 8
+        assert not found["recorded"]
+        assert "day" not in found
+        assert await get(shared.user("ann"), "/admin/usage") == {"recorded": False}
     assert not file.exists()
 
 
@@ -161,6 +161,57 @@ async def test_a_budget_a_minute(ollama_store: Path) -> None:
         assert other.code == 429
         assert "the limit is 10 a minute" in neighbour_error(other)
         assert (await ask(shared.user("bob"))).code == 200
+
+
+@pytest.mark.parametrize("num_predict", [50, -1])
+async def test_requests_at_once_share_a_budget(ollama_store: Path, num_predict: int) -> None:
+    limits = {"*": {"tokens_per_minute": 80}}
+    async with sharing(models_dir=str(ollama_store), limits=limits) as shared:
+        ann = shared.user("ann")
+        options = LONG | {"num_predict": num_predict, "num_ctx": 96}
+        answers = await asyncio.gather(
+            *(
+                ask(ann, options=options, shift=False, prompt=f"Count: {number}")
+                for number in range(40)
+            )
+        )
+        assert {one.code for one in answers} == {200, 429}
+        ends = [json.loads(one.body) for one in answers if one.code == 200]
+        costs = [end["prompt_eval_count"] + end["eval_count"] for end in ends]
+        assert 80 <= sum(costs) < 80 + max(costs)
+        assert shared.server.admission.account("ann").reserved == 0
+
+
+async def test_an_ample_budget_holds_no_request_back(ollama_store: Path) -> None:
+    limits = {"*": {"tokens_per_minute": 100_000}}
+    async with sharing(models_dir=str(ollama_store), limits=limits) as shared:
+        ann = shared.user("ann")
+        running = [asyncio.create_task(ask(ann, options=LONG)) for _ in range(4)]
+        account = shared.server.admission.account("ann")
+        await wait_until(lambda: account.running == 4)
+        assert account.reserved > 4 * LONG["num_predict"]
+        shared.server.admission.block("ann", True)
+        for request in shared.server.admission.requests:
+            request.cancel()
+        await asyncio.gather(*running)
+
+
+async def test_texts_cost_a_hundredth_of_prompts(ollama_store: Path) -> None:
+    async with sharing(models_dir=str(ollama_store)) as shared:
+        ann = shared.user("ann")
+
+        async def spent(path: str, body: dict[str, Any]) -> int:
+            before = (await get(ann, "/usage"))["tokens_last_minute"]
+            assert (await ann("POST", path, {"model": "smollm2"} | body)).code == 200
+            await settled(shared)
+            found: int = (await get(ann, "/usage"))["tokens_last_minute"]
+            return found - before
+
+        assert await spent("/api/tokenize", {"content": "a"}) == 1
+        assert await spent("/api/tokenize", {"content": "a " * 5000}) >= 50
+        assert await spent("/api/detokenize", {"tokens": [1] * 1001}) == 11
+        message = {"role": "user", "content": "a"}
+        assert await spent("/v1/messages/count_tokens", {"messages": [message]}) == 1
 
 
 async def test_limits_of_requests_and_models(ollama_store: Path) -> None:
@@ -181,10 +232,10 @@ async def test_limits_of_requests_and_models(ollama_store: Path) -> None:
         refused = next(one for one in await asyncio.gather(*many) if one.code == 429)
         assert error(refused) == "1 of your requests wait, the limit is 1"
         assert int(refused.headers["Retry-After"]) >= 1
-        assert (await tell(student, "/usage"))["limits"] == limits["group:s"]
+        assert (await get(student, "/usage"))["limits"] == limits["group:s"]
 
 
-async def test_requests_tell_their_places(ollama_store: Path) -> None:
+async def test_requests_show_their_positions(ollama_store: Path) -> None:
     async with sharing(models_dir=str(ollama_store), num_parallel=1) as shared:
         ann, bob = shared.user("ann"), shared.user("bob")
         tasks = [asyncio.create_task(ask(ann, options=LONG))]
@@ -193,7 +244,7 @@ async def test_requests_tell_their_places(ollama_store: Path) -> None:
         for fetch, name, header in (
             (ann, "row", {"X-Ollama-Priority": "bulk"}),
             (ann, "chat", {"X-Ollama-Priority": "interactive"}),
-            (bob, "his", {}),
+            (bob, "bobs", {}),
         ):
             before = sum(account.waiting for account in admission.accounts.values())
             headers = {"X-Request-Id": name, **header}
@@ -204,20 +255,20 @@ async def test_requests_tell_their_places(ollama_store: Path) -> None:
                     sum(account.waiting for account in admission.accounts.values()) > before
                 )
             )
-        mine = (await tell(ann, "/api/requests"))["requests"]
+        mine = (await get(ann, "/api/requests"))["requests"]
         assert [(one["state"], one.get("position")) for one in mine] == [
             ("running", None),
             ("queued", 3),
             ("queued", 2),
         ]
         assert [one["bulk"] for one in mine] == [False, True, False]
-        (his,) = (await tell(bob, "/api/requests"))["requests"]
-        assert (his["id"], his["position"]) == ("his", 1)
-        everybody = (await tell(shared.user("admin"), "/admin/requests"))["requests"]
-        assert [one["user"] for one in everybody] == ["ann", "ann", "ann", "bob"]
-        # An id is its user's own; an administrator may end any.
+        (bobs,) = (await get(bob, "/api/requests"))["requests"]
+        assert (bobs["id"], bobs["position"]) == ("bobs", 1)
+        all_users = (await get(shared.user("admin"), "/admin/requests"))["requests"]
+        assert [one["user"] for one in all_users] == ["ann", "ann", "ann", "bob"]
+        # Users cancel their own requests only; an administrator cancels any.
         assert (await bob("DELETE", "/api/requests/chat")).code == 404
-        first = everybody[0]["id"]
+        first = all_users[0]["id"]
         assert (await shared.user("admin")("DELETE", f"/admin/requests/{first}")).code == 200
         assert (await shared.user("admin")("DELETE", f"/admin/requests/{first}")).code in (200, 404)
         assert [response.code for response in await asyncio.gather(*tasks)] == [499, 200, 200, 200]
@@ -243,10 +294,10 @@ async def test_drain_and_resume(ollama_store: Path) -> None:
         assert b'"done":true' in b"".join(begun)
         assert (await admin("PUT", "/admin/resume")).code == 200
         assert (await ask(ann)).code == 200
-        assert (await tell(ann, "/health"))["models"] == ["smollm2:latest"]
+        assert (await get(ann, "/health"))["models"] == ["smollm2:latest"]
 
 
-async def test_blocked_users_stay_so(ollama_store: Path, usage_file: str) -> None:
+async def test_blocked_users_stay_blocked(ollama_store: Path, usage_file: str) -> None:
     traits: dict[str, Any] = {
         "models_dir": str(ollama_store),
         "record_usage": True,
@@ -255,12 +306,12 @@ async def test_blocked_users_stay_so(ollama_store: Path, usage_file: str) -> Non
     async with sharing(**traits) as shared:
         ann, admin = shared.user("ann"), shared.user("admin")
         running = asyncio.create_task(ask(ann, options=LONG))
-        await wait_until(lambda: bool(shared.server.admission.tickets))
+        await wait_until(lambda: bool(shared.server.admission.requests))
         assert (await admin("POST", "/admin/block", {"user": "ann"})).code == 200
         assert (await running).code == 499
         assert (await admin("POST", "/admin/block", {})).code == 400
         assert (await ask(ann)).code == 403
-        assert (await tell(admin, "/admin/requests"))["blocked"] == ["ann"]
+        assert (await get(admin, "/admin/requests"))["blocked"] == ["ann"]
     async with sharing(**traits) as shared:
         ann, admin = shared.user("ann"), shared.user("admin")
         assert (await ask(ann)).code == 403

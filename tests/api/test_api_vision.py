@@ -12,7 +12,7 @@ from api_client import Fetch, answer, chat, error, generate, neighbour_error
 from image_files import noise, saved
 from store_models import add_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 OPTIONS = {"temperature": 0, "num_ctx": 512, "num_predict": 3}
 IMAGE = base64.b64encode(saved(noise(48, 40, 1))).decode()
@@ -77,7 +77,7 @@ async def test_the_other_apis_take_images(either: Fetch) -> None:
 @pytest.mark.parametrize(
     ("model", "image", "message"),
     [
-        ("blind", IMAGE, "blind:latest does not support vision"),
+        ("blind", IMAGE, '"blind" does not support vision'),
         ("seeing", "a$==", "illegal base64 data at input byte 1"),
         (
             "seeing",
@@ -105,5 +105,5 @@ async def test_the_other_apis_name_the_model_as_they_were_asked(standalone: Fetc
         ("/v1/messages", anthropic | {"max_tokens": 3}),
     ):
         response = await standalone("POST", path, body)
-        told = (response.code, neighbour_error(response))
-        assert told == (400, '"Blind" does not support vision')
+        reported = (response.code, neighbour_error(response))
+        assert reported == (400, '"Blind" does not support vision')

@@ -1,4 +1,4 @@
-"""A server whose models are partly on workers: what is told, and what happens when one is lost."""
+"""A server whose models are partly on workers: its reports, and the loss of a worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from api_client import Fetch, answer, error, generate
 from workers import Worker, working
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.process import CRASHED
+from jupyter_ollama.engine.runner_failures import CRASHED
 
 MIB = 2**20
 SPLIT = {"temperature": 0, "num_predict": 8, "num_ctx": 256, "tensor_split": [1, 1]}
@@ -57,7 +57,7 @@ async def test_a_lost_worker(standalone: Fetch, workers: list[Worker]) -> None:
     assert again["response"] == first["response"]
 
 
-async def test_who_holds_a_worker_makes_way(standalone: Fetch) -> None:
+async def test_a_model_on_a_worker_is_evicted(standalone: Fetch) -> None:
     await answer(standalone, "/api/generate", generate(stream=False, options=SPLIT))
     body = {"model": "all-minilm", "input": "a lighthouse", "options": {"tensor_split": [1, 1]}}
     await answer(standalone, "/api/embed", body)
@@ -66,7 +66,7 @@ async def test_who_holds_a_worker_makes_way(standalone: Fetch) -> None:
     assert model["size_vram"] > 10 * MIB
 
 
-async def test_what_fits_here_stays_here(standalone: Fetch, workers: list[Worker]) -> None:
+async def test_a_model_that_fits_stays_local(standalone: Fetch, workers: list[Worker]) -> None:
     workers[0].kill()
     await answer(standalone, "/api/generate", generate(stream=False))
     (model,) = (await loaded(standalone)).values()

@@ -1,4 +1,4 @@
-"""The models of the browser's tests, and what they say."""
+"""The models of the browser tests and their answers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from scripted_model import MESSAGES, write_scripts
 from store_models import add_model, add_seeing_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine import quantize
+from jupyter_ollama.library.create import CreateRequest, create
+from jupyter_ollama.library.library import Library
 
 HOSTILE = """\
 ## Heading with **bold**
@@ -52,10 +54,23 @@ return 1
 FILLED = "Frame({'a': [1]})"
 THOUGHT = "First I look at it."
 ANSWER = "It is done."
+ENDLESS = {
+    "temperature": 0,
+    "num_predict": -1,
+    "logit_bias": {"0": -100, "2": -100},
+    "repetition_stop": False,
+}
+"""Options of smollm2 for endless answers: without the tokens that end them."""
+COMMA = 28
+"""The token "," of smollm2."""
 
 
 def fill(folder: Path, library: Library) -> None:
-    """Add "coder" (markdown and HTML), "teacher" (formulas), "filler", "thinker" and "seeing"."""
+    """Add the models that a library with smollm2 lacks.
+
+    "coder" writes markdown and HTML, "teacher" formulas, "talker" never ends and "comma" writes
+    nothing but commas. The others are "filler", "thinker" and "seeing".
+    """
     add_model(library, "coder", write_scripts(folder / "coder.gguf", {"SAY": HOSTILE}))
     add_model(library, "teacher", write_scripts(folder / "teacher.gguf", {"SAY": LESSON}))
     filler = write_scripts(folder / "filler.gguf", {"SAY": FILLED}, infill=True)
@@ -68,3 +83,8 @@ def fill(folder: Path, library: Library) -> None:
     )
     add_model(library, "thinker", thinker)
     add_seeing_model(library, "seeing", folder)
+    talker = CreateRequest("talker", from_="smollm2", parameters=ENDLESS)
+    only_commas = {**ENDLESS, "logit_bias": {str(COMMA): 100}}
+    comma = CreateRequest("comma", from_="smollm2", parameters=only_commas)
+    for request in (talker, comma):
+        list(create(library.store, request, quantize.run))

@@ -1,4 +1,4 @@
-"""A notebook in JupyterLab, in a real browser, for tests and for the pictures of the docs."""
+"""A notebook in JupyterLab, in a real browser, for tests and for the images of the docs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,14 +32,14 @@ SETTINGS = {
     "completer-extension:manager": {"autoCompletion": False},
 }
 CONFIG = {name: {"expose_app_in_browser": True} for name in ("LabApp", "JupyterNotebookApp")}
-"""A test asks the page what it has."""
+"""Tests read the state of the application in the page."""
 FOLDERS = ("CONFIG_DIR", "DATA_DIR", "RUNTIME_DIR")
 PATIENCE = 60_000
-"""Milliseconds to wait for what is expected."""
+"""Milliseconds to wait for an expected state."""
 
 
 def add_lab_extension(home: Path) -> None:
-    """Let a server with its files in a folder have the extension that is built in this checkout."""
+    """Link the extension that is built in this checkout into the data folder of a server."""
     built = Path(__file__).parents[2] / "jupyter_ollama" / "labextension"
     assert (built / "package.json").exists(), "build it first: make labextension"
     place = home / "data_dir" / "labextensions"
@@ -47,20 +48,23 @@ def add_lab_extension(home: Path) -> None:
 
 
 @contextmanager
-def lab_server(home: Path, models: Path) -> Iterator[Server]:
-    """Start a Jupyter server with JupyterLab, and settings and runtime files of its own."""
+def lab_server(home: Path, models: Path, **traits: Any) -> Iterator[Server]:
+    """Start a Jupyter server with JupyterLab, settings and runtime files of its own.
+
+    ``traits`` are those of OllamaServer.
+    """
     variables = {f"JUPYTER_{name}": str(home / name.lower()) for name in FOLDERS}
     variables |= {
         "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
         "JUPYTERLAB_WORKSPACES_DIR": str(home / "workspaces"),
         "IPYTHONDIR": str(home / "ipython"),
         "OLLAMA_MODELS": str(models),
-        # An installation copies the extension, and the copy would come first.
+        # An installed copy of the extension would take precedence.
         "JUPYTER_PREFER_ENV_PATH": "0",
     }
     config = home / "config_dir" / "jupyter_server_config.json"
     config.parent.mkdir(exist_ok=True)
-    config.write_text(json.dumps(CONFIG))
+    config.write_text(json.dumps({**CONFIG, "OllamaServer": traits}))
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -83,8 +87,22 @@ def set_up(server: Server, name: str, settings: dict[str, Any]) -> None:
 
 
 def use_theme(server: Server, theme: str) -> None:
-    """Choose the theme of pages that are opened from now on: "Light" or "Dark"."""
+    """Set the theme of pages that are opened later: "Light" or "Dark"."""
     set_up(server, "apputils-extension:themes", {"theme": f"JupyterLab {theme}"})
+
+
+def wait_until(page: Page, happened: Callable[[], bool]) -> None:
+    """Wait until a condition holds, while the page processes its events."""
+    end = time.monotonic() + PATIENCE / 1000
+    while not happened():
+        assert time.monotonic() < end, "it has not happened"
+        page.wait_for_timeout(50)
+
+
+def requests_of(server: Server) -> list[str]:
+    """Return the ids of the model requests that are queued or running."""
+    found = server.call("GET", "/ollama/api/requests")["requests"]
+    return [request["id"] for request in found]
 
 
 def open_lab(page: Page, server: Server, path: str = "") -> None:
@@ -146,7 +164,7 @@ class Notebook:
         self.page.locator(".jp-Notebook .jp-Cell").first.wait_for()
 
     def wait_until_idle(self) -> None:
-        """Return when the kernel has nothing to do."""
+        """Wait until the kernel is idle."""
         self.page.get_by_text(re.compile(r"Python .*\| Idle")).wait_for()
 
     def cell(self, number: int) -> Locator:
@@ -171,7 +189,7 @@ class Notebook:
             self.page.keyboard.type(line)
 
     def save(self) -> dict[str, Any]:
-        """Save the notebook and return what its file holds then."""
+        """Save the notebook and return the content of its file."""
         with self.page.expect_response(
             lambda response: response.request.method == "PUT" and self.name in response.url
         ):
@@ -181,7 +199,7 @@ class Notebook:
         return content
 
     def end_kernel(self) -> None:
-        """Shut the notebook's kernel down."""
+        """Shut down the notebook's kernel."""
         for session in self.server.call("GET", "/api/sessions"):
             if session["path"] == self.name:
                 self.server.call("DELETE", f"/api/sessions/{session['id']}")

@@ -1,15 +1,13 @@
-"""The chat widget in JupyterLab: typed into, stopped, looked at."""
+"""The chat widget in JupyterLab: input, stopping, display."""
 
 from __future__ import annotations
 
 import browser_models
 import pytest
-from jupyterlab_page import Notebook, use_theme
+from jupyterlab_page import Notebook, use_theme, wait_until
 from playwright.sync_api import FloatRect, Locator, expect
 
 CHAT = "from jupyter_ollama_magics.widgets import Chat\n\nchat = Chat({})\nchat"
-ENDLESS = '"smollm2", options={"num_predict": -1, "logit_bias": {"2": -100}}'
-"""Arguments for answers that do not end soon: without the token that ends them."""
 QUESTION = "Your question."
 
 
@@ -27,19 +25,23 @@ def ask(chat: Locator, text: str) -> None:
 
 
 def growing(chat: Locator) -> None:
-    """Return when text has been added to an answer three times."""
+    """Wait until text has been added to an answer three times."""
     answer = chat.get_by_label("Answer", exact=True).last
     lengths: set[int] = set()
-    while len(lengths) < 4:
+
+    def has_grown() -> bool:
         lengths.add(len(answer.inner_text()))
+        return len(lengths) >= 4
+
+    wait_until(chat.page, has_grown)
 
 
 def test_streams_while_cells_run_and_stops_at_once(notebook: Notebook) -> None:
     busy = "import time\nwhile chat.busy:\n    time.sleep(0.05)\nprint('ended', chat.busy)"
-    chat = open_chat(notebook, ENDLESS, "print(6 * 7)", busy)
+    chat = open_chat(notebook, '"talker"', "print(6 * 7)", busy)
     ask(chat, "Tell me a very long story.")
     growing(chat)
-    # A cell runs while the answer is written, and the page can stop it while a cell runs.
+    # A cell runs during the answer, and the page can stop the answer while a cell runs.
     notebook.run(1)
     expect(notebook.output(1)).to_contain_text("42")
     notebook.run(2)
@@ -55,7 +57,7 @@ def test_streams_while_cells_run_and_stops_at_once(notebook: Notebook) -> None:
     assert len(chat.locator(".jo-exchange").all()) == 1
 
 
-def test_markdown_is_shown_and_nothing_of_it_runs(notebook: Notebook) -> None:
+def test_markdown_is_shown_without_scripts(notebook: Notebook) -> None:
     requests: list[str] = []
     notebook.page.on("request", lambda request: requests.append(request.url))
     chat = open_chat(notebook, '"coder"')
@@ -92,7 +94,7 @@ def test_formulas_are_drawn_and_code_has_colours(notebook: Notebook) -> None:
     assert apart.first.locator("mtd").count() == 2
     assert box(apart.first.locator("mi").first)["x"] - box(answer)["x"] > 100, "not in the middle"
     expect(answer.locator("td math")).to_have_text("\N{GREEK SMALL LETTER ALPHA}")
-    # What is no formula is shown as it was written, and asks nobody for anything.
+    # Invalid formulas are shown as typed, and send no request.
     expect(answer.locator("code.jo-tex")).to_have_text(
         [
             r"\nosuch{x}",
@@ -108,7 +110,7 @@ def test_formulas_are_drawn_and_code_has_colours(notebook: Notebook) -> None:
     colours = {colour(code.first.locator(f".hljs-{kind}").first) for kind in kinds}
     assert len(colours | {colour(code.first)}) == 5
     assert code.last.locator("span").count() == 0
-    # Another chat of the page has what draws them already.
+    # Another chat of the page uses the loaded renderer.
     notebook.run(0)
     ask(chat, "SAY")
     expect(answer.locator("math")).to_have_count(4)
@@ -120,7 +122,7 @@ def colour(node: Locator) -> str:
 
 
 def box(node: Locator) -> FloatRect:
-    """Return where a node is on the page, in pixels."""
+    """Return the position of a node on the page, in pixels."""
     found = node.bounding_box()
     assert found
     return found
@@ -131,12 +133,12 @@ def test_keys_models_and_thinking(notebook: Notebook) -> None:
     box = chat.get_by_label(QUESTION)
     picker = chat.get_by_label("Model", exact=True)
     expect(picker.locator("option")).to_have_text(
-        ["coder", "filler", "seeing", "smollm2", "teacher", "thinker"]
+        ["coder", "comma", "filler", "seeing", "smollm2", "talker", "teacher", "thinker"]
     )
     picker.select_option("thinker")
     box.fill("one")
     box.press("Shift+Enter")
-    # Letters that are shortcuts of the notebook are but letters here.
+    # Shortcut keys of the notebook are plain letters here.
     box.press_sequentially("dd bb")
     assert box.input_value() == "one\ndd bb"
     assert notebook.page.locator(".jp-Cell").count() == 2
@@ -150,7 +152,7 @@ def test_keys_models_and_thinking(notebook: Notebook) -> None:
     chat.get_by_text("Thinking").click()
     expect(thought).to_be_visible()
     # Enter on a button presses it, and does not go to a cell.
-    chat.get_by_role("button", name="Begin the conversation afresh").press("Enter")
+    chat.get_by_role("button", name="Start a new conversation").press("Enter")
     expect(answer).to_have_count(0)
 
 
@@ -208,7 +210,7 @@ def test_a_saved_notebook_keeps_the_conversation(notebook: Notebook, close: bool
     assert notebook.page.evaluate("window.hacked") is None
 
 
-def test_colours_are_those_of_the_theme(notebook: Notebook) -> None:
+def test_colours_follow_the_theme(notebook: Notebook) -> None:
     use_theme(notebook.server, "Dark")
     chat = open_chat(notebook, '"coder"')
     ask(chat, "SAY")
@@ -220,7 +222,7 @@ def test_colours_are_those_of_the_theme(notebook: Notebook) -> None:
 
 
 def brightness(node: Locator, name: str) -> float:
-    """Return how bright a colour of a node is, from 0 to 255."""
+    """Return the brightness of a colour of a node, from 0 to 255."""
     colour = node.evaluate(f"node => getComputedStyle(node).{name}")
     numbers = [float(part) for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     return sum(numbers) / 3
@@ -229,7 +231,7 @@ def brightness(node: Locator, name: str) -> float:
 def test_leaving_the_page_ends_the_answer(notebook: Notebook) -> None:
     wait = "import time\nend = time.monotonic() + 20\nwhile chat.busy and time.monotonic() < end:\n"
     wait += "    time.sleep(0.1)\nprint(chat.exchanges[-1]['note'])"
-    chat = open_chat(notebook, ENDLESS, wait)
+    chat = open_chat(notebook, '"talker"', wait)
     ask(chat, "Tell me a very long story.")
     growing(chat)
     notebook.cell(0).locator(".cm-content").click()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from browser_models import ANSWER, THOUGHT
-from jupyterlab_page import open_notebook
+from jupyterlab_page import open_notebook, requests_of, wait_until
 from playwright.sync_api import Locator, Page, Response, expect
 from run_notebook import Server
 
 pytestmark = pytest.mark.usefixtures("quiet")
 CODE = "answer = 6 * 7  # <b>no tag</b>"
-"""What the model "coder" writes between its fences."""
+"""The code in the answer of the model "coder"."""
 
 
 def open_chat(page: Page, model: str) -> Locator:
@@ -31,29 +34,29 @@ def ask(chat: Locator, text: str) -> None:
 
 
 def answered(chat: Locator) -> None:
-    """Return when the last answer is whole."""
+    """Wait until the last answer is complete."""
     expect(chat.get_by_role("button", name="Regenerate")).to_be_visible()
 
 
 def source(cell: Locator) -> Locator:
-    """Return what is written in a cell."""
+    """Return the source of a cell."""
     return cell.locator(".cm-content")
 
 
 def use_model(server: Server, model: str) -> None:
-    """Choose the model of whoever does not choose one."""
+    """Set the default model."""
     setting = {"raw": f'{{"defaultModel": "{model}"}}'}
     server.call("PUT", "/lab/api/settings/jupyter-ollama:client", setting)
 
 
 def saves_chat(response: Response) -> bool:
-    """Tell whether the page has written the conversation down."""
+    """Return whether the page has saved the conversation."""
     request = response.request
     saved = request.post_data or ""
     return request.method == "PUT" and "/lab/api/workspaces" in request.url and ANSWER in saved
 
 
-def test_cells_are_asked_about_and_code_comes_back(page: Page, lab: Server) -> None:
+def test_cells_are_attached_and_code_is_inserted(page: Page, lab: Server) -> None:
     cells = open_notebook(page, lab, "lab-chat.ipynb", "print('seven')", "1")
     fetched: list[str] = []
     page.on("request", lambda request: fetched.append(request.url))
@@ -66,9 +69,9 @@ def test_cells_are_asked_about_and_code_comes_back(page: Page, lab: Server) -> N
     chat.get_by_role("button", name="Cell", exact=True).click()
     chat.get_by_role("button", name="Output", exact=True).click()
     expect(chat.get_by_role("button", name="Do not attach Output")).to_be_visible()
-    with page.expect_request("**/ollama/api/chat*") as asked:
+    with page.expect_request("**/ollama/api/chat*") as request:
         ask(chat, "SAY what it prints.")
-    sent = asked.value.post_data_json["messages"][0]["content"]
+    sent = request.value.post_data_json["messages"][0]["content"]
     assert sent == (
         "Cell:\n```python\nprint('seven')\n```\n\nOutput:\n```\nseven\n```\n\nSAY what it prints."
     )
@@ -82,13 +85,13 @@ def test_cells_are_asked_about_and_code_comes_back(page: Page, lab: Server) -> N
     chat.get_by_role("button", name="Copy", exact=True).click()
     expect(chat.get_by_role("status")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == CODE
-    # What a model writes runs nothing and fetches nothing.
+    # The text of a model runs no script and fetches nothing.
     expect(chat.get_by_role("link", name="picture")).to_be_visible()
     assert not [url for url in fetched if "p.png" in url]
     assert page.evaluate("window.hacked") is None
 
 
-def test_thoughts_are_collapsed_and_a_reload_brings_the_chat_back(jupyterlab: Page) -> None:
+def test_thinking_is_collapsed_and_a_reload_restores_the_chat(jupyterlab: Page) -> None:
     chat = open_chat(jupyterlab, "thinker")
     with jupyterlab.expect_response(saves_chat):
         ask(chat, "SAY")
@@ -101,12 +104,12 @@ def test_thoughts_are_collapsed_and_a_reload_brings_the_chat_back(jupyterlab: Pa
     expect(chat.get_by_role("combobox", name="Model")).to_have_value("thinker:latest")
 
 
-def test_an_answer_is_stopped_and_asked_for_otherwise_by_keys(
+def test_an_answer_is_stopped_and_its_question_edited_by_keys(
     jupyterlab: Page, lab: Server
 ) -> None:
-    # Lab puts the focus there when it has started.
+    # JupyterLab sets the focus there when it has started.
     expect(jupyterlab.locator(".jp-Launcher")).to_be_focused()
-    chat = open_chat(jupyterlab, "smollm2")
+    chat = open_chat(jupyterlab, "talker")
     jupyterlab.keyboard.press("Alt+Shift+c")
     expect(chat.get_by_role("textbox", name="Your question")).to_be_focused()
     jupyterlab.keyboard.type("Write a very long story about the sea.")
@@ -115,7 +118,7 @@ def test_an_answer_is_stopped_and_asked_for_otherwise_by_keys(
     jupyterlab.keyboard.press("Escape")
     expect(chat.get_by_text("Stopped.")).to_be_visible()
     jupyterlab.wait_for_function("() => document.querySelector('[aria-busy=false]')")
-    assert requests_end(jupyterlab, lab)
+    wait_until(jupyterlab, lambda: not requests_of(lab))
     chat.get_by_role("combobox", name="Model").select_option("thinker:latest")
     chat.get_by_role("button", name="Regenerate").press("Enter")
     expect(chat.get_by_role("article", name="thinker:latest")).to_have_count(1)
@@ -130,13 +133,26 @@ def test_an_answer_is_stopped_and_asked_for_otherwise_by_keys(
     expect(chat.locator(".jpo-turn")).to_have_count(2)
 
 
-def requests_end(page: Page, server: Server) -> bool:
-    """Tell whether the server soon has nothing to do, though an answer would last for long."""
-    for _ in range(50):
-        if not server.call("GET", "/ollama/api/requests")["requests"]:
-            return True
-        page.wait_for_timeout(100)
-    return False
+def test_a_load_is_shown_with_its_size_and_counts_the_seconds(
+    jupyterlab: Page, held_loads: Callable[[], AbstractContextManager[None]]
+) -> None:
+    chat = open_chat(jupyterlab, "thinker")
+    loading = chat.get_by_text(re.compile(r"^loading thinker, \d+ [kM]B…( \d+ s)?$"))
+    with held_loads():
+        ask(chat, "SAY")
+        expect(loading).to_be_visible()
+        seconds = chat.get_by_text(re.compile(r"^ ?\d+ s$"))
+        expect(seconds).to_be_visible()
+        first = seconds.inner_text()
+        expect(seconds).not_to_have_text(first)
+        assert read_seconds(seconds.inner_text()) > read_seconds(first) >= 1
+    expect(chat.get_by_text(ANSWER)).to_be_visible()
+    expect(chat.get_by_text("loading")).to_have_count(0)
+
+
+def read_seconds(text: str) -> int:
+    """Return the displayed number of seconds."""
+    return int(text.removesuffix(" s"))
 
 
 def test_a_conversation_is_saved_in_both_forms(jupyterlab: Page, lab: Server) -> None:
@@ -154,7 +170,7 @@ def test_a_conversation_is_saved_in_both_forms(jupyterlab: Page, lab: Server) ->
     expect(editor).not_to_contain_text("![picture]")
     chat.get_by_role("button", name="New chat").click()
     expect(chat.locator(".jpo-turn")).to_have_count(0)
-    chat.get_by_role("button", name="Bring the last conversation back").click()
+    chat.get_by_role("button", name="Restore the last conversation").click()
     expect(chat.locator(".jpo-turn")).to_have_count(2)
 
 
@@ -177,9 +193,9 @@ def test_an_error_is_explained_and_a_fix_accepted(page: Page, lab: Server) -> No
     broken.click()
     dialog = page.locator(".jp-Dialog")
     accept = dialog.get_by_role("button", name="Accept")
-    with page.expect_request("**/ollama/api/chat*") as asked:
+    with page.expect_request("**/ollama/api/chat*") as request:
         page.keyboard.press("Alt+Shift+f")
-    sent: dict[str, Any] = asked.value.post_data_json
+    sent: dict[str, Any] = request.value.post_data_json
     assert sent["messages"][0]["content"].startswith("Cells before:\n```python\nzero = 0\n```")
     expect(dialog.locator('[data-kind="-"]')).to_contain_text("SAY = 1 / zero")
     expect(accept).to_be_enabled()
@@ -196,8 +212,10 @@ def test_an_error_is_explained_and_a_fix_accepted(page: Page, lab: Server) -> No
     use_model(lab, "")
 
 
-def test_a_selection_is_explained_and_a_cell_documented(page: Page, lab: Server) -> None:
-    use_model(lab, "smollm2:latest")
+def test_a_selection_is_explained_and_a_cell_documented(
+    page: Page, lab: Server, held_loads: Callable[[], AbstractContextManager[None]]
+) -> None:
+    use_model(lab, "talker:latest")
     cells = open_notebook(page, lab, "lab-document.ipynb", "x = 1\ny = 2")
     source(cells.first).click()
     page.keyboard.press("Control+End")
@@ -207,14 +225,17 @@ def test_a_selection_is_explained_and_a_cell_documented(page: Page, lab: Server)
     chat.locator("summary", has_text="Cell").click()
     expect(chat.locator("details pre")).to_have_text("y = 2")
     chat.get_by_role("button", name="Stop").click()
-    source(cells.first).click(button="right")
-    page.get_by_role("menuitem", name="Document Cell").click()
+    lab.call("POST", "/ollama/api/generate", {"model": "talker", "keep_alive": 0})
     dialog = page.locator(".jp-Dialog")
-    expect(dialog.get_by_role("status")).to_contain_text("smollm2:latest is writing…")
-    # What is not whole yet cannot be accepted, and refusing it ends the request.
+    with held_loads():
+        source(cells.first).click(button="right")
+        page.get_by_role("menuitem", name="Document Cell").click()
+        expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"loading talker, \d+ MB…"))
+    expect(dialog.get_by_role("status")).to_contain_text("talker:latest is writing…")
+    # An incomplete proposal cannot be accepted, and refusing it ends the request.
     page.keyboard.press("Enter")
     expect(dialog).to_be_visible()
     dialog.get_by_role("button", name="Refuse").click()
-    assert requests_end(page, lab)
+    wait_until(page, lambda: not requests_of(lab))
     expect(source(cells.first)).to_contain_text("y = 2")
     use_model(lab, "")

@@ -15,14 +15,14 @@ NOTEBOOK = "lab-plugins.ipynb"
 
 
 def active_plugins(page: Page) -> set[str]:
-    """Return which plugins of this project a page has."""
+    """Return the active plugins of this project on a page."""
     page.evaluate("jupyterapp.restored")
-    asked = "name => jupyterapp.isPluginActivated(`jupyter-ollama:${name}`)"
-    return {name for name in PLUGINS if page.evaluate(asked, name)}
+    is_active = "name => jupyterapp.isPluginActivated(`jupyter-ollama:${name}`)"
+    return {name for name in PLUGINS if page.evaluate(is_active, name)}
 
 
 def errors_of(page: Page) -> list[str]:
-    """Return a list to which what a page says of errors is added."""
+    """Return a list to which the errors of a page are added."""
     errors: list[str] = []
 
     def listen(kind: str, text: str) -> None:
@@ -37,7 +37,7 @@ def errors_of(page: Page) -> list[str]:
 def test_each_plugin_can_be_disabled_alone(page: Page, lab: Server) -> None:
     write_notebook(lab, NOTEBOOK, "1 / 0")
     errors = errors_of(page)
-    # What `jupyter labextension disable --level=user` writes.
+    # The file that `jupyter labextension disable --level=user` writes.
     config = Path(os.environ["JUPYTER_CONFIG_DIR"], "labconfig", "page_config.json")
     config.parent.mkdir(exist_ok=True)
     try:
@@ -51,7 +51,7 @@ def test_each_plugin_can_be_disabled_alone(page: Page, lab: Server) -> None:
         open_lab(page, lab, NOTEBOOK)
         page.locator(".jp-Notebook .jp-Cell .cm-content").click()
         assert active_plugins(page) == set()
-        # Lab says of each of the others that it misses the client, and nothing else is wrong.
+        # JupyterLab reports the missing client for each other plugin, and no other error.
         assert all("jupyter-ollama:" in error for error in errors)
     finally:
         config.unlink()

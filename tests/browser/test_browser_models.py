@@ -1,4 +1,4 @@
-"""The widgets that look after models, in JupyterLab."""
+"""The widgets that manage models, in JupyterLab."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_models_are_loaded_unloaded_and_deleted(notebook: Notebook) -> None:
     names = manager.locator(".widget-label")
     expect(names.get_by_text("extra", exact=True)).to_have_count(0)
     expect(names.filter(has_text="coder")).to_be_visible()
-    # Without a kernel the table is still there.
+    # The table stays without a kernel.
     kept = manager.locator(".jp-RenderedMarkdown")
     expect(kept).to_be_hidden()
     notebook.save()
@@ -34,8 +34,8 @@ def test_models_are_loaded_unloaded_and_deleted(notebook: Notebook) -> None:
     expect(kept).not_to_contain_text("extra")
 
 
-def test_a_pull_that_fails_says_why(notebook: Notebook) -> None:
-    # Nobody listens at this port of this machine.
+def test_a_failed_pull_shows_the_reason(notebook: Notebook) -> None:
+    # No server listens on this port.
     name = "127.0.0.1:9/library/none"
     code = "from jupyter_ollama_magics.widgets import PullProgress\n"
     notebook.create(f"{code}PullProgress({name!r}, insecure=True)")

@@ -64,7 +64,7 @@ def server(
 
 @pytest.fixture
 def peer() -> Iterator[Peer]:
-    """What no small model can show: GPUs, thinking, errors in the middle of a stream."""
+    """Answers that no small model can give: GPUs, thinking, errors in the middle of a stream."""
     peer = Peer()
 
     class Handler(BaseHTTPRequestHandler):

@@ -8,6 +8,7 @@ import sys
 import pytest
 from cli_process import Ollama, Peer
 
+from jupyter_ollama import __version__
 from jupyter_ollama.cli.app import COMMANDS
 
 
@@ -22,7 +23,7 @@ def test_it_is_a_subcommand_of_jupyter(environment: dict[str, str]) -> None:
     done = subprocess.run(
         ["jupyter", "ollama", "--version"], env=environment, capture_output=True, text=True
     )
-    assert done.stdout.strip().count(".") == 2
+    assert done.stdout.strip() == __version__
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -95,7 +96,7 @@ def test_path_and_token_of_a_server_behind_jupyter(ollama: Ollama, peer: Peer) -
     assert headers["Authorization"] == "Bearer secret"
 
 
-def test_an_address_that_is_none(ollama: Ollama) -> None:
+def test_an_invalid_address(ollama: Ollama) -> None:
     done = ollama("ps", host="ftp://somewhere")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: OLLAMA_HOST is no address")
+    assert done.stderr.startswith("Error: OLLAMA_HOST is not an address")

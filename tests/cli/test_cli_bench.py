@@ -1,4 +1,4 @@
-"""bench: what it measures on this very machine, and what it says about given figures."""
+"""bench: its measurements on this machine, and its remarks on given figures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from jupyter_ollama.cli.bench_report import Format, Measured, report, text
 from jupyter_ollama.cli.command import CommandError
 from jupyter_ollama.cli.other_formats import candidates
 from jupyter_ollama.cli.speed import Served, Speed, Stream, Workload, speed_together
-from jupyter_ollama.engine.protocol import LoadSpec, Ready
+from jupyter_ollama.engine.events import Ready
+from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.workload import prompts
 
 QUICK = ("--tokens", "6", "--prompt", "48")
@@ -30,7 +31,7 @@ def variables(scratch_store: Path, tmp_path: Path) -> dict[str, str]:
     return {"OLLAMA_MODELS": str(scratch_store), "TMPDIR": str(tmp_path / "temporary")}
 
 
-def test_a_table_of_what_was_measured(ollama: Ollama, variables: dict[str, str]) -> None:
+def test_a_table_of_measurements(ollama: Ollama, variables: dict[str, str]) -> None:
     options = ("--streams", "3,1", "--rounds", "2", "--no-compare")
     done = ollama("bench", "smollm2", *QUICK, *options, **variables)
     assert done.returncode == 0, done.stderr
@@ -92,17 +93,24 @@ def test_mistakes_are_one_error(
 
 
 @pytest.mark.parametrize(
-    ("shown", "number"),
+    ("shown", "computed", "number"),
     [
-        ("server", signal.SIGINT),
-        ("server", signal.SIGTERM),
-        ("limit", signal.SIGINT),
-        ("writing Q8_0", signal.SIGTERM),
+        ("server", 0.0, signal.SIGINT),
+        ("server", 0.0, signal.SIGTERM),
+        ("server", 0.5, signal.SIGINT),
+        ("server", 0.5, signal.SIGTERM),
+        ("limit", 0.0, signal.SIGINT),
+        ("writing Q8_0", 0.0, signal.SIGTERM),
     ],
 )
 def test_nothing_is_left_behind_when_it_is_stopped(
-    environment: dict[str, str], variables: dict[str, str], shown: str, number: signal.Signals
+    environment: dict[str, str],
+    variables: dict[str, str],
+    shown: str,
+    computed: float,
+    number: signal.Signals,
 ) -> None:
+    """``computed`` is the runner's processor time in seconds before the signal."""
     with subprocess.Popen(
         ["jupyter-ollama", "bench", "smollm2", "--streams", "1", *QUICK],
         env={**environment, **variables},
@@ -117,7 +125,7 @@ def test_nothing_is_left_behind_when_it_is_stopped(
         while shown not in seen:
             seen += process.stderr.read(1)
         children: list[psutil.Process] = []
-        while not children:
+        while sum(child.cpu_times().user for child in children) < computed or not children:
             children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(number)
         out, rest = process.communicate(timeout=30)
@@ -181,7 +189,7 @@ def unfolded(facts: dict[str, Any]) -> str:
     return " ".join(text(facts).split())
 
 
-def test_what_is_said_of_a_faster_format() -> None:
+def test_the_report_of_a_faster_format() -> None:
     said = unfolded(report(measured(STEADY, [Speed(120, 580)] * 3)))
     gain = "Q4_0 would prefill 2.9 times as fast and decode 1.2 times as fast on this host"
     assert f"{gain}, and is less exact than Q4_1." in said
@@ -203,7 +211,7 @@ def test_nothing_is_advised_without_a_gain_or_for_a_gpu() -> None:
     assert "compare" not in said
 
 
-def test_noise_is_told() -> None:
+def test_noise_is_reported() -> None:
     steady = report(measured(STEADY, STEADY))
     assert steady["spread"] == 0.02
     assert steady["streams"][0]["decode"] == {"server": 50, "limit": 100, "ratio": 0.5}
@@ -226,7 +234,7 @@ def test_prompts_share_no_beginning() -> None:
 
 
 def stream(begin: float, end: float, *, every: float = 0.5) -> Stream:
-    """Return an answer of 10 tokens a second and 4 letters a token, told in pieces."""
+    """Return an answer of 10 tokens a second and 4 letters a token, sent in pieces."""
     pieces = [(begin, 4)]
     while pieces[-1][0] < end:
         pieces.append((pieces[-1][0] + every, int(40 * every)))
@@ -236,7 +244,7 @@ def stream(begin: float, end: float, *, every: float = 0.5) -> Stream:
 def test_streams_are_measured_while_they_run_side_by_side() -> None:
     assert speed_together([stream(0, 5)]) == pytest.approx(10)
     assert speed_together([stream(0, 5), stream(2, 9)]) == pytest.approx(20)
-    # Those who are woken a moment later by the same message count no less and no more.
+    # Streams that the same message wakes a moment later count equally.
     assert speed_together([stream(0.001, 5), stream(2, 9), stream(1.001, 8)]) == pytest.approx(
         30, rel=1e-3
     )

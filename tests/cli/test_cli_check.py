@@ -1,4 +1,4 @@
-"""Checking and mending stores, and running a model that is not there."""
+"""Checking and repairing stores, and running a missing model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_whole_store(ollama: Ollama, store: Store) -> None:
     assert (done.returncode, done.stdout) == (0, "2 models with 2 files (300 KB) are whole\n")
 
 
-def test_damage_is_told_and_nothing_is_changed(ollama: Ollama, store: Store) -> None:
+def test_damage_is_reported_and_nothing_is_changed(ollama: Ollama, store: Store) -> None:
     store.blob_path(digest_of(FIRST)).unlink()
     store.blob_path(digest_of(SECOND)).write_bytes(bytes(len(SECOND)))
     store.manifests.joinpath("registry.ollama.ai/library/three").mkdir()
@@ -75,7 +75,7 @@ def test_only_the_models_that_are_named(ollama: Ollama, store: Store) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: model 'absent' not found\n")
 
 
-def test_repair_gets_what_the_registry_has_and_keeps_the_manifest(
+def test_repair_downloads_available_blobs_and_keeps_the_manifest(
     ollama: Ollama, store: Store, registry: FaultyRegistry
 ) -> None:
     path = store.blob_path(digest_of(FIRST))
@@ -91,7 +91,7 @@ def test_repair_gets_what_the_registry_has_and_keeps_the_manifest(
     assert list(store.blobs.rglob("*.damaged")) == []
 
 
-def test_repair_keeps_what_no_registry_has(
+def test_repair_keeps_files_that_no_registry_has(
     ollama: Ollama, store: Store, registry: FaultyRegistry
 ) -> None:
     path = store.blob_path(digest_of(SECOND))
@@ -101,8 +101,8 @@ def test_repair_keeps_what_no_registry_has(
     mirror = f'--OllamaServer.registry_mirrors={{"registry.ollama.ai": "http://{registry.host}"}}'
     done = ollama("check", "--repair", mirror, OLLAMA_MODELS=str(store.root))
     assert done.returncode == 1
-    assert "does not come from one:latest: file does not exist" in done.stdout
-    assert "does not come from two:latest: file does not exist" in done.stdout
+    assert "cannot be downloaded from one:latest: file does not exist" in done.stdout
+    assert "cannot be downloaded from two:latest: file does not exist" in done.stdout
     assert "1 files that no model needs (16 B) stay" in done.stdout
     assert not path.exists(), "the next pull gets it"
     (kept,) = store.blobs.rglob("*.damaged")
@@ -118,7 +118,7 @@ def test_progress_on_a_terminal(environment: dict[str, str], store: Store) -> No
         assert terminal.status() == 0
 
 
-def test_run_pulls_what_is_not_there(ollama: Ollama, peer: Peer) -> None:
+def test_run_pulls_a_missing_model(ollama: Ollama, peer: Peer) -> None:
     peer.status = 404
     peer.answers["/api/show"] = [{"error": "model 'm' not found"}]
     peer.answers["/api/pull"] = [{"error": "pull model manifest: file does not exist"}]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from cli_process import Ollama, Served, serving
-from jupyter_ollama_magics.client import Client
+from jupyter_ollama_client.client import Client
 
 from jupyter_ollama.library.check import Needs, faults
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 
 
@@ -115,8 +116,8 @@ def test_models_of_another_program_run_where_they_lie(ollama: Ollama, shared: Se
     assert [row.split()[0] for row in rows] == [name]
     facts = ollama("show", name, host=shared.host).stdout
     assert "134.52M" in facts
-    client = Client(f"http://{shared.host}")
-    parts = list(client.generate("hf/SmolLM2-GGUF", "Hello", options={"num_predict": 4}))
+    with closing(Client(f"http://{shared.host}")) as client:
+        parts = list(client.generate("hf/SmolLM2-GGUF", "Hello", options={"num_predict": 4}))
     assert parts[-1]["eval_count"] == 4
     done = ollama("rm", name, host=shared.host)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""list, ps, show, cp, rm, stop and create against a real server, and what only a peer can show."""
+"""list, ps, show, cp, rm, stop and create against a real server, and against a scripted one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_list_takes_the_beginning_of_a_name(ollama: Ollama, server: Served) -> N
     assert [row.split()[0] for row in rows] == ["all-minilm:latest"]
 
 
-def test_show_tells_the_facts(ollama: Ollama, server: Served) -> None:
+def test_show_prints_the_facts(ollama: Ollama, server: Served) -> None:
     text = ollama("show", "smollm2", host=server.host).stdout
     assert re.search(r"^ {4}architecture +llama$", text, re.M)
     assert re.search(r"^ {4}parameters +134.52M$", text, re.M)
@@ -49,7 +49,7 @@ def from_line(modelfile: str) -> str:
     return next(line for line in modelfile.splitlines() if line.startswith("FROM "))
 
 
-def test_create_uploads_files_and_keeps_what_the_modelfile_says(
+def test_create_uploads_files_and_keeps_the_modelfiles_instructions(
     ollama: Ollama, server: Served, tmp_path: Path
 ) -> None:
     blob = next(path for path in Path(server.models, "blobs").iterdir() if is_gguf(path))
@@ -115,7 +115,7 @@ def test_a_wrong_modelfile(
     assert (done.returncode, done.stderr.startswith(f"Error: {message}")) == (1, True)
 
 
-def test_create_can_quantize_only_what_the_server_can(
+def test_create_quantizes_only_to_types_of_the_server(
     ollama: Ollama, server: Served, tmp_path: Path
 ) -> None:
     (tmp_path / "Modelfile").write_text("FROM smollm2\n")
@@ -158,10 +158,26 @@ def test_ps_and_stop(ollama: Ollama, server: Served) -> None:
     assert len(ollama("ps", host=server.host).stdout.splitlines()) == 1
 
 
+def test_a_loaded_model_follows_its_names(ollama: Ollama, server: Served) -> None:
+    def loaded() -> list[list[str]]:
+        rows = ollama("ps", host=server.host).stdout.splitlines()[1:]
+        return [row.split()[:2] for row in rows]
+
+    assert ollama("run", "smollm2", "--keepalive", "-1", host=server.host).returncode == 0
+    assert ollama("cp", "smollm2", "other", host=server.host).returncode == 0
+    assert ollama("rm", "other", host=server.host).returncode == 0
+    ((name, identity),) = loaded()
+    assert name == "smollm2:latest", "the other name was removed, not the model"
+    assert ollama("stop", identity, host=server.host).returncode == 0
+    assert loaded() == []
+    done = ollama("stop", "f" * 12, host=server.host)
+    assert done.stderr == f'Error: couldn\'t find model "{"f" * 12}" to stop\n'
+
+
 @pytest.mark.parametrize(
     ("on_gpu", "processor"), [(0, "100% CPU"), (1000, "100% GPU"), (520, "48%/52% CPU/GPU")]
 )
-def test_ps_tells_what_a_model_runs_on(
+def test_ps_prints_the_devices_of_a_model(
     ollama: Ollama, peer: Peer, on_gpu: int, processor: str
 ) -> None:
     common = {"digest": "a" * 64, "size": 1000, "size_vram": on_gpu, "context_length": 8192}

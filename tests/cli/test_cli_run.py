@@ -6,11 +6,14 @@ import json
 import math
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
 from cli_process import Ollama, Peer, Served, Terminal
-from jupyter_ollama_magics.client import Client
+from jupyter_ollama_client.client import Client
+
+from jupyter_ollama.cli.hint import HINT
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +27,9 @@ def brief(ollama: Ollama, server: Served, tmp_path_factory: pytest.TempPathFacto
 
 
 def answer(server: Served, prompt: str) -> str:
-    """What the API answers."""
-    client = Client(f"http://{server.host}")
-    return "".join(chunk["response"] for chunk in client.generate("brief", prompt))
+    """The answer of the API."""
+    with closing(Client(f"http://{server.host}")) as client:
+        return "".join(chunk["response"] for chunk in client.generate("brief", prompt))
 
 
 def test_one_question(ollama: Ollama, brief: Served) -> None:
@@ -67,7 +70,9 @@ def test_an_unknown_model(ollama: Ollama, brief: Served) -> None:
     assert (done.returncode, done.stderr) == (1, "Error: invalid model name\n")
 
 
-def test_a_reader_that_goes_away_is_no_error(environment: dict[str, str], brief: Served) -> None:
+def test_a_reader_that_closes_the_pipe_is_no_error(
+    environment: dict[str, str], brief: Served
+) -> None:
     done = subprocess.run(
         "jupyter-ollama run smollm2 'Tell me a long story' | head -c 5",
         shell=True,
@@ -121,6 +126,66 @@ def conversation(environment: dict[str, str], peer: Peer) -> Iterator[Terminal]:
     with Terminal(command, {**environment, "OLLAMA_HOST": peer.host}) as terminal:
         terminal.expect(">>> ")
         yield terminal
+
+
+def test_loading_is_shown_with_bytes_and_removed(
+    environment: dict[str, str], ollama: Ollama, brief: Served
+) -> None:
+    assert ollama("stop", "brief", host=brief.host).returncode == 0
+    command = ["jupyter-ollama", "run", "brief"]
+    with Terminal(command, {**environment, "OLLAMA_HOST": brief.host}) as terminal:
+        terminal.expect("loading brief, 92 MB…")
+        assert terminal.expect(">>> ").endswith(f"\r{HINT}\n")
+        terminal.type("/bye\n")
+        assert terminal.status() == 0
+    assert ollama("stop", "brief", host=brief.host).returncode == 0
+    with Terminal([*command, "Hello"], {**environment, "OLLAMA_HOST": brief.host}) as terminal:
+        terminal.expect("loading brief, 92 MB…")
+        text = answer(brief, "Hello")
+        terminal.expect(text.split()[0])
+        assert "loading" not in terminal.screen
+
+
+def test_loading_is_not_written_to_files(ollama: Ollama, brief: Served) -> None:
+    assert ollama("stop", "brief", host=brief.host).returncode == 0
+    done = ollama("run", "brief", "Hello", host=brief.host)
+    assert (done.stdout, done.stderr) == (answer(brief, "Hello") + "\n", "")
+
+
+def test_the_hint_is_in_the_input_line_until_a_key_is_pressed(
+    environment: dict[str, str], peer: Peer
+) -> None:
+    peer.answers["/api/show"] = [{"capabilities": ["completion"]}]
+    peer.answers["/api/chat"] = [{"message": {"content": "Well."}, "done": True}]
+    command = ["jupyter-ollama", "run", "m"]
+    with Terminal(command, {**environment, "OLLAMA_HOST": peer.host}, "xterm") as terminal:
+        for question in ("One", "Two"):
+            assert terminal.expect(HINT).endswith(">>> \x1b[2m")
+            terminal.type(question[0])
+            terminal.expect(f"\x1b[{len(HINT)}D\r\x1b[K")
+            terminal.expect(f">>> {question[0]}")
+            terminal.type(f"{question[1:]}\n")
+            terminal.expect("Well.\n")
+        terminal.expect(HINT)
+        terminal.interrupt()
+        terminal.expect("Ctrl-D or /bye leaves.")
+        terminal.expect(HINT)
+        terminal.type("\x04")
+        assert terminal.status() == 0
+    assert [body["messages"][-1]["content"] for body in chats(peer)] == ["One", "Two"]
+
+
+def test_lines_are_broken_between_words(environment: dict[str, str], peer: Peer) -> None:
+    text = "The quick brown fox jumps over the lazy dog, again and again.\n"
+    pieces = [text[start : start + 3] for start in range(0, len(text), 3)]
+    peer.answers["/api/show"] = [{"capabilities": ["completion"]}]
+    peer.answers["/api/generate"] = [{"response": piece} for piece in pieces] + [{"done": True}]
+    variables = {**environment, "OLLAMA_HOST": peer.host, "COLUMNS": "20"}
+    with Terminal(["jupyter-ollama", "run", "m", "Go"], variables) as terminal:
+        terminal.expect("The quick brown fox\njumps over the lazy\ndog, again and\nagain.\n")
+    command = ["jupyter-ollama", "run", "m", "--nowordwrap", "Go"]
+    with Terminal(command, variables) as terminal:
+        terminal.expect(text)
 
 
 def chats(peer: Peer) -> list[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -33,7 +35,7 @@ def test_it_ends_with_everything_unloaded(
         socket.create_connection((host, int(port)))
 
 
-def test_it_tells_its_address_and_its_models(server: Served) -> None:
+def test_it_prints_its_address_and_its_models(server: Served) -> None:
     log = server.log.read_text()
     assert f"Ollama API at http://{server.host}" in log
     assert f"Models: 2, in {server.models}" in log
@@ -45,6 +47,32 @@ def test_requests_are_logged(server: Served) -> None:
     with opener.open(url) as response:
         assert response.status == 200
     server.wait_for("200 GET /api/version")
+
+
+def status(served: Served, host: str) -> int:
+    """Return the status of an answer to a request for a host name."""
+    with closing(http.client.HTTPConnection(served.host, timeout=20)) as connection:
+        connection.request("GET", "/api/version", headers={"Host": host})
+        return connection.getresponse().status
+
+
+def test_an_address_that_other_machines_reach(
+    ollama: Ollama, environment: dict[str, str], tmp_path: Path
+) -> None:
+    models = tmp_path / "models"
+    with serving(environment, models, tmp_path, address="0.0.0.0") as served:
+        assert status(served, "evil.example.com") == 403
+        assert status(served, "192.168.7.7") == 200
+        log = served.log.read_text()
+        assert "    OLLAMA_ALLOWED_HOSTS=gpu.example.org " in log
+    with serving(environment, models, tmp_path, "--open", address="0.0.0.0") as served:
+        assert status(served, "evil.example.com") == 200
+    token = {**environment, "OLLAMA_ACCESS_TOKEN": "sesame"}
+    with serving(token, models, tmp_path, address="0.0.0.0") as served:
+        assert status(served, "127.0.0.1") == 403
+        assert ollama("list", host=served.host).returncode == 1
+        assert ollama("list", host=served.host, OLLAMA_API_KEY="sesame").returncode == 0
+        assert "sesame" not in served.log.read_text()
 
 
 def test_an_address_in_use(ollama: Ollama, server: Served) -> None:

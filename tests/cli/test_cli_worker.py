@@ -1,4 +1,4 @@
-"""`jupyter ollama worker`: what it refuses and warns of. What it does is in test_engine_rpc."""
+"""`jupyter ollama worker`: refusals and warnings. Its work is tested in test_engine_rpc."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ def test_a_port_in_use(ollama: Ollama, server: Served) -> None:
 
 
 def test_an_address_that_others_reach_is_warned_of(ollama: Ollama) -> None:
-    done = ollama("worker", "--host", "192.0.2.1", "--port", "50052")  # nobody's address
-    assert done.stderr.startswith("Warning: whoever reaches 192.0.2.1:50052 can read and change")
+    done = ollama("worker", "--host", "192.0.2.1", "--port", "50052")  # no host has this address
+    warning = "Warning: any client that reaches 192.0.2.1:50052 can read and change"
+    assert done.stderr.startswith(warning)
     assert done.stderr.splitlines()[-1] == "Error: cannot listen at 192.0.2.1:50052"
 
 

@@ -36,7 +36,7 @@ install_llama_cpp(venv, venv / "bin/python")
 print(build_key(read_requirement(ROOT / "pyproject.toml"), defaults=""))
 """
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-VERSION = PROJECT.partition("llama-cpp-python>=")[2].partition(",")[0]
+VERSION = PROJECT.partition("llama-cpp-python==")[2].partition('"')[0]
 NAME = f"llama_cpp_python-{VERSION}"
 METADATA = f"Metadata-Version: 2.1\nName: llama_cpp_python\nVersion: {VERSION}\n"
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
@@ -122,7 +122,7 @@ def builds(variables: dict[str, str]) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-def test_it_is_compiled_once_and_says_how_far_it_is(variables: dict[str, str]) -> None:
+def test_it_is_compiled_once_and_shows_its_progress(variables: dict[str, str]) -> None:
     first = fetch(variables)
     lines = first.stdout.splitlines()
     assert any("once on this machine: about" in line for line in lines)
@@ -153,7 +153,7 @@ def test_a_finished_wheel_is_taken(
     offered = fetch(variables)
     assert wheel_of(offered).is_relative_to(variables["XDG_CACHE_HOME"])
     assert builds(variables) == ["-DGGML_RPC=on"]
-    # Whoever sets CMAKE_ARGS wants a build of their own.
+    # A user who sets CMAKE_ARGS wants a build of their own.
     wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on"))
     assert builds(variables) == ["-DGGML_RPC=on", "-DGGML_RPC=on -DGGML_CUDA=on"]
 

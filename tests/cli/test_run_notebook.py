@@ -5,8 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from uuid import uuid4
 
 import nbformat
+import psutil
+import pytest
+from jupyter_client.channels import HBChannel
+from run_notebook import jupyter_server, kernel, wait_for_kernel
 
 SCRIPT = Path(__file__).parents[2] / "examples" / "run_notebook.py"
 
@@ -26,7 +31,7 @@ def test_it_runs_a_notebook_as_jupyter_does(environment: dict[str, str], tmp_pat
         "name = f'jpserver-{os.environ[\"JPY_PARENT_PID\"]}.json'\n"
         "server = json.loads(pathlib.Path(jupyter_runtime_dir(), name).read_text())\n"
         "print('token of', len(server['token']), 'in', pathlib.Path.cwd().name)",
-        "from jupyter_ollama_magics.discovery import discover\nprint(discover().url)",
+        "from jupyter_ollama_client.discovery import discover\nprint(discover().url)",
         "import pandas\npandas.DataFrame({'column': [1, 2]})",
     )
     before = notebook.read_bytes()
@@ -53,11 +58,12 @@ def test_updates_of_a_display_are_shown_as_they_come(
     notebook = write_notebook(
         tmp_path / "b.ipynb",
         "import time\n"
+        "from pathlib import Path\n"
         "from IPython.display import DisplayHandle\n"
         "handle = DisplayHandle()\n"
         "handle.display({'text/plain': 'one'}, raw=True)\n"
         "for text in ('one two', 'one two three'):\n"
-        "    time.sleep(0.5)\n"
+        f"    while not Path({str(tmp_path)!r}, text).exists(): time.sleep(0.02)\n"
         "    handle.update({'text/plain': text}, raw=True)",
         "1 / 0",
         "print('not reached')",
@@ -66,12 +72,63 @@ def test_updates_of_a_display_are_shown_as_they_come(
         [sys.executable, SCRIPT, notebook], env=environment, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
-        pieces = list(iter(lambda: process.stdout.read1(1000), b""))
-    text = b"".join(pieces).decode()
-    # Each update is written when it comes, and only what it adds.
-    assert b" two" in pieces
-    assert b" three" in pieces
+        written = b""
+        while piece := process.stdout.read1(1000):
+            written += piece
+            # Each update is written when it comes: only then does the cell go on.
+            for before, after in ((b"\none", "one two"), (b"\none two", "one two three")):
+                if written.endswith(before):
+                    (tmp_path / after).touch()
+    text = written.decode()
     assert "\none two three\n" in text
     assert "ZeroDivisionError: division by zero" in text
     assert "not reached" not in text
     assert process.returncode == 1
+
+
+class Heart:
+    """Suspends a kernel before its first answer and misses some of its heartbeats."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = 0
+        self.beats = HBChannel.is_beating
+        monkeypatch.setattr(HBChannel, "is_beating", lambda channel: self.is_beating(channel))
+
+    def is_beating(self, channel: HBChannel) -> bool:
+        self.asked += 1
+        if self.asked == 1:
+            self.kernel = next(
+                child
+                for child in psutil.Process().children(recursive=True)
+                if "ipykernel_launcher" in child.cmdline()
+            )
+            self.kernel.suspend()
+            return True
+        if self.asked == 5:
+            self.kernel.resume()
+        return self.asked > 5 and self.beats(channel)
+
+
+def test_a_kernel_that_is_slow_to_answer_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heart = Heart(monkeypatch)
+    notebook = write_notebook(tmp_path / "a.ipynb", "1")
+    with jupyter_server(tmp_path) as server, kernel(server, notebook) as client:
+        reply = client.execute_interactive("1", timeout=60)
+        assert reply["content"]["status"] == "ok"
+    assert heart.asked > 5
+
+
+def test_a_kernel_that_the_server_does_not_have_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notebook = write_notebook(tmp_path / "a.ipynb", "1")
+    with jupyter_server(tmp_path) as server, kernel(server, notebook) as client:
+        monkeypatch.setattr(client, "wait_for_ready", raises_at_once)
+        with pytest.raises(SystemExit, match="The kernel did not start: it died"):
+            wait_for_kernel(client, server, str(uuid4()))
+
+
+def raises_at_once(timeout: float) -> None:
+    raise RuntimeError("it died")

@@ -1,7 +1,7 @@
-"""What the models "caller" and "thinker" say: a script for each question that a suite asks.
+"""The answers of the models "caller" and "thinker": a script for each question of the suites.
 
-A script is chosen by a text that the last message has in it; the last name that fits wins. The
-message gets marks behind it when tools are offered and when thinking is off.
+A script is chosen by a text that the last message has in it; the last name that fits wins. Marks
+are added to the message when tools are offered and when thinking is off.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def call(name: str, **arguments: Any) -> str:
 
 
 def thinking(text: str, thought: str = THOUGHT) -> str:
-    """Write what is thought and then what is said."""
+    """Write the thinking and then the content."""
     return f"<think>\n{thought}\n</think>\n\n{text}"
 
 

@@ -11,9 +11,9 @@ import starter_models
 from cli_process import Served, serving
 from conformance_scripts import CALLER, TEMPLATE, THINKER
 from scripted_model import MESSAGES, write_scripts
-from store_models import add_model
+from store_models import add_hearing_model, add_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 MODELS = {"caller": (CALLER, ""), "thinker": (THINKER, "<think> </think>")}
 
@@ -28,6 +28,7 @@ def make_store(folder: Path) -> Path:
         write_scripts(path, scripts, template=TEMPLATE % tags + MESSAGES, otherwise='"')
         add_model(library, name, path)
         path.unlink()
+    add_hearing_model(library, "hearing", folder.parent)
     return folder
 
 

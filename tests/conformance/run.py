@@ -1,7 +1,7 @@
 """Run clients of Ollama, OpenAI and Anthropic against a server of ours, and print a table.
 
-The clients live in an environment of their own in the user's cache, so that what they need and
-what the server needs cannot get into each other's way. Node.js 20 or newer is needed.
+The clients live in an environment of their own in the user's cache, so that their dependencies and
+the server's cannot conflict. Node.js 20 or newer is needed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ALIASES = {
     "gpt-oss:20b": "thinker",
     "claude-4": "thinker",
 }
-"""Models that suites ask for by name, and what they get."""
+"""Models that suites request by name, and the models in their place."""
 LANGCHAIN = "langchain-ollama"
 CLIENTS = {
     "test_conformance_ollama": "ollama (Python)",
@@ -50,14 +50,14 @@ CLIENTS = {
     "suite_llm_comply": "llm-comply",
     "suite_canitoolcall": "canitoolcall",
 }
-"""What each file of tests tries."""
+"""The subject of each file of tests."""
 
 Counts = dict[str, dict[str, list[str]]]
 """By client: the names of tests that passed, failed and were skipped."""
 
 
 def main() -> int:
-    """Install, serve, test and tell."""
+    """Install, serve, test and report."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         sys.exit("Error: node and npm are needed (Node.js 20 or newer)")
     try:
@@ -155,7 +155,7 @@ def run_suites(
 
 
 def read_report(report: Path, counts: Counts, client_of_all: str | None) -> None:
-    """Add what a JUnit file tells to ``counts``; without a client, each file is a client's."""
+    """Add the results of a JUnit file to ``counts``; without a client, each file is a client's."""
     for case in ElementTree.parse(report).iter("testcase"):
         path = case.get("file") or case.get("name", "").replace(".", "/") + ".py"
         client = client_of_all or CLIENTS[Path(path).stem]

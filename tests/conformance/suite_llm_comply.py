@@ -38,6 +38,6 @@ def test_case(name: str, host: str) -> None:
     folder = Path(llm_comply.__file__).parent / "specs"
     case = CASES[name]
     specification = SpecLoader(str(folder / SPECIFICATIONS[kind]))
-    http.close_client()  # it does not get over a connection that the server has closed
+    http.close_client()  # it fails on a connection that the server has closed
     result = runner.TestRunner(config, [case], specification).run_one(case)
     assert result.status.value == "passed", "\n".join([*result.errors, str(result.response)])

@@ -39,7 +39,7 @@ def test_messages(client: anthropic.Anthropic) -> None:
     assert cut.stop_reason == "max_tokens"
 
 
-def test_a_stop_sequence_is_told(client: anthropic.Anthropic) -> None:
+def test_a_stop_sequence_is_reported(client: anthropic.Anthropic) -> None:
     stopped = client.messages.create(
         model="caller", max_tokens=100, messages=HELLO, stop_sequences=["called"]
     )

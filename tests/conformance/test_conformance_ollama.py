@@ -60,6 +60,9 @@ def client(request: pytest.FixtureRequest, host: str) -> Iterator[Both]:
     """The two clients one after the other."""
     both = Both(host, request.param)
     yield both
+    closed = both.client.close()
+    if closed is not None:
+        both.loop.run_until_complete(closed)
     both.loop.close()
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import openai
 import pytest
 from conformance_scripts import JOKE, NUMBER, PLAIN, SAID, THOUGHT
 from pydantic import BaseModel
+from sound_files import tone, wav
 
 ASKED: Any = [{"role": "user", "content": "call it"}]
 HELLO: Any = [{"role": "user", "content": "hello"}]
@@ -17,6 +20,7 @@ JOKE_ASKED: Any = [{"role": "user", "content": "Tell me a joke about cats."}]
 CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION = {"name": "get_weather", "description": "Tell the weather.", "parameters": CITY}
 TOOLS: Any = [{"type": "function", "function": FUNCTION}]
+SPEECH = wav(tone(0.5))
 LISBON = {**CITY, "properties": {"city": {"enum": ["Lisbon"]}}}
 IN_LISBON: Any = [{"type": "function", "function": {**FUNCTION, "parameters": LISBON}}]
 FLAT_TOOLS: Any = [{"type": "function", "strict": False, **FUNCTION}]
@@ -30,9 +34,10 @@ class Joke(BaseModel):
 
 
 @pytest.fixture(scope="module")
-def client(host: str) -> openai.OpenAI:
+def client(host: str) -> Iterator[openai.OpenAI]:
     """A client that shows each error at once."""
-    return openai.OpenAI(base_url=f"http://{host}/v1", api_key="unused", max_retries=0)
+    with openai.OpenAI(base_url=f"http://{host}/v1", api_key="unused", max_retries=0) as client:
+        yield client
 
 
 def test_chat(client: openai.OpenAI) -> None:
@@ -209,6 +214,41 @@ def test_responses_with_thoughts(client: openai.OpenAI) -> None:
     assert [item.type for item in answer.output] == ["reasoning", "message"]
     reasoning: Any = answer.output[0]
     assert (reasoning.summary[0].text, answer.output_text) == (THOUGHT, NUMBER)
+
+
+def test_transcriptions(client: openai.OpenAI) -> None:
+    file = ("speech.wav", SPEECH)
+    whole = client.audio.transcriptions.create(model="hearing", file=file)
+    usage = whole.usage
+    assert usage
+    assert usage.type == "tokens"
+    assert (usage.output_tokens, usage.input_tokens > 20) == (5, True)
+    text = client.audio.transcriptions.create(model="hearing", file=file, response_format="text")
+    assert text == whole.text
+    verbose = client.audio.transcriptions.create(
+        model="hearing", file=file, response_format="verbose_json", language="en", prompt="Ada"
+    )
+    assert (verbose.duration, verbose.language, verbose.segments) == (0.5, "en", None)
+    stream = client.audio.transcriptions.create(model="hearing", file=file, stream=True)
+    *deltas, end = list(stream)
+    assert end.type == "transcript.text.done"
+    assert end.text == whole.text
+    assert {part.type for part in deltas} == {"transcript.text.delta"}
+    with pytest.raises(openai.BadRequestError, match="timestamps are not supported"):
+        client.audio.transcriptions.create(model="hearing", file=file, response_format="srt")
+    with pytest.raises(openai.BadRequestError, match="does not support audio"):
+        client.audio.transcriptions.create(model="smollm2", file=file)
+
+
+def test_sounds_in_a_chat(client: openai.OpenAI) -> None:
+    sound = {"data": base64.b64encode(SPEECH).decode(), "format": "wav"}
+    content = [{"type": "text", "text": "hello"}, {"type": "input_audio", "input_audio": sound}]
+    asked: Any = [{"role": "user", "content": content}]
+    hello = client.chat.completions.create(model="hearing", messages=HELLO)
+    heard = client.chat.completions.create(model="hearing", messages=asked)
+    assert hello.usage
+    assert heard.usage
+    assert heard.usage.prompt_tokens == hello.usage.prompt_tokens + 13 + 2
 
 
 def test_errors(client: openai.OpenAI) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import starter_models
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 
 @pytest.fixture(scope="session")
@@ -26,7 +26,7 @@ def smollm2_q4_0(smollm2: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def smollm2_q4_1(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same as its package has it."""
+    """The same in the format of its package."""
     library = Library.open(tmp_path_factory.mktemp("q4_1"))
     starter_models.register("smollm2", library, quantize=None)
     return library.find("smollm2").model_path

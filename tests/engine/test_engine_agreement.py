@@ -1,9 +1,9 @@
-"""What we generate is what llama.cpp alone would: checked by teacher forcing.
+"""The generated tokens are those of llama.cpp alone: checked by teacher forcing.
 
 Our tokens are fed to a plain loop, which says by how much each one missed its own best logit.
 llama.cpp's kernels give slightly different logits for batches of different shapes, on quantized
-weights by up to 1, so exact equality of texts is not to be had; a wrong position, mask or sequence
-shows as misses of several logits.
+weights by up to 1, so exact equality of texts cannot be expected; a wrong position, mask or
+sequence shows as misses of several logits.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import pytest
 from plain_loop import PlainLoop
 from runners import running
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import ChatPrompt, Done, RawPrompt
+from jupyter_ollama.engine.events import Done
+from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
@@ -34,7 +35,7 @@ QUESTIONS = [
 
 
 async def greedy(
-    runner: Runner, prompt: ChatPrompt | RawPrompt, count: int
+    runner: RunnerClient, prompt: ChatPrompt | RawPrompt, count: int
 ) -> tuple[int, list[int]]:
     """Return the number of prompt tokens and the tokens of prompt and answer."""
     options = Options(temperature=0, num_predict=count)
@@ -59,7 +60,7 @@ def assert_agrees(
 
 
 async def alone_and_beside_others(
-    runner: Runner, prompts: list[ChatPrompt | RawPrompt]
+    runner: RunnerClient, prompts: list[ChatPrompt | RawPrompt]
 ) -> list[tuple[int, list[int]]]:
     alone = await greedy(runner, prompts[0], 48)
     together = await asyncio.gather(*(greedy(runner, prompt, 32) for prompt in prompts))
@@ -97,7 +98,7 @@ async def test_gemma3_agrees_with_the_plain_loop(gemma3_f16: Path) -> None:
 
 
 async def test_a_full_kv_cache_puts_sequences_back_without_harm(smollm2_f16: Path) -> None:
-    """Sixteen sequences of 60 to 110 tokens over 512 cells: some are put back and read again."""
+    """Sixteen sequences of 60 to 110 tokens over 512 cells: some are preempted and read again."""
     prompts = [RawPrompt(f"Count from {n}: " + "one two three " * 20) for n in range(16)]
     async with running(smollm2_f16, num_ctx=128) as runner:
         answers = await asyncio.gather(*(greedy(runner, prompt, 40) for prompt in prompts))

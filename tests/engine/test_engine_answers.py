@@ -11,15 +11,9 @@ import pytest
 from runners import running
 from scripted_model import write_scripts
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import (
-    ChatPrompt,
-    Constraint,
-    Done,
-    RawPrompt,
-    SuffixPrompt,
-    Text,
-)
+from jupyter_ollama.engine.events import Done, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, Constraint, RawPrompt, SuffixPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.options import Options
 from jupyter_ollama.parsing.forced import calls_schema
 from jupyter_ollama.prompt.messages import Message
@@ -48,7 +42,7 @@ SCRIPTS = {
 }
 SPECIAL = ("<think>", "</think>", "<tool_call>", "</tool_call>")
 KNOWS = "{# tools <tool_call> <think> </think> #}"
-"""What shows that a template knows of tools and thinking."""
+"""Text of a template that handles tools and thinking."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +61,7 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def ask(
-    runner: Runner, text: str, prompt: dict[str, Any] | None = None, **wanted: Any
+    runner: RunnerClient, text: str, prompt: dict[str, Any] | None = None, **wanted: Any
 ) -> tuple[Text, Done, list[Text]]:
     """Return an answer put together, its end, and the parts it came in."""
     asked = ChatPrompt([Message("user", text)], **(prompt or {}))
@@ -90,7 +84,7 @@ def called(answer: Text) -> list[tuple[str, dict[str, Any]]]:
     return [(call.function.name, call.function.arguments) for call in answer.tool_calls]
 
 
-async def test_thinking_and_calls_are_told_apart(scripted: Path) -> None:
+async def test_thinking_and_calls_are_distinguished(scripted: Path) -> None:
     async with running(scripted) as runner:
         prompt = {"tools": TOOLS, "think": True}
         answer, done, _ = await ask(runner, "call", prompt)
@@ -126,7 +120,7 @@ async def test_every_token_has_its_probability(scripted: Path) -> None:
         none, _, _ = await ask(runner, "plain")
         thought, counted, _ = await ask(runner, "call", {"think": True}, logprobs=0)
     assert b"".join(one.piece for one in answer.logprobs) == SCRIPTS["plain"].encode()
-    assert len(answer.logprobs) == done.eval_count - 1, "the end of the answer is no text"
+    assert len(answer.logprobs) == done.eval_count - 1, "the end of the answer has no text"
     for one in answer.logprobs:
         assert one.logprob == pytest.approx(0, abs=1e-3)
         assert one.top[0].piece == one.piece
@@ -163,6 +157,16 @@ async def test_a_format_holds_from_the_end_of_thinking_on(scripted: Path) -> Non
     assert json.loads(answer.text)["answer"] in ("forty-two", "7")
     assert free.thinking == ""
     assert json.loads(free.text)["answer"] in ("forty-two", "7")
+
+
+async def test_a_format_waits_for_the_end_of_thinking_that_the_prompt_opens(scripted: Path) -> None:
+    template = "{{ range .Messages }}<|{{ .Content }}|>{{ end }}<think>\n"
+    prompt = {"think": False, "template": template, "parser": "olmo3-think"}
+    schema = json.dumps({"type": "object", "properties": {"answer": {"enum": ["forty-two", "7"]}}})
+    async with running(scripted.with_name("closed.gguf")) as runner:
+        answer, _, _ = await ask(runner, "number", prompt, constraint=Constraint("schema", schema))
+    assert answer.thinking == "I know that."
+    assert json.loads(answer.text)["answer"] in ("forty-two", "7")
 
 
 @pytest.mark.parametrize("name", [None, "get_time"])

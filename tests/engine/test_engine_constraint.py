@@ -4,7 +4,9 @@ import json
 import logging
 import re
 import threading
+import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,12 @@ from llguidance.llamacpp import lltokenizer_from_vocab
 from numpy.typing import NDArray
 from plain_loop import quiet
 
+from jupyter_ollama.engine import constraint as constraint_module
 from jupyter_ollama.engine.constraint import ConstraintCompiler, TokenConstraint
 from jupyter_ollama.engine.llama_model import LlamaModel
 from jupyter_ollama.engine.protocol import Constraint
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 PERSON = {
     "type": "object",
@@ -91,7 +94,7 @@ class Model:
         return b"".join(map(self.model.piece, tokens)).decode()
 
     def takes(self, constraint: TokenConstraint, text: str) -> bool:
-        """Tell whether a text is allowed, in whatever tokens, and may end there."""
+        """Return whether a text is allowed, in any tokens, and may end there."""
         try:
             for token in self.tokens(text):
                 constraint.accept(token)
@@ -211,7 +214,7 @@ def test_forced_tokens_are_those_that_sampling_would_give(smol: Model) -> None:
 
 def test_forced_tokens_split_as_the_tokenizer_splits(smol: Model) -> None:
     constraint = smol.schema(PERSON)
-    # All but the quote, which might be one token with what follows.
+    # All except the quote, which might form one token with the following text.
     expected = smol.tokens('{"the_full_name_of_this_person": ')
     assert constraint.forced() == expected[:-1]
     assert constraint.allowed_ids(5).tolist() == expected[:1]  # type: ignore[union-attr]
@@ -283,7 +286,7 @@ def test_properties_keep_the_order_of_the_schema(smol: Model) -> None:
     assert not smol.takes(smol.schema(schema), '{"a": 2, "z": 1}')
 
 
-def test_there_is_no_room_for_endless_whitespace(smol: Model) -> None:
+def test_endless_whitespace_is_not_allowed(smol: Model) -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "array", "items": {"const": 1}}},
@@ -453,7 +456,7 @@ def test_a_grammar_can_name_special_tokens(smol: Model) -> None:
         ("grammar", "", "invalid grammar in format: Empty grammar"),
     ],
 )
-def test_what_cannot_be_compiled_is_refused(
+def test_schemas_that_cannot_be_compiled_are_refused(
     smol: Model, kind: Any, text: str, message: str
 ) -> None:
     found = refusal(smol, Constraint(kind, text))
@@ -482,7 +485,7 @@ def test_a_constraint_that_becomes_too_complex_fails_its_sequence_alone(
     with pytest.raises(OllamaError, match="constrained no further: lexer error") as caught:
         go_on()
     assert caught.value.status == 500
-    # What it shared with others is broken, so the next one starts with a fresh one.
+    # The state that it shared with others is broken, so the next one starts with a fresh one.
     assert smol.takes(smol.schema(schema), '"ab"')
     assert len(caplog.records) == 2
 
@@ -518,6 +521,25 @@ def test_a_large_vocabulary(gemma: Model) -> None:
     assert np.flatnonzero(logits == 0).tolist() == expected
 
 
+def test_others_go_on_while_a_large_vocabulary_is_read(gemma: Model) -> None:
+    beats, is_read = [time.perf_counter()], threading.Event()
+
+    def beat() -> None:
+        while not is_read.wait(0.001):
+            beats.append(time.perf_counter())
+
+    thread = threading.Thread(target=beat)
+    thread.start()
+    began = time.perf_counter()
+    ConstraintCompiler(gemma.model).compile(Constraint("schema", json.dumps(LABEL)))
+    took = time.perf_counter() - began
+    is_read.set()
+    thread.join()
+    longest = max(after - before for before, after in pairwise(beats))
+    # More than half of the time passes within one call. A busy host is slower in both.
+    assert longest < max(0.25, took / 5)
+
+
 def test_tokens_of_markup_are_text(gemma: Model) -> None:
     markup = gemma.tokens("<b>bold</b>")
     assert len(markup) == 3
@@ -539,3 +561,23 @@ def test_a_vocabulary_without_ends(smol: Model, monkeypatch: pytest.MonkeyPatch)
     assert np.flatnonzero(logits == 0).tolist() == smol.tokens("1")
     constraint.accept(smol.tokens("1")[0])
     assert constraint.is_over
+
+
+def test_another_account_waits_as_if_a_schema_were_new(
+    smol: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[Any] = []
+    compile_grammar = constraint_module.compile_grammar
+
+    def counted(*args: Any) -> Any:
+        compiled.append(args)
+        return compile_grammar(*args)
+
+    monkeypatch.setattr(constraint_module, "compile_grammar", counted)
+    schema = Constraint("schema", '{"const": "4711"}')
+    for account in (1, 2, 1, 2):
+        smol.compiler.compile(schema, account)
+    assert len(compiled) == 2
+    for account in (1, 2):
+        smol.compiler.compile(Constraint("json"), account)
+    assert len(compiled) <= 3

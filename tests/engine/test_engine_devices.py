@@ -1,4 +1,4 @@
-"""What is known of devices before a model is loaded."""
+"""The memory of devices before a model is loaded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GIB = 2**30
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A host of 16 GiB, 8 of them available, whose files a test may write."""
+    """A host with 16 GiB, of which 8 are available, whose files a test may write."""
     monkeypatch.setattr(devices, "PROC", tmp_path / "proc")
     monkeypatch.setattr(devices, "CGROUP", tmp_path / "cgroup")
     write(tmp_path / "proc/meminfo", f"MemTotal: {16 * 2**20} kB\nMemAvailable: {8 * 2**20} kB\n")
@@ -28,7 +28,7 @@ def write(path: Path, text: str) -> None:
 
 def test_the_cpu_is_a_device_with_memory() -> None:
     (cpu,) = [device for device in devices.devices() if device.is_cpu]
-    # ggml takes all of the host's memory for free: a process that is running proves it wrong.
+    # ggml takes all of the host's memory for free: a running process shows that it is not.
     assert 0 < cpu.free < cpu.total
     assert devices.physical_threads() >= 1
 

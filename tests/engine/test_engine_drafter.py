@@ -11,25 +11,23 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from drafting import Batches
 from plain_loop import PlainLoop
 from runners import running
 from tiny_recurrent import write_recurrent
 
-from jupyter_ollama.engine import loading
+from jupyter_ollama.engine import load_plan
 from jupyter_ollama.engine.devices import Device
 from jupyter_ollama.engine.drafter import NEAR
-from jupyter_ollama.engine.generator import Generator
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.events import Done
+from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.memory_plan import PROCESS_BYTES
-from jupyter_ollama.engine.output import Told
-from jupyter_ollama.engine.pace import WORTH_DRAFTING, DraftPace, Pace
-from jupyter_ollama.engine.process import LoadRefused
-from jupyter_ollama.engine.protocol import Done, LoadSpec, RawPrompt
-from jupyter_ollama.engine.sampling import Sampler
+from jupyter_ollama.engine.protocol import LoadSpec, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.engine.runner_failures import LoadRefused
 from jupyter_ollama.engine.sequence import Sequence
-from jupyter_ollama.engine.text_stream import TextStream
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine.step_costs import WORTH_DRAFTING, DraftCosts, StepCosts
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.options import Options
 
 STORY = "Once upon a time there was a fox who lived in the deep forest and"
@@ -37,87 +35,10 @@ RAIN = "Rain forms when water from the sea and the lakes becomes warm, rises and
 LONG = "The garden behind the old house was full of flowers of every colour. " * 12
 
 
-LOADED: list[LoadedModel | PlainLoop] = []
-"""llama.cpp keeps calling the log of the last one, so none may go."""
-
-
-def load(spec: LoadSpec) -> LoadedModel:
-    loaded = LoadedModel(spec)
-    LOADED.append(loaded)
-    return loaded
-
-
-class Eager(DraftPace):
-    """Drafts whatever it costs, so that tests do not depend on the speed of the host."""
-
-    def length(
-        self, rate: float, sequences: int, worth: float, price: float, limit: int
-    ) -> tuple[int, float]:
-        return limit, 2.0
-
-    def affords(self, behind: int, waited: int, saving: float) -> bool:
-        return True
-
-    def record_read(self, seconds: float, tokens: int) -> None:
-        pass
-
-
-class Batches:
-    """A batch loop with a draft model that always drafts; counts its steps and drafts."""
-
-    def __init__(self, path: Path, draft: Path, **spec: object) -> None:
-        loaded = load(LoadSpec(model=str(path), draft=str(draft), **spec))
-        drafter = loaded.drafter()
-        assert drafter
-        drafter.pace = Eager(1.0, 1.0)
-        self.model = loaded.model
-        self.drafter = drafter
-        self.context = loaded.generation_context()
-        self.generator = Generator(
-            loaded.model,
-            self.context,
-            self.deliver,
-            lambda sequence, status, message: pytest.fail(message),
-            parallel=loaded.parallel,
-            idle_tokens=512,
-            stored_bytes=0,
-            drafter=drafter,
-        )
-        self.answers: dict[int, list[int]] = {}
-        self.steps = self.drafted = 0
-
-    def deliver(self, told: Told) -> None:
-        for sequence, token, _ in told:
-            if token >= 0:
-                self.answers.setdefault(sequence.request, []).append(token)
-
-    def ask(self, request: int, prompt: str, count: int, **more: object) -> Sequence:
-        options = Options(temperature=0, num_predict=count, num_ctx=256, **more)
-        tokens = self.model.tokenize(prompt, special=True)
-        sequence = Sequence(
-            request,
-            tokens,
-            Sampler(self.model, options, tokens),
-            TextStream([]),
-            num_ctx=256,
-            num_predict=count,
-            num_keep=4,
-            shift=True,
-            draft_num_predict=options.draft_num_predict,
-        )
-        self.generator.add(sequence)
-        return sequence
-
-    def run(self, steps: int = 10**6) -> None:
-        while self.generator.busy and steps:
-            self.generator.step()
-            self.steps += 1
-            steps -= 1
-
-
 @pytest.fixture(scope="module")
 def batches(smollm2_f16: Path, smollm2_q4_0: Path) -> Iterator[Batches]:
-    batches = Batches(smollm2_f16, smollm2_q4_0, num_ctx=256, num_parallel=4, num_batch=128)
+    spec = {"num_ctx": 256, "num_parallel": 4, "num_batch": 128}
+    batches = Batches(smollm2_f16, draft=str(smollm2_q4_0), **spec)
     yield batches
     batches.context.close()
 
@@ -125,7 +46,6 @@ def batches(smollm2_f16: Path, smollm2_q4_0: Path) -> Iterator[Batches]:
 @pytest.fixture(scope="module")
 def plain(smollm2_f16: Path) -> Iterator[PlainLoop]:
     loop = PlainLoop(smollm2_f16)
-    LOADED.append(loop)
     yield loop
     loop.close()
 
@@ -147,7 +67,7 @@ def test_fewer_steps_than_tokens_and_the_same_answer(
     sequence = batches.ask(1, STORY, 64)
     without_lookup(sequence, monkeypatch)
     prompt, before = list(sequence.tokens), batches.steps
-    batches.run()
+    batches.finish()
     answer = batches.answers[1]
     assert len(answer) == 64
     assert batches.steps - before < 40
@@ -158,21 +78,21 @@ def test_none_if_the_request_says_so(batches: Batches, monkeypatch: pytest.Monke
     sequence = batches.ask(2, RAIN, 24, draft_num_predict=0)
     without_lookup(sequence, monkeypatch)
     before = batches.steps
-    batches.run()
+    batches.finish()
     assert batches.steps - before >= len(batches.answers[2])
 
 
-def test_streams_that_come_and_go_agree_as_well(batches: Batches, plain: PlainLoop) -> None:
+def test_streams_that_start_and_end_agree_as_well(batches: Batches, plain: PlainLoop) -> None:
     first = [batches.ask(10, STORY, 40), batches.ask(11, RAIN, 80)]
-    prompts = {s.request: list(s.tokens) for s in first}
-    batches.run(4)
+    prompts = {s.params.request: list(s.tokens) for s in first}
+    batches.finish(4)
     late = [batches.ask(12, LONG + STORY, 24), batches.ask(13, LONG + RAIN, 24)]
-    prompts |= {s.request: list(s.tokens) for s in late}
-    batches.run(8)
+    prompts |= {s.params.request: list(s.tokens) for s in late}
+    batches.finish(8)
     batches.generator.cancel(11)
     again = batches.ask(14, RAIN, 24)
     prompts[14] = list(again.tokens)
-    batches.run()
+    batches.finish()
     assert len(batches.answers[11]) < 80
     assert_agrees(plain, [(prompts[n], batches.answers[n]) for n in prompts])
     assert not batches.drafter._tracks
@@ -187,15 +107,15 @@ def test_a_context_shift_is_followed(
     prompt = list(sequence.tokens)
     others = batches.ask(21, STORY, 100)
     beside = list(others.tokens)
-    room = 256 - len(prompt)
-    assert 0 < room < 140
+    limit = 256 - len(prompt)
+    assert 0 < limit < 140
     before = batches.steps
-    batches.run()
+    batches.finish()
     assert len(batches.answers[20]) == 150
-    assert sequence.exact < len(prompt)  # it was shifted
+    assert sequence.cache.exact < len(prompt)  # it was shifted
     assert batches.steps - before < 120
     # Until the shift the plain loop has the same context.
-    assert_agrees(plain, [(prompt, batches.answers[20][:room]), (beside, batches.answers[21])])
+    assert_agrees(plain, [(prompt, batches.answers[20][:limit]), (beside, batches.answers[21])])
 
 
 def test_prompts_are_read_in_chunks(batches: Batches) -> None:
@@ -203,7 +123,7 @@ def test_prompts_are_read_in_chunks(batches: Batches) -> None:
     drafter = batches.drafter
     read = []
     while batches.generator.busy:
-        batches.run(1)
+        batches.finish(1)
         track = drafter._tracks.get(sequence)
         read.append(len(track.held) if track else 0)
     grown = [after - before for before, after in pairwise(read)]
@@ -213,48 +133,48 @@ def test_prompts_are_read_in_chunks(batches: Batches) -> None:
 
 
 def test_the_draft_model_is_left_out_where_it_does_not_pay() -> None:
-    pace = DraftPace(step=0.010, read=0.001)
+    costs = DraftCosts(step=0.010, read=0.001)
     # A token of the model takes 100 ms, one more in a step a tenth of it.
-    count, speed = pace.length(0.8, 1, worth=0.1, price=0.1, limit=4)
+    count, speed = costs.length(0.8, 1, worth=0.1, price=0.1, limit=4)
     assert (count, round(speed, 2)) == (4, 1.87)
-    assert pace.length(0.2, 1, worth=0.1, price=0.1, limit=4) == (0, WORTH_DRAFTING)
-    assert pace.length(0.6, 1, worth=0.1, price=0.1, limit=4)[0] == 2
-    assert pace.length(0.9, 1, worth=0.012, price=0.1, limit=4)[0] == 0  # as slow as the model
-    assert pace.length(0.9, 1, worth=0.0, price=0.1, limit=4)[0] == 0  # nothing is known yet
+    assert costs.length(0.2, 1, worth=0.1, price=0.1, limit=4) == (0, WORTH_DRAFTING)
+    assert costs.length(0.6, 1, worth=0.1, price=0.1, limit=4)[0] == 2
+    assert costs.length(0.9, 1, worth=0.012, price=0.1, limit=4)[0] == 0  # as slow as the model
+    assert costs.length(0.9, 1, worth=0.0, price=0.1, limit=4)[0] == 0  # nothing is known yet
     # Four streams share a step.
-    assert pace.length(0.9, 4, worth=0.012, price=0.1, limit=4)[0] == 4
+    assert costs.length(0.9, 4, worth=0.012, price=0.1, limit=4)[0] == 4
 
 
 def test_no_draft_is_taken_for_free() -> None:
-    pace = Pace(0.004)
-    assert pace.safe_price(1) == 1  # nothing is known of plain steps
+    costs = StepCosts(0.004)
+    assert costs.safe_price(1) == 1  # nothing is known of plain steps
     for _ in range(60):
-        pace.record(0.02, streams=1, drafted=0, prefill=0)
-        pace.record(0.02, streams=1, drafted=4, prefill=0)
-    assert pace.price(1) < 0.01
-    assert pace.safe_price(1) == pytest.approx(0.2)
+        costs.record(0.02, streams=1, drafted=0, prefill=0)
+        costs.record(0.02, streams=1, drafted=4, prefill=0)
+    assert costs.price(1) < 0.01
+    assert costs.safe_price(1) == pytest.approx(0.2)
 
 
 def test_a_draft_model_that_became_slow_is_tried_again_later() -> None:
-    pace = DraftPace(step=0.010, read=0.001)
+    costs = DraftCosts(step=0.010, read=0.001)
     for _ in range(20):
-        pace.record_step(0.2, 1)
-    assert pace.length(0.9, 1, worth=0.1, price=0.1, limit=4)[0] == 0
+        costs.record_step(0.2, 1)
+    assert costs.length(0.9, 1, worth=0.1, price=0.1, limit=4)[0] == 0
     for _ in range(500):
-        pace.relax(1)
-    assert pace.length(0.9, 1, worth=0.1, price=0.1, limit=4)[0] > 0
+        costs.relax(1)
+    assert costs.length(0.9, 1, worth=0.1, price=0.1, limit=4)[0] > 0
 
 
 def test_a_prompt_is_read_once_the_answer_is_long_enough_for_it() -> None:
-    pace = DraftPace(step=0.010, read=0.001)
-    assert not pace.affords(1000, waited=10, saving=0.05)
-    assert pace.affords(1000, waited=20, saving=0.05)
+    costs = DraftCosts(step=0.010, read=0.001)
+    assert not costs.affords(1000, waited=10, saving=0.05)
+    assert costs.affords(1000, waited=20, saving=0.05)
     for _ in range(30):
-        pace.record_read(0.1, 1000)
-    assert pace.affords(1000, waited=10, saving=0.05)
+        costs.record_read(0.1, 1000)
+    assert costs.affords(1000, waited=10, saving=0.05)
 
 
-async def ask(runner: Runner, prompt: str, count: int) -> tuple[list[int], list[int]]:
+async def ask(runner: RunnerClient, prompt: str, count: int) -> tuple[list[int], list[int]]:
     options = Options(temperature=0, num_predict=count)
     events = runner.generate(RawPrompt(prompt), options, return_context=True)
     async with aclosing(events):
@@ -284,15 +204,15 @@ def test_a_draft_model_that_does_not_fit_is_left_out(
 ) -> None:
     host = Device("CPU", 0, 2**40, is_cpu=True)
     spec = LoadSpec(model=str(smollm2), num_ctx=64, num_parallel=1)
-    needs = -load(spec)._left([host])[0].free
+    needs = -ModelLoader(spec).plan.left_of([host])[0].free
     small = replace(host, free=needs + PROCESS_BYTES + 2**26)
-    monkeypatch.setattr(loading, "devices", lambda: [small])
-    assert load(msgspec.structs.replace(spec, draft=str(smollm2))).drafter() is None
+    monkeypatch.setattr(load_plan, "devices", lambda: [small])
+    assert ModelLoader(msgspec.structs.replace(spec, draft=str(smollm2))).drafter() is None
     assert "without its draft model: model requires more system memory" in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["text", "recurrent"])
-def test_what_cannot_draft_is_left_out(
+def test_models_that_cannot_draft_are_left_out(
     smollm2: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
 ) -> None:
     draft = tmp_path / "draft.gguf"
@@ -301,11 +221,11 @@ def test_what_cannot_draft_is_left_out(
     else:
         write_recurrent(draft)
     spec = LoadSpec(model=str(smollm2), draft=str(draft), num_ctx=64, num_parallel=1)
-    assert load(spec).drafter() is None
+    assert ModelLoader(spec).drafter() is None
     assert "without its draft model" in caplog.text
 
 
 async def test_another_vocabulary_is_refused(smollm2: Path, gemma3_library: Library) -> None:
     draft = gemma3_library.find("gemma3").model_path
     with pytest.raises(LoadRefused, match="the draft model does not have the model's vocabulary"):
-        await Runner.start(LoadSpec(model=str(smollm2), draft=str(draft), num_ctx=64), 60)
+        await RunnerClient.start(LoadSpec(model=str(smollm2), draft=str(draft), num_ctx=64), 60)

@@ -12,13 +12,15 @@ from bert_reference import BertReference
 from numpy.typing import NDArray
 from runners import running
 
-from jupyter_ollama.engine.embedder import PACK_TOKENS, Embedder, EmbedJob, Lane
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.loading import LoadedModel
-from jupyter_ollama.engine.prompting import Prompter
-from jupyter_ollama.engine.protocol import Embed, Embedded, Event, Failed, LoadSpec
+from jupyter_ollama.engine.embed_job import EmbedJob
+from jupyter_ollama.engine.embed_lane import PACK_TOKENS, Lane
+from jupyter_ollama.engine.embedder import Embedder
+from jupyter_ollama.engine.events import Embedded, Event, Failed
+from jupyter_ollama.engine.loading import ModelLoader
+from jupyter_ollama.engine.protocol import Embed, LoadSpec
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 TEXTS = [
     "How is the weather today?",
@@ -30,7 +32,7 @@ TEXTS = [
 ]
 
 
-async def vectors(runner: Runner, texts: list[str], **how: object) -> NDArray[np.float32]:
+async def vectors(runner: RunnerClient, texts: list[str], **how: object) -> NDArray[np.float32]:
     how.setdefault("num_ctx", 512)
     answer = await runner.embed(texts, **how)
     return np.frombuffer(answer.rows, np.float32).reshape(answer.count, answer.size)
@@ -46,21 +48,21 @@ def reference(minilm: Path) -> BertReference:
 
 @pytest.fixture(scope="session")
 def minilm_f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """all-MiniLM-L6-v2 as its package has it, whose rounding hides no mistakes."""
+    """all-MiniLM-L6-v2 without quantization, whose rounding would hide errors."""
     library = Library.open(tmp_path_factory.mktemp("minilm-f32"))
     starter_models.register("all-minilm", library, quantize=None)
     return library.find("all-minilm").model_path
 
 
 class Steps:
-    """An embedder to be stepped by hand. ``events`` and ``frames`` have what it sends."""
+    """An embedder that a test steps. ``events`` and ``frames`` are those that it sends."""
 
-    def __init__(self, loaded: LoadedModel, contexts: int = 1) -> None:
+    def __init__(self, loaded: ModelLoader, contexts: int = 1) -> None:
         self.events: list[Event] = []
         self.frames: list[bytes] = []
         context = loaded.embedding_context(512)
         beside = [loaded.embedding_context(PACK_TOKENS) for _ in range(contexts - 1)]
-        self.embedder = Embedder(Prompter(loaded.model), context, 512, self, beside)
+        self.embedder = Embedder(loaded.model, context, 512, self, beside)
 
     def event(self, event: Event, *frames: bytes) -> None:
         self.events.append(event)
@@ -79,8 +81,8 @@ class Steps:
 
 
 @pytest.fixture(scope="module")
-def loaded(minilm: Path) -> LoadedModel:
-    return LoadedModel(LoadSpec(model=str(minilm), num_ctx=512))
+def loaded(minilm: Path) -> ModelLoader:
+    return ModelLoader(LoadSpec(model=str(minilm), num_ctx=512))
 
 
 async def test_vectors_agree_with_numpy(minilm: Path, reference: BertReference) -> None:
@@ -97,7 +99,7 @@ async def test_vectors_agree_with_numpy(minilm: Path, reference: BertReference) 
 
 
 async def test_converted_weights_agree_closely(minilm_f32: Path, reference: BertReference) -> None:
-    """What quantization does not blur: the conversion of the safetensors loses nothing."""
+    """The conversion of the safetensors loses nothing, measured without quantization."""
     async with running(minilm_f32, num_ctx=512) as runner:
         rows = await vectors(runner, TEXTS)
     for row, text in zip(rows, TEXTS, strict=True):
@@ -134,7 +136,7 @@ async def test_a_small_request_does_not_wait_for_a_large_one(minilm: Path) -> No
         large.cancel()
 
 
-def test_requests_share_a_batch(loaded: LoadedModel) -> None:
+def test_requests_share_a_batch(loaded: ModelLoader) -> None:
     steps = Steps(loaded)
     for request in range(5):
         steps.add(request, *TEXTS[:2])
@@ -145,7 +147,7 @@ def test_requests_share_a_batch(loaded: LoadedModel) -> None:
     assert not steps.embedder.busy
 
 
-def test_requests_take_turns(loaded: LoadedModel) -> None:
+def test_requests_take_turns(loaded: ModelLoader) -> None:
     steps = Steps(loaded)
     steps.add(1, *["word " * 60] * 40)
     steps.embedder.step()
@@ -160,7 +162,7 @@ def test_requests_take_turns(loaded: LoadedModel) -> None:
     assert {event.request for event in steps.events} == {2, 3, 4}
 
 
-def test_two_contexts_embed_at_once(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_contexts_embed_at_once(loaded: ModelLoader, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [f"{text} {n}" for n in range(20) for text in TEXTS]
     texts.insert(50, "longer than a pack " * 80)
     at_once: list[int] = []
@@ -186,10 +188,10 @@ def test_two_contexts_embed_at_once(loaded: LoadedModel, monkeypatch: pytest.Mon
     assert ((rows[0] * rows[1]).sum(axis=1) > 0.999).all()
     few = Steps(loaded, 2)
     few.add(2, *["word " * 400] * 3)
-    assert few.until(2) == 3, "the second context has no room for them"
+    assert few.until(2) == 3, "they do not fit the second context"
 
 
-def test_a_cancelled_request_is_not_answered(loaded: LoadedModel) -> None:
+def test_a_cancelled_request_is_not_answered(loaded: ModelLoader) -> None:
     steps = Steps(loaded, 2)
     steps.add(1, *["some words to embed " * 8] * 40)
     steps.add(2, *["other words to embed " * 8] * 40)
@@ -201,7 +203,7 @@ def test_a_cancelled_request_is_not_answered(loaded: LoadedModel) -> None:
     assert [event.request for event in steps.events] == [2]
 
 
-def test_a_request_that_fails_spoils_no_other(loaded: LoadedModel) -> None:
+def test_a_request_that_fails_spoils_no_other(loaded: ModelLoader) -> None:
     steps = Steps(loaded)
     steps.add(1, "short", "word " * 2000, truncate=False)
     steps.add(2, "short", "other")

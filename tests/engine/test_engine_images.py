@@ -1,4 +1,4 @@
-"""Images in the batch loop: the same logits as a plain evaluation, whoever runs beside."""
+"""Images in the batch loop: the same logits as a plain evaluation, whatever else runs."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from plain_loop import quiet
 from plain_vision import decode_chunks
 from runners import running
 
-from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.llama_context import LlamaContext
 from jupyter_ollama.engine.llama_model import LlamaModel
 from jupyter_ollama.engine.picture import Picture
-from jupyter_ollama.engine.protocol import ChatPrompt, Done, RawPrompt, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.engine.vision import Vision
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.options import Options
@@ -76,7 +77,7 @@ def reference(files: Path) -> Iterator[Reference]:
     llama.llama_log_set(loud, None)
 
 
-async def ask(runner: Runner, text: str, *images: bytes) -> tuple[dict[bytes, float], Done]:
+async def ask(runner: RunnerClient, text: str, *images: bytes) -> tuple[dict[bytes, float], Done]:
     """Return the likeliest first tokens of an answer, and its end."""
     first: dict[bytes, float] = {}
     options = Options(temperature=0, num_predict=3)
@@ -125,7 +126,7 @@ async def test_images_matter_to_the_reference(reference: Reference) -> None:
     assert max(abs(one[piece] - other.get(piece, -99)) for piece in one) > 0.1
 
 
-async def test_what_was_read_of_an_image_is_not_read_again(
+async def test_the_part_of_an_image_that_was_read_is_not_read_again(
     files: Path, reference: Reference
 ) -> None:
     async with vision_runner(files) as runner:
@@ -142,7 +143,7 @@ async def test_what_was_read_of_an_image_is_not_read_again(
     assert_same(swapped, reference.first(LONG + "[img-0] what?", OTHER))
 
 
-async def test_those_who_come_together_share_an_image(files: Path, reference: Reference) -> None:
+async def test_simultaneous_requests_share_an_image(files: Path, reference: Reference) -> None:
     texts = [LONG + f"[img-0] {word}" for word in ("who", "what", "where")]
     async with vision_runner(files) as runner:
         answers = await asyncio.gather(*(ask(runner, text, ONE) for text in texts))

@@ -1,4 +1,4 @@
-"""The memory plan: arithmetic on made-up devices, estimates held against what is really taken."""
+"""The memory plan: arithmetic on fictitious devices, and estimates compared with allocations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tiny_recurrent import write_recurrent
 
 from jupyter_ollama.engine.devices import Device
 from jupyter_ollama.engine.footprint import Demand, Weights, cache_bytes_per_token
-from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.memory_plan import (
     GPU_RESERVE,
     PROCESS_BYTES,
@@ -23,10 +22,11 @@ from jupyter_ollama.engine.memory_plan import (
     place,
     plan,
 )
-from jupyter_ollama.engine.process import LoadRefused
 from jupyter_ollama.engine.protocol import LoadSpec
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.engine.runner_failures import LoadRefused
 from jupyter_ollama.library.gguf import read_header
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 MIB = 2**20
 
@@ -41,9 +41,9 @@ def cpu(free: int = 2**40) -> Device:
     return Device("CPU", free, 2**40, is_cpu=True)
 
 
-def gpu(room: int) -> Device:
-    """A GPU with room for so many bytes besides its reserve."""
-    return Device("GPU", room + GPU_RESERVE, 2**40, is_cpu=False)
+def gpu(free: int) -> Device:
+    """A GPU with so many free bytes besides its reserve."""
+    return Device("GPU", free + GPU_RESERVE, 2**40, is_cpu=False)
 
 
 def shares(*devices: Device, **wishes: object) -> tuple[int, ...]:
@@ -53,11 +53,11 @@ def shares(*devices: Device, **wishes: object) -> tuple[int, ...]:
 def test_without_a_gpu_all_is_on_the_host() -> None:
     assert Placement().needs(WEIGHTS, DEMAND) == (ON_HOST, [])
     assert shares(cpu(ON_HOST + PROCESS_BYTES)) == ()
-    # Wishes that are about GPUs do not matter here.
+    # Options for GPUs have no effect here.
     assert shares(cpu(), num_gpu=99, main_gpu=3, tensor_split=[1, 1]) == ()
 
 
-def test_what_does_not_fit_the_host_is_refused_with_the_numbers() -> None:
+def test_a_model_that_does_not_fit_the_host_is_refused_with_the_numbers() -> None:
     with pytest.raises(MemoryShortage) as caught:
         shares(cpu(2**30))
     assert str(caught.value) == (
@@ -72,7 +72,7 @@ def test_a_model_that_fits_one_gpu_goes_to_one() -> None:
     assert shares(gpu(ON_GPU - 1), gpu(ON_GPU), cpu()) == (0, 11)
     assert shares(gpu(ON_GPU), gpu(2 * ON_GPU), cpu()) == (11, 0)
     assert shares(gpu(ON_GPU), gpu(ON_GPU), cpu(), main_gpu=1) == (0, 11)
-    # A main_gpu that is not there, or too small, is not insisted on.
+    # A main_gpu that is missing or too small is ignored.
     assert shares(gpu(ON_GPU), cpu(), main_gpu=7) == (11,)
     assert place(WEIGHTS, DEMAND, [gpu(ON_GPU), gpu(0), cpu()]).only_gpu == 0
 
@@ -92,7 +92,7 @@ def test_layers_are_split_over_gpus_and_the_host_takes_the_rest() -> None:
     assert shares(gpu(30 * MIB), cpu()) == ()
 
 
-def test_a_host_without_room_for_its_part_is_told() -> None:
+def test_a_host_with_too_little_memory_for_its_part_is_reported() -> None:
     with pytest.raises(MemoryShortage, match="system memory"):
         shares(gpu(370 * MIB), cpu(600 * MIB))
 
@@ -108,46 +108,46 @@ def test_num_gpu_is_obeyed_or_refused() -> None:
     assert caught.value.available == 200 * MIB
 
 
-def test_remote_devices_take_what_they_have_of_the_free_memory() -> None:
-    def remote(room: int) -> Device:
-        return replace(gpu(room), is_remote=True)
+def test_remote_devices_take_their_part_of_the_free_memory() -> None:
+    def remote(free: int) -> Device:
+        return replace(gpu(free), is_remote=True)
 
     big = 10 * ON_GPU
     assert shares(remote(big), remote(big // 2), cpu()) == (8, 3)
-    # Not all goes to the one that has room for all.
+    # The layers are distributed although one device could hold all.
     assert shares(remote(big), gpu(big), cpu()) == (6, 5)
-    # Where the parts are told those of this host come first, though not in llama.cpp's order.
+    # In a tensor_split the parts of this host are first, unlike in llama.cpp's order.
     assert shares(remote(big), gpu(big), cpu(), tensor_split=[3, 1]) == (3, 8)
     assert shares(remote(big), remote(big), cpu(), tensor_split=[3, 1]) == (9, 2)
     assert shares(remote(260 * MIB), gpu(370 * MIB), cpu()) == (2, 3)
 
 
-def test_tensor_split_tells_the_part_of_each_gpu() -> None:
+def test_tensor_split_sets_the_part_of_each_gpu() -> None:
     big = 10 * ON_GPU
     assert shares(gpu(big), gpu(big), cpu(), tensor_split=[1, 1]) == (6, 5)
     assert shares(gpu(big), gpu(big), cpu(), tensor_split=[3, 1]) == (9, 2)
     assert shares(gpu(big), gpu(big), cpu(), tensor_split=[0, 1]) == (0, 11)
     assert shares(gpu(big), gpu(big), cpu(), tensor_split=[1]) == (11, 0)
     assert shares(gpu(big), gpu(big), cpu(), tensor_split=[1, 1], num_gpu=4) == (2, 2)
-    # Fewer layers go where the parts as told do not fit.
+    # Fewer layers are placed if the requested parts do not fit.
     assert shares(gpu(big), gpu(260 * MIB), cpu(), tensor_split=[1, 1]) == (3, 2)
 
 
 @dataclass
 class Contexts:
-    """Estimates of a cache of so many MiB a context; ``asked`` are the trials it took."""
+    """Estimates of a cache of so many MiB a context; ``tried`` are the choices measured."""
 
     mib: int
     rough_factor: int
 
     def __post_init__(self) -> None:
-        self.asked: list[int] = []
+        self.tried: list[int] = []
 
     def rough(self, choice: int) -> Demand:
         return Demand(choice * self.mib * MIB * self.rough_factor, 0, 0)
 
     def measured(self, choice: int) -> Demand:
-        self.asked.append(choice)
+        self.tried.append(choice)
         return Demand(choice * self.mib * MIB, 0, 0)
 
 
@@ -171,7 +171,7 @@ def test_contexts_shrink_to_a_quarter_of_the_memory_but_not_below_one(
         return place(Weights((500 * MIB,)), demand, devices)
 
     assert plan([4, 3, 2, 1], estimates, fit, devices) == (Placement(), contexts)
-    assert estimates.asked == trials
+    assert estimates.tried == trials
 
 
 def test_contexts_shrink_before_layers_leave_the_gpu() -> None:
@@ -209,7 +209,7 @@ def test_weights_of_a_header(smollm2: Path) -> None:
 MEASURE = """
 import json, sys
 from jupyter_ollama.engine.estimate import Estimator
-from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.protocol import LoadSpec
 
 def allocated():
@@ -218,23 +218,23 @@ def allocated():
 
 before = allocated()
 spec = json.loads(sys.argv[1])
-loaded = LoadedModel(LoadSpec(use_mmap=False, **spec))
-encoder = loaded._is_encoder
+loaded = ModelLoader(LoadSpec(use_mmap=False, **spec))
+encoder = loaded.plan.is_encoder
 context = loaded.embedding_context(spec["num_ctx"]) if encoder else loaded.generation_context()
 taken = allocated() - before
-shape = loaded._shapes(spec["num_ctx"])[0]
+shape = loaded.plan.shapes(spec["num_ctx"])[0]
 kind = spec.get("kv_cache_type", "f16")
 path = spec["model"]
-estimator = Estimator(path, loaded._header, loaded.log, kind, loaded._context, gpu_layers=0)
+estimator = Estimator(loaded.plan.file, loaded.log, kind, loaded.plan.make_context, gpu_layers=0)
 demands = {"measured": estimator.measured(shape), "rough": estimator.rough(shape)}
-found = {k: loaded.placement.needs(loaded.weights, d)[0] for k, d in demands.items() if d}
-found |= {"taken": taken, "told": loaded.log.host_bytes}
-print(json.dumps(found | {"parallel": loaded.parallel, "sequences": context.max_sequences}))
+found = {k: loaded.plan.placement.needs(loaded.plan.weights, d)[0] for k, d in demands.items() if d}
+found |= {"taken": taken, "reported": loaded.log.host_bytes}
+print(json.dumps(found | {"parallel": loaded.plan.parallel, "sequences": context.max_sequences}))
 """
 
 
 def measure(path: Path, **spec: object) -> dict[str, int]:
-    """Load a model in a process of its own; return bytes estimated, told and really taken."""
+    """Load a model in a process of its own; return bytes estimated, reported and allocated."""
     command = [sys.executable, "-c", MEASURE, json.dumps({"model": str(path), **spec})]
     run = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     found: dict[str, int] = json.loads(run.stdout)
@@ -242,7 +242,7 @@ def measure(path: Path, **spec: object) -> dict[str, int]:
 
 
 def assert_true_estimate(found: dict[str, int]) -> None:
-    assert abs(found["measured"] - found["told"]) < max(0.02 * found["told"], 2 * MIB)
+    assert abs(found["measured"] - found["reported"]) < max(0.02 * found["reported"], 2 * MIB)
     # The operating system counts the vocabulary and the threads as well.
     assert found["measured"] < found["taken"] < found["measured"] + PROCESS_BYTES
     assert found["measured"] < found["rough"]
@@ -277,7 +277,7 @@ def test_every_sequence_of_a_recurrent_model_owns_a_state(tmp_path: Path) -> Non
     assert (few["parallel"], few["sequences"]) == (2, 4)
     assert (many["parallel"], many["sequences"]) == (100, 200)
     for found in (few, many):
-        assert abs(found["measured"] - found["told"]) < 0.05 * found["told"]
+        assert abs(found["measured"] - found["reported"]) < 0.05 * found["reported"]
         assert "rough" not in found
     # Two layers with 512 x 64 float32 of state each.
     assert many["measured"] - few["measured"] > 196 * 2 * 512 * 64 * 4
@@ -301,6 +301,6 @@ async def test_weights_that_are_mapped_and_reordered_count_once(smollm2: Path) -
 async def test_a_context_that_no_host_holds_is_refused_before_it_is_made(smollm2: Path) -> None:
     message = "model requires more system memory .* than is available"
     with pytest.raises(LoadRefused, match=message) as caught:
-        await Runner.start(LoadSpec(model=str(smollm2), num_ctx=10**9), load_timeout=20)
+        await RunnerClient.start(LoadSpec(model=str(smollm2), num_ctx=10**9), load_timeout=20)
     # 22.5 KiB of cache a token and 1 KiB of mask, less what the host has.
     assert 20e12 < caught.value.shortage < 26e12

@@ -10,6 +10,7 @@ import asyncio
 import json
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,11 @@ from plain_loop import PlainLoop
 from runners import running
 
 from jupyter_ollama.engine.constraint import ConstraintCompiler
-from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.events import Done
 from jupyter_ollama.engine.llama_model import LlamaModel
-from jupyter_ollama.engine.protocol import Constraint, Done, RawPrompt
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine.protocol import Constraint, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.options import Options
 
 LABEL = Constraint(
@@ -50,7 +52,7 @@ ENDINGS = ["What is rain?", "Name a colour.", "one two three four", "Count to te
 
 @dataclass(frozen=True)
 class Request:
-    """One request of a mix; ``follow_up`` goes on after the answer as a conversation does."""
+    """One request of a mix; ``follow_up`` continues after the answer as a conversation does."""
 
     beginning: str
     ending: str
@@ -77,8 +79,8 @@ requests = st.builds(
 Answer = tuple[int, list[int], Constraint | None]
 
 
-async def ask(runner: Runner, prompt: str, request: Request) -> tuple[str, Answer] | None:
-    """Return the text, and what the plain loop shall check; None if the request was cancelled."""
+async def ask(runner: RunnerClient, prompt: str, request: Request) -> tuple[str, Answer] | None:
+    """Return the text, and the tokens for the plain loop to check; None if it was cancelled."""
     constraint = LABEL if request.constrained else None
     options = Options(temperature=0, num_predict=request.count)
     events = runner.generate(
@@ -99,7 +101,7 @@ async def ask(runner: Runner, prompt: str, request: Request) -> tuple[str, Answe
     return None
 
 
-async def run(runner: Runner, request: Request) -> list[Answer]:
+async def run(runner: RunnerClient, request: Request) -> list[Answer]:
     await asyncio.sleep(request.after)
     prompt = request.beginning + request.ending
     first = await ask(runner, prompt, request)
@@ -131,17 +133,20 @@ def check(path: Path, answers: list[Answer], *, best: float, largest_miss: float
     loop.close()
     if misses:
         assert max(misses) <= largest_miss
-        # One near tie in a short mix is no sign of anything.
+        # One near tie in a short mix does not indicate an error.
         assert sum(miss > 0 for miss in misses) <= max(2, (1 - best) * len(misses))
 
 
-@settings(
-    max_examples=4,
+examples = partial(
+    settings,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
+
+
+@examples(max_examples=4)
 @given(st.lists(st.lists(requests, min_size=4, max_size=8), min_size=2, max_size=3))
 def test_smollm2(smollm2_f16: Path, mixes: list[list[Request]]) -> None:
     answers = asyncio.run(run_all(smollm2_f16, mixes))
@@ -153,13 +158,7 @@ def gemma3(gemma3_library: Library) -> Path:
     return gemma3_library.find("gemma3").model_path
 
 
-@settings(
-    max_examples=1,
-    deadline=None,
-    derandomize=True,
-    phases=[Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+@examples(max_examples=1)
 @given(st.lists(st.lists(requests, min_size=6, max_size=8), min_size=2, max_size=2))
 def test_gemma3_with_its_sliding_window(gemma3: Path, mixes: list[list[Request]]) -> None:
     answers = asyncio.run(run_all(gemma3, mixes))

@@ -1,4 +1,4 @@
-"""Image files: what is decoded, what it looks like then, and what is refused."""
+"""Image files: their pixels, their limits, and the process that decodes large ones."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from image_files import noise, refusal, saved
 from numpy.typing import NDArray
 from PIL import Image
 
+from jupyter_ollama.engine import picture as picture_module
 from jupyter_ollama.engine.picture import LONGEST_EDGE, MAX_PIXELS, Picture
+from jupyter_ollama.pipe_messages import ModuleProcess
 
 
 def header_of_png(width: int, height: int) -> bytes:
@@ -106,8 +108,30 @@ def test_huge_images_are_refused_by_their_header(side: int) -> None:
         saved(Image.new("RGB", (5, 5)), "PPM"),
     ],
 )
-def test_what_is_no_image(data: bytes) -> None:
+def test_files_that_are_not_images(data: bytes) -> None:
     assert refusal(lambda: Picture(data)) == (
         400,
         "unable to decode the image: it must be a complete PNG, JPEG or WebP file",
     )
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_large_images_are_decoded_by_another_process(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    class Counted(ModuleProcess):
+        def __init__(self, module: str) -> None:
+            started.append(module)
+            super().__init__(module)
+
+    monkeypatch.setattr(picture_module, "ModuleProcess", Counted)
+    small = Picture(saved(noise(64, 64), kind))
+    assert np.array_equal(small.pixels(), small.decode())
+    assert not started
+    data = saved(noise(1100, 1000), kind)
+    large = Picture(data)
+    assert np.array_equal(large.pixels(), large.decode())
+    assert started == ["jupyter_ollama.engine.picture"]
+    assert refusal(partial(pixels_of, data[: len(data) // 2]))[0] == 400

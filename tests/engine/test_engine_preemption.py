@@ -1,4 +1,4 @@
-"""Steps that are given up for a first token: who waits is in the next one, and no token is lost."""
+"""Steps interrupted for a first token: the new stream is in the next one, and no token is lost."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from plain_loop import PlainLoop
 from steps import Steps
 from tiny_recurrent import write_recurrent
 
-from jupyter_ollama.engine.llama_context import GIVEN_UP, Batch, LlamaContext
-from jupyter_ollama.engine.pace import Pace
+from jupyter_ollama.engine.llama_context import INTERRUPTED, Batch, LlamaContext
 from jupyter_ollama.engine.preemption import Preemption
+from jupyter_ollama.engine.step_costs import StepCosts
 
 SHIPS = "The ships sailed on and on, as they had done for years. " * 8
 
 
 @pytest.fixture
 def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """What batches came to. Each may be given up as long as it computes."""
+    """The return codes of batches. Each may be interrupted as long as it computes."""
     codes: list[int] = []
     decode = LlamaContext.decode
 
@@ -30,13 +30,13 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return codes[-1]
 
     monkeypatch.setattr(LlamaContext, "decode", record)
-    monkeypatch.setattr(Pace, "expected", lambda pace, streams, prefill: 1000.0)
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1000.0)
     return codes
 
 
 @contextmanager
 def requests_all_the_time(preemption: Preemption) -> Iterator[None]:
-    """Hand over work every now and then while steps run."""
+    """Submit work at intervals while steps run."""
     over = threading.Event()
 
     def ask() -> None:
@@ -51,7 +51,7 @@ def requests_all_the_time(preemption: Preemption) -> Iterator[None]:
 
 
 def finish(steps: Steps, preemption: Preemption) -> None:
-    """Answer all that was asked while requests come all the time; free the context."""
+    """Finish all sequences while requests arrive all the time; free the context."""
     with requests_all_the_time(preemption):
         while steps.generator.busy:
             steps.generator.step()
@@ -72,9 +72,9 @@ def test_answers_go_on_as_if_nothing_had_been(
     stream = steps.add("Birds like", 12)
     capfd.readouterr()
     finish(steps, preemption)
-    assert codes.count(GIVEN_UP) > 5
-    # What is given up once is done next time, however many come.
-    assert all(codes[n : n + 2] != [GIVEN_UP] * 2 for n in range(len(codes)))
+    assert codes.count(INTERRUPTED) > 5
+    # An interrupted step runs to its end the next time, however many requests arrive.
+    assert all(codes[n : n + 2] != [INTERRUPTED] * 2 for n in range(len(codes)))
     # llama.cpp takes it for an error.
     assert capfd.readouterr().err == ""
     loop = PlainLoop(path)
@@ -85,7 +85,9 @@ def test_answers_go_on_as_if_nothing_had_been(
     loop.close()
 
 
-def test_who_came_during_a_step_is_in_the_next(smollm2_f16: Path, codes: list[int]) -> None:
+def test_a_request_that_arrives_during_a_step_is_in_the_next(
+    smollm2_f16: Path, codes: list[int]
+) -> None:
     preemption = Preemption()
     steps = Steps(smollm2_f16, 4, preemption)
     row = steps.add(SHIPS, 99, stream=False)
@@ -94,8 +96,8 @@ def test_who_came_during_a_step_is_in_the_next(smollm2_f16: Path, codes: list[in
     come.start()
     steps.generator.step()
     come.join()
-    assert codes == [GIVEN_UP]
-    assert row.cached == 0
+    assert codes == [INTERRUPTED]
+    assert row.cache.cached == 0
     steps.generator.step()
     assert [s.generated for s in steps.generator.running] == [0, 1]
     steps.context.close()
@@ -107,7 +109,7 @@ def test_streams_do_not_pause_for_streams(smollm2_f16: Path, codes: list[int]) -
     for name in ("Bees", "Cats"):
         steps.add(f"{SHIPS} {name}", 12)
     finish(steps, preemption)
-    assert GIVEN_UP not in codes
+    assert INTERRUPTED not in codes
 
 
 def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: list[int]) -> None:
@@ -118,7 +120,7 @@ def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: li
     with requests_all_the_time(preemption):
         while steps.generator.waiting:
             steps.generator.step()
-    assert GIVEN_UP not in codes
+    assert INTERRUPTED not in codes
     steps.context.close()
 
 
@@ -127,15 +129,15 @@ def test_states_cannot_be_taken_back(tmp_path: Path, codes: list[int]) -> None:
     steps = Steps(write_recurrent(tmp_path / "mamba.gguf"), 4, preemption)
     steps.add(SHIPS, 12, stream=False)
     finish(steps, preemption)
-    assert GIVEN_UP not in codes
+    assert INTERRUPTED not in codes
 
 
 def test_the_second_half_of_a_step_is_not_given_up(
     smollm2_f16: Path, codes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "expected", lambda pace, streams, prefill: 1e-9)
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1e-9)
     preemption = Preemption()
     steps = Steps(smollm2_f16, 4, preemption)
     steps.add(SHIPS, 12, stream=False)
     finish(steps, preemption)
-    assert GIVEN_UP not in codes
+    assert INTERRUPTED not in codes

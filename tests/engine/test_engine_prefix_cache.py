@@ -1,4 +1,4 @@
-"""No token is read twice: seen in what a runner tells of its cache."""
+"""No token is read twice, by the cached counts that a runner reports."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from plain_loop import PlainLoop
 from runners import running
 from steps import Steps
 
-from jupyter_ollama.engine import generator, prefix_cache
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.pace import Pace
-from jupyter_ollama.engine.protocol import ChatPrompt, Done, RawPrompt, Text
+from jupyter_ollama.engine import prefix_store, run_queue
+from jupyter_ollama.engine.events import Done, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.engine.step_costs import StepCosts
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
 RULES = "You are a patient teacher in a school by the sea. Use short words. " * 8
 
 
-async def ask(runner: Runner, prompt: ChatPrompt | RawPrompt, count: int = 8) -> tuple[str, Done]:
+async def ask(
+    runner: RunnerClient, prompt: ChatPrompt | RawPrompt, count: int = 8
+) -> tuple[str, Done]:
     text = ""
     events = runner.generate(prompt, Options(temperature=0, num_predict=count), return_context=True)
     async for event in events:
@@ -62,7 +65,9 @@ async def test_a_conversation_is_read_once(smollm2_f16: Path) -> None:
     assert_good(smollm2_f16, answers)
 
 
-async def test_those_who_come_together_share_what_one_of_them_reads(smollm2_f16: Path) -> None:
+async def test_simultaneous_requests_share_the_prefix_that_one_of_them_reads(
+    smollm2_f16: Path,
+) -> None:
     names = ("rain", "wind", "sand", "fish", "boats", "nets")
     async with running(smollm2_f16) as runner:
         asked = (ask(runner, question(f"What about {name}?")) for name in names)
@@ -83,7 +88,7 @@ async def test_a_prompt_asked_again_costs_one_token(smollm2_f16: Path) -> None:
     assert before.prompt_eval_count == after.prompt_eval_count
 
 
-async def test_what_a_cancelled_request_has_read_stays(smollm2_f16: Path) -> None:
+async def test_tokens_that_a_cancelled_request_read_stay_cached(smollm2_f16: Path) -> None:
     async with running(smollm2_f16) as runner:
         events = runner.generate(question("Who?"), Options(temperature=0))
         async with aclosing(events):
@@ -92,7 +97,7 @@ async def test_what_a_cancelled_request_has_read_stays(smollm2_f16: Path) -> Non
     assert done.cached == done.prompt_eval_count - 1
 
 
-async def test_idle_sequences_leave_for_the_hosts_memory_and_come_back(smollm2_f16: Path) -> None:
+async def test_idle_sequences_move_to_host_memory_and_back(smollm2_f16: Path) -> None:
     """Conversations of over 600 tokens each: together more than may stay idle in the KV cache."""
     stories = [
         RawPrompt(f"Story {n}: " + f"the {n} ships sailed on and on. " * 60) for n in range(4)
@@ -105,7 +110,7 @@ async def test_idle_sequences_leave_for_the_hosts_memory_and_come_back(smollm2_f
     assert_good(smollm2_f16, answers[:2])
 
 
-def test_what_was_copied_while_it_was_quiet_leaves_at_once(smollm2_f16: Path) -> None:
+def test_sequences_copied_while_idle_are_evicted_at_once(smollm2_f16: Path) -> None:
     """A prompt that has nothing in common is not slowed down by cells of those before it."""
     steps = Steps(smollm2_f16, parallel=2)
     first = "The ships sailed on and on, as they had done for years. " * 8
@@ -117,16 +122,16 @@ def test_what_was_copied_while_it_was_quiet_leaves_at_once(smollm2_f16: Path) ->
     assert steps.cells() < 20
     steps.run("Bees", steps=1000)
     again = steps.run(first)
-    assert again.reused == len(again.prompt) - 1
+    assert again.cache.reused == len(again.prompt) - 1
     steps.context.close()
 
 
-def test_rows_of_a_long_job_leave_as_they_come(
+def test_rows_of_a_long_job_are_evicted_as_they_end(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seconds: 300)
-    monkeypatch.setattr(generator, "LONGEST_UNTRIMMED", 1)
+    monkeypatch.setattr(StepCosts, "chunk", lambda costs, streams, seconds: 300)
+    monkeypatch.setattr(run_queue, "MAX_UNTRIMMED_STEPS", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
         steps.add(f"{number}: " + f"the {number} ships sailed on. " * 5, predict=1, stream=False)
@@ -135,7 +140,7 @@ def test_rows_of_a_long_job_leave_as_they_come(
         steps.generator.step()
         if len(steps.generator.waiting) < 30:
             most = max(most, steps.cells())
-    # What runs, and what has just ended, have some 40 cells each.
+    # Sequences that run or have just ended have some 40 cells each.
     assert 0 < most < 900
     steps.context.close()
 
@@ -143,30 +148,32 @@ def test_rows_of_a_long_job_leave_as_they_come(
 def test_only_so_many_finished_sequences_are_kept(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prefix_cache, "MOST_PARKED", 3)
+    monkeypatch.setattr(prefix_store, "MAX_PREFIXES", 3)
     steps = Steps(smollm2_f16, parallel=2)
     texts = [f"{number}: " + f"{number} ships. " * 20 for number in range(6)]
     for text in texts:
         steps.run(text)
         steps.generator.rest()
     # The youngest are known, the others are read again.
-    assert [steps.run(text).reused > 50 for text in reversed(texts)] == [True] * 3 + [False] * 3
+    assert [steps.run(text).cache.reused > 50 for text in reversed(texts)] == [True] * 3 + [
+        False
+    ] * 3
     steps.context.close()
 
 
-def test_who_sees_a_stream_is_read_before_whole_answers(
+def test_prompts_of_streams_are_read_before_those_of_whole_answers(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Pace, "chunk", lambda pace, streams, seconds: 80)
+    monkeypatch.setattr(StepCosts, "chunk", lambda costs, streams, seconds: 80)
     steps = Steps(smollm2_f16, parallel=4)
     rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
     stream = steps.add("Bees like")
     steps.generator.step()
     assert stream.generated == 1
-    assert [row.cached for row in rows] == [0, 0, 0]
-    # They come all the same.
+    assert [row.cache.cached for row in rows] == [0, 0, 0]
+    # They are read nevertheless.
     steps.generator.step()
-    assert rows[0].cached >= 20
+    assert rows[0].cache.cached >= 20
     steps.context.close()
 
 
@@ -177,14 +184,14 @@ def test_whole_answers_pause_for_the_first_token_of_a_stream(smollm2_f16: Path) 
     first = steps.add("Dogs like", 99)
     steps.generator.step()
     assert [s.generated for s in (*rows, first)] == [1, 1, 1]
-    # Not twice in a row, however many come.
+    # Not twice in a row, however many arrive.
     second = steps.add("Birds like", 99)
     steps.generator.step()
     assert [s.generated for s in (*rows, first, second)] == [2, 2, 2, 1]
     steps.context.close()
 
 
-async def test_a_shift_does_not_move_what_others_share(smollm2_f16: Path) -> None:
+async def test_a_shift_does_not_move_shared_cells(smollm2_f16: Path) -> None:
     """Two sequences with one prefix fill their context; the cells they share must not move."""
     prompts = [RawPrompt("one two three four five six. " * 12 + end) for end in ("Now", "Then")]
     options = Options(temperature=0, num_predict=120, num_ctx=128)

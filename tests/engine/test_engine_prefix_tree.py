@@ -19,7 +19,7 @@ def common(one: list[int], other: list[int]) -> int:
 
 
 @given(st.lists(tokens | long_tokens, max_size=8), tokens | long_tokens, st.data())
-def test_match_tells_what_each_holder_shares(
+def test_match_returns_what_each_holder_shares(
     lists: list[list[int]], wanted: list[int], data: st.DataObject
 ) -> None:
     tree: PrefixTree[int] = PrefixTree()

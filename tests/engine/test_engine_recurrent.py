@@ -10,8 +10,9 @@ from plain_loop import PlainLoop
 from runners import running
 from tiny_recurrent import write_recurrent
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import Done, RawPrompt
+from jupyter_ollama.engine.events import Done
+from jupyter_ollama.engine.protocol import RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.options import Options
 
 RULES = "Be kind, be brief, be clear, and never forget the sea. " * 20
@@ -22,7 +23,7 @@ def mamba(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_recurrent(tmp_path_factory.mktemp("mamba") / "mamba.gguf")
 
 
-async def ask(runner: Runner, text: str, count: int = 16) -> Done:
+async def ask(runner: RunnerClient, text: str, count: int = 16) -> Done:
     options = Options(temperature=0, num_predict=count)
     async for event in runner.generate(RawPrompt(text), options, return_context=True):
         if isinstance(event, Done):
@@ -39,7 +40,7 @@ def assert_good(path: Path, answers: list[Done]) -> None:
     loop.close()
 
 
-async def test_those_who_come_together_fork_where_their_ways_part(mamba: Path) -> None:
+async def test_simultaneous_requests_fork_where_their_prompts_differ(mamba: Path) -> None:
     async with running(mamba, num_ctx=2048) as runner:
         asked = (ask(runner, RULES + end) for end in ("What is rain?", "Who?", "What is wind?"))
         answers = await asyncio.gather(*asked)
@@ -56,6 +57,6 @@ async def test_a_state_is_used_whole_or_not_at_all(mamba: Path) -> None:
         same = await ask(runner, RULES)
         other = await ask(runner, RULES + "x")
     assert text
-    # The state that is kept stands for prompt and answer; half of it is no state.
+    # The kept state covers prompt and answer; there is none for a part of them.
     assert same.cached == 0
     assert_good(mamba, [first, same, other])

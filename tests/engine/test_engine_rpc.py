@@ -14,11 +14,12 @@ import pytest
 from runners import running
 from workers import working
 
-from jupyter_ollama.engine import rpc
-from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine import llama_internals, rpc
+from jupyter_ollama.engine.events import Text
 from jupyter_ollama.engine.llama_model import LoadError
-from jupyter_ollama.engine.process import CRASHED
-from jupyter_ollama.engine.protocol import RawPrompt, Text
+from jupyter_ollama.engine.protocol import RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.engine.runner_failures import CRASHED
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.options import Options
 
@@ -27,19 +28,20 @@ SHORT_HOST = """
 import json, sys
 from pathlib import Path
 from jupyter_ollama.engine import devices
-from jupyter_ollama.engine.loading import LoadedModel
+from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.protocol import LoadSpec
 devices.PROC = Path(sys.argv[1])
 spec = LoadSpec(sys.argv[2], num_ctx=256, num_parallel=1, rpc_servers=tuple(sys.argv[3:]))
-loaded = LoadedModel(spec)
+loaded = ModelLoader(spec)
 loaded.generation_context()
+log = loaded.log
 found = [(one.name, one.total, one.free) for one in devices.devices()]
-print(json.dumps([loaded.placement.shares, loaded.log.host_bytes, loaded.log.device_bytes, found]))
+print(json.dumps([loaded.plan.placement.shares, log.host_bytes, log.device_bytes, found]))
 """
-"""Loads a model where the kernel says what a test has written."""
+"""Loads a model on a host whose files of the kernel a test has written."""
 
 
-async def say(runner: Runner, count: int = 24) -> str:
+async def say(runner: RunnerClient, count: int = 24) -> str:
     options = Options(temperature=0, num_predict=count)
     prompt = RawPrompt("Once upon a time there was a lighthouse")
     answer = runner.generate(prompt, options, stream=False)
@@ -78,7 +80,7 @@ async def test_two_workers_say_what_one_host_says(smollm2_f16: Path, tmp_path: P
             assert sum(file.stat().st_size for file in tmp_path.iterdir()) > 50 * MIB
             # A worker has one runner at a time.
             with pytest.raises(OllamaError, match="serves another model"):
-                await Runner.start(runner.spec, 60)
+                await RunnerClient.start(runner.spec, 60)
         # It is free again at once.
         async with running(smollm2_f16, **spec) as runner:
             assert runner.ready.size_vram > 250 * MIB
@@ -88,10 +90,10 @@ async def test_two_workers_say_what_one_host_says(smollm2_f16: Path, tmp_path: P
                 await text
         refused = f"the worker at {workers[1].endpoint} cannot be reached: Connection refused"
         with pytest.raises(OllamaError, match=refused):
-            await Runner.start(runner.spec, 60)
+            await RunnerClient.start(runner.spec, 60)
 
 
-def test_workers_take_what_the_host_has_no_room_for(smollm2: Path, tmp_path: Path) -> None:
+def test_workers_take_what_does_not_fit_the_host(smollm2: Path, tmp_path: Path) -> None:
     with working(2, "--memory=0.75") as workers:
         endpoints = [worker.endpoint for worker in workers]
         shares, _, on_workers, found = load_on(tmp_path, 8192 * MIB, str(smollm2), *endpoints)
@@ -107,7 +109,7 @@ def test_workers_take_what_the_host_has_no_room_for(smollm2: Path, tmp_path: Pat
         assert 600 * MIB < free < (768 - 25) * MIB
 
 
-def test_what_is_no_worker_is_told() -> None:
+def test_an_address_without_a_worker_is_reported() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         closing = threading.Thread(target=lambda: server.accept()[0].close())
@@ -117,7 +119,7 @@ def test_what_is_no_worker_is_told() -> None:
         closing.join()
 
 
-def test_a_build_without_rpc_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rpc, "REGISTRY", b"none")
+def test_a_build_without_rpc_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_internals, "RPC_REGISTRY", b"none")
     with pytest.raises(LoadError, match="CMAKE_ARGS=-DGGML_RPC=on"):
         rpc.add_workers(["127.0.0.1:1"], 1)

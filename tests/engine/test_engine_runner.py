@@ -13,8 +13,9 @@ import psutil
 import pytest
 from runners import running
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.protocol import ChatPrompt, Done, LoadSpec, RawPrompt, Text
+from jupyter_ollama.engine.events import Done, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, LoadSpec, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
@@ -23,7 +24,7 @@ HELLO = ChatPrompt([Message("user", "Tell me a long story about a lighthouse.")]
 
 
 async def answer(
-    runner: Runner, prompt: ChatPrompt | RawPrompt = HELLO, **options: object
+    runner: RunnerClient, prompt: ChatPrompt | RawPrompt = HELLO, **options: object
 ) -> tuple[str, Done]:
     chunks = []
     async for event in runner.generate(prompt, Options(**options)):
@@ -118,11 +119,11 @@ async def test_cancel_in_prefill_frees_the_slot(smollm2: Path) -> None:
     long = RawPrompt("The quick brown fox jumps over the lazy dog. " * 700)
     async with running(smollm2, num_parallel=1, num_ctx=8192) as runner:
         whole = asyncio.create_task(answer(runner, long, num_predict=1))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # any moment of the prefill will do; it takes many seconds
         assert not whole.done()
         whole.cancel()
         _, done = await answer(runner, num_predict=3)
-        # The prefill of the long prompt takes many seconds here: it did not run to its end.
+        # The prefill of the long prompt did not run to its end.
         assert done.prompt_eval_duration < 5e9
 
 
@@ -147,7 +148,7 @@ async def test_an_idle_runner_uses_no_cpu(smollm2: Path) -> None:
         process = psutil.Process(runner.pid)
         await asyncio.sleep(0.5)
         before = process.cpu_times()
-        await asyncio.sleep(1)
+        await asyncio.sleep(1)  # the time that is measured
         after = process.cpu_times()
     assert after.user + after.system - before.user - before.system <= 0.02
 
@@ -181,7 +182,7 @@ async def test_a_prompt_longer_than_the_context(smollm2: Path) -> None:
             await anext(runner.generate(prompt, Options(), shift=False))
 
 
-async def test_old_messages_make_way_for_the_last(smollm2: Path) -> None:
+async def test_old_messages_are_dropped_for_the_last(smollm2: Path) -> None:
     turns = [Message("user" if n % 2 == 0 else "assistant", f"turn {n} " * 10) for n in range(40)]
     messages = [Message("system", "Be brief."), *turns, Message("user", "the last question")]
     async with running(smollm2, num_ctx=256) as runner:
@@ -211,7 +212,7 @@ async def test_streams_of_a_killed_runner_end_with_an_error(smollm2: Path) -> No
             await anext(runner.generate(HELLO, Options()))
 
 
-async def test_a_broken_template_is_told_and_harms_nobody(smollm2: Path) -> None:
+async def test_a_broken_template_is_reported_and_affects_no_other_request(smollm2: Path) -> None:
     template = "{{ range .Messages }}{{ .Content }}{{ end"
     async with running(smollm2) as runner:
         with pytest.raises(OllamaError, match="template error"):
@@ -219,18 +220,18 @@ async def test_a_broken_template_is_told_and_harms_nobody(smollm2: Path) -> None
         assert runner.is_alive
 
 
-async def test_a_file_that_is_no_model_is_refused_with_the_reason(tmp_path: Path) -> None:
+async def test_a_file_that_is_not_a_model_is_refused_with_the_reason(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF" + b"\0" * 64)
     with pytest.raises(OllamaError) as caught:
-        await Runner.start(LoadSpec(model=str(path)), load_timeout=60)
+        await RunnerClient.start(LoadSpec(model=str(path)), load_timeout=60)
     assert caught.value.status == 500
     assert caught.value.message
 
 
 async def test_a_runner_ends_with_its_parent(smollm2: Path) -> None:
-    """The parent's end of stdin closes with it, whatever it dies of."""
-    runner = await Runner.start(LoadSpec(model=str(smollm2)), load_timeout=60)
+    """The parent's end of stdin closes with it, however it ends."""
+    runner = await RunnerClient.start(LoadSpec(model=str(smollm2)), load_timeout=60)
     assert runner._process.stdin
     runner._process.stdin.close()
     await asyncio.wait_for(runner.exited, 5)
@@ -270,7 +271,7 @@ async def test_extreme_load_options_are_bounded(smollm2: Path) -> None:
 
 
 async def test_a_text_that_cannot_be_sent_costs_the_runner_not_its_requests(smollm2: Path) -> None:
-    """A thread that dies takes the process with it, so that nobody waits for ever."""
+    """A thread that dies ends the process, so that no request waits for ever."""
     async with running(smollm2) as runner:
         stream = runner.generate(HELLO, Options(num_predict=3000, seed=1))
         await anext(stream)
@@ -282,7 +283,7 @@ async def test_a_text_that_cannot_be_sent_costs_the_runner_not_its_requests(smol
 
 async def test_a_runner_that_died_can_be_stopped_at_any_moment(smollm2: Path) -> None:
     for delay in (0.0, 0.02, 0.04, 0.2):
-        runner = await Runner.start(LoadSpec(model=str(smollm2)), load_timeout=60)
+        runner = await RunnerClient.start(LoadSpec(model=str(smollm2)), load_timeout=60)
         os.kill(runner.pid, signal.SIGKILL)
         await asyncio.sleep(delay)
         await asyncio.wait_for(runner.stop(), 10)
@@ -301,7 +302,7 @@ async def test_modules_of_the_working_folder_are_not_loaded(
 
 LOST = """
 import asyncio, gc
-from jupyter_ollama.engine.process import RunnerProcess
+from jupyter_ollama.engine.runner_process import RunnerProcess
 from jupyter_ollama.engine.protocol import LoadSpec
 
 async def lose():
@@ -314,6 +315,6 @@ gc.collect()
 
 
 def test_a_runner_that_is_garbage_does_not_stop_the_server(tmp_path: Path) -> None:
-    """Sockets of zmq may be collected after their context, which waits for them."""
+    """Sockets of zmq may be collected after their context, which waits for them to close."""
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     subprocess.run([sys.executable, "-c", LOST], check=True, timeout=30, env=environment)

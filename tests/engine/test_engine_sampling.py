@@ -84,7 +84,7 @@ def test_same_tokens_as_over_the_whole_vocabulary(model: LlamaModel, options: Op
     random = np.random.default_rng(3)
     for _ in range(40):
         logits = random.standard_normal(model.n_vocab).astype(np.float32) * 4
-        logits[prompt[-8:]] += 12  # what a penalty is for
+        logits[prompt[-8:]] += 12  # the case that a penalty is for
         token = ours.choose(logits)
         assert token == sample_all(theirs, logits)
         ours.accept(token)
@@ -107,7 +107,7 @@ def test_a_bias_moves_the_choice(model: LlamaModel, temperature: float) -> None:
 def distinct(
     options: Options, model: LlamaModel, logits: np.ndarray, prompt: list[int]
 ) -> set[int]:
-    """Return what is chosen for the same logits again and again, unless it is accepted."""
+    """Return the token chosen for the same logits each time, unless it is accepted."""
     options.num_ctx = 128
     sampler = Sampler(model, options, prompt)
     return {sampler.choose(logits) for _ in range(60)}

@@ -1,4 +1,4 @@
-"""Scores are what a plain loop finds, token by token, whatever runs beside them."""
+"""Scores equal the results of a plain loop, token by token, whatever else runs."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from runners import running
 from scripted_model import write_scripts
 from tiny_recurrent import write_recurrent
 
-from jupyter_ollama.engine.handle import Runner
+from jupyter_ollama.engine.events import Done, Scored
 from jupyter_ollama.engine.llama_model import LlamaModel
-from jupyter_ollama.engine.protocol import Done, RawPrompt, Scored
+from jupyter_ollama.engine.protocol import RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.engine.score import split
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.options import Options
@@ -41,11 +42,11 @@ EXACT = {"kv_cache_type": "f32", "flash_attention": False}
 
 
 QUIET = quiet()
-"""What llama.cpp calls when the loop, and what it gave to be called, have gone."""
+"""A log callback for llama.cpp that outlives the loop and its own callback."""
 
 
 class ExactLoop(PlainLoop):
-    """A plain loop whose KV cache rounds nothing."""
+    """A plain loop with a float32 KV cache."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -59,7 +60,7 @@ class ExactLoop(PlainLoop):
 
 
 class Oracle:
-    """Tells by a plain loop how likely each token of a text is."""
+    """Computes the log-probability of each token of a text by a plain loop."""
 
     def __init__(self, path: Path) -> None:
         self._loop = ExactLoop(path)
@@ -118,7 +119,7 @@ def assert_agree(found: Scored, expected: list[list[float]], tolerance: float) -
         ).max()
 
 
-async def stream(runner: Runner, prompt: str, count: int = 16) -> Done:
+async def stream(runner: RunnerClient, prompt: str, count: int = 16) -> Done:
     options = Options(temperature=0, num_predict=count)
     async for event in runner.generate(RawPrompt(prompt), options):
         if isinstance(event, Done):
@@ -149,7 +150,7 @@ async def test_the_prompt_is_read_once(smollm2_f16: Path) -> None:
     async with running(smollm2_f16, num_ctx=1024, num_parallel=3) as runner:
         first = await runner.score(PROMPT, [f" {word}" for word in "abcdefghijkl"], 1024)
         again = await runner.score(PROMPT, [" m"], 1024)
-    # All but the last token of it, whose logits are wanted.
+    # All tokens except the last one, whose logits are needed.
     assert first.cached == 11 * (first.prompt_eval_count - 1)
     assert again.cached == again.prompt_eval_count - 1
 
@@ -180,7 +181,7 @@ async def test_tokens_that_end_answers_are_tokens_like_others(tmp_path: Path) ->
     assert sum(wrong) < -50
 
 
-async def test_what_does_not_fit_is_refused(smollm2_f16: Path) -> None:
+async def test_texts_that_do_not_fit_are_refused(smollm2_f16: Path) -> None:
     async with running(smollm2_f16, num_ctx=128) as runner:
         with pytest.raises(OllamaError, match="context length") as refused:
             await runner.score("one two", ["three", " three" * 200], 128)
@@ -189,7 +190,7 @@ async def test_what_does_not_fit_is_refused(smollm2_f16: Path) -> None:
         assert len(full.continuations[0]) == 120
 
 
-async def test_a_request_that_is_given_up_leaves_room(smollm2_f16: Path) -> None:
+async def test_a_cancelled_request_frees_its_cells(smollm2_f16: Path) -> None:
     async with running(smollm2_f16, num_parallel=2) as runner:
         task = asyncio.create_task(runner.score(PROMPT, CONTINUATIONS * 8, 2048))
         async with aclosing(runner.generate(RawPrompt("Hi"), Options(num_predict=2))) as events:

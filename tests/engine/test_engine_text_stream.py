@@ -1,4 +1,4 @@
-"""What a reader sees of a stream of tokens, whatever way the text was cut into pieces."""
+"""The visible text of a stream of tokens, however it is cut into pieces."""
 
 from __future__ import annotations
 

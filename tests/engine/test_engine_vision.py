@@ -1,4 +1,4 @@
-"""Images in prompts: what libmtmd's own evaluation gives, the cache, and what is refused."""
+"""Images in prompts: the results of libmtmd's own evaluation, the cache, and refusals."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from plain_vision import decode_chunks, decode_media
 
 from jupyter_ollama.engine.llama_context import LlamaContext
 from jupyter_ollama.engine.llama_model import LlamaModel, LoadError
+from jupyter_ollama.engine.media import Media
 from jupyter_ollama.engine.picture import Picture
-from jupyter_ollama.engine.vision import Media, Vision
+from jupyter_ollama.engine.vision import Vision
 
 PROMPT = "one [img-0] two [img-1]: which?"
 KINDS = ["gemma3", "idefics3", "qwen2vl_merger"]
@@ -87,7 +88,7 @@ def slicing(folder: Path) -> Iterator[Seeing]:
 
 
 def evaluated_by_libmtmd(seeing: Seeing, text: str, images: list[bytes]) -> NDArray[np.float32]:
-    """Return the last logits that libmtmd's helpers get out of a prompt and image files."""
+    """Return the last logits that libmtmd's helpers compute for a prompt and image files."""
     params = mtmd.mtmd_context_params_default()
     params.use_gpu, params.n_threads, params.print_timings = False, 2, False
     context = mtmd.mtmd_init_from_file(seeing.projector.encode(), seeing.model.pointer, params)
@@ -136,7 +137,7 @@ def test_real_language_model(smollm2: Path, tmp_path: Path, folder: Path) -> Non
     seeing.close()
 
 
-def test_prefixes_end_behind_images(seeing: Seeing) -> None:
+def test_prefixes_end_after_images(seeing: Seeing) -> None:
     """Forked and restored sequences go on as if they had read the image themselves."""
     picture = Picture(saved(noise(100, 60)))
     expected = seeing.logits("look [img-0] here", [picture], 256)
@@ -257,6 +258,20 @@ def test_more_images_than_the_budget_holds(slicing: Seeing) -> None:
     vision = slicing.new_vision(stored_bytes=1)
     pictures = [Picture(saved(noise(100, 60, seed=seed))) for seed in range(2)]
     assert len(slicing.media(vision, "[img-0][img-1]", *pictures)) == 10
+    vision.close()
+
+
+def test_another_account_waits_as_if_a_picture_were_new(slicing: Seeing) -> None:
+    vision = slicing.new_vision()
+    picture = Picture(saved(noise(100, 60)))
+
+    def rows(account: int) -> list[int]:
+        chunks = vision.chunks("[img-0]", [picture], account=account)
+        return [id(chunk.embeddings) for chunk in chunks if isinstance(chunk, Media)]
+
+    kept = [rows(1), rows(2)]
+    assert not set(kept[0]) & set(kept[1])
+    assert [rows(1), rows(2)] == kept
     vision.close()
 
 

@@ -1,4 +1,4 @@
-"""A small recurrent model with random weights, for what only such models do."""
+"""A small recurrent model with random weights, for the behaviour of such models."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+from gguf_files import finish
 from numpy.typing import NDArray
 
 WIDTH, INNER, STATE, RANK, KERNEL = 256, 512, 64, 4, 4
@@ -33,13 +34,7 @@ def write_recurrent(path: Path) -> Path:
     writer.add_token_types([2, 3, 3, *([6] * 256)])
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    for name, weights in _tensors().items():
-        writer.add_tensor(name, weights)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return path
+    return finish(writer, _tensors())
 
 
 def _tensors() -> dict[str, NDArray[np.float32]]:

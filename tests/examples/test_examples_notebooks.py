@@ -12,10 +12,11 @@ import nbformat
 import pytest
 from cli_process import serving
 from nbclient import NotebookClient
+from run_notebook import jupyter_server, kernel
 from scripted_model import MESSAGES, write_scripts
 from store_models import add_model, add_seeing_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
@@ -28,7 +29,7 @@ ABLE = "{# <tool_call> <think> </think> #}{% if tools %}{{ tools | length }} too
 def url(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with the small models, and with stand-ins for those that are too large for a test.
 
-    They say what is to be said and see nothing, by the same ways as the large ones.
+    They answer by scripts and see nothing, through the same code as the large ones.
     """
     folder = tmp_path_factory.mktemp("examples")
     models = folder / "models"
@@ -52,6 +53,25 @@ def test_notebooks(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None
     client.execute()
     shown = {kind for output in notebook.cells[-1].outputs for kind in output.get("data", {})}
     assert shown & {"text/html", "image/png"}, "no table and no plot at the end"
+
+
+def test_dask_in_a_jupyter_server_with_a_token(
+    ollama_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The workers find the token of the server that has started the notebook's kernel."""
+    monkeypatch.setenv("OLLAMA_MODELS", str(ollama_store))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
+    notebook = EXAMPLES / "dask.ipynb"
+    cells = nbformat.read(notebook, as_version=4).cells
+    with jupyter_server(EXAMPLES) as server, kernel(server, notebook) as client:
+        assert server.token
+        for cell in cells:
+            if cell.cell_type == "code":
+                shown: list[dict[str, object]] = []
+                reply = client.execute_interactive(
+                    cell.source, timeout=200, allow_stdin=False, output_hook=shown.append
+                )
+                assert reply["content"]["status"] == "ok", shown
 
 
 def test_outputs_are_not_kept() -> None:

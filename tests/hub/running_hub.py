@@ -25,7 +25,7 @@ PROXY = "the-token-of-the-proxy"
 START_TIMEOUT = 90.0
 WAIT = 0.1
 
-# What a site has besides the example: logins, a way to start servers, ports, and our driver.
+# A site's own settings besides the example: logins, a spawner, ports, and our driver.
 SITE = """
 load_subconfig({example!r})
 c.JupyterHub.authenticator_class = "dummy"
@@ -112,7 +112,7 @@ class Hub:
         (self.folder / "jupyterhub_config.py").write_text(site, encoding="utf-8")
 
     def start(self, name: str, command: list[str], **environment: str) -> None:
-        """Start a process; what it says goes to a log of that name."""
+        """Start a process with its output in a log of that name."""
         with (self.folder / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
                 command,
@@ -156,7 +156,7 @@ class Hub:
         raise AssertionError(f"{url} does not answer:\n{self.log('hub')}")
 
     def log(self, name: str) -> str:
-        """Return the end of what a process has said."""
+        """Return the end of a process's log."""
         return (self.folder / f"{name}.log").read_text(errors="replace")[-8000:]
 
     def ask(

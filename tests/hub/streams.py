@@ -1,4 +1,4 @@
-"""What tests look for in answers that stream."""
+"""Checks of streamed answers."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STORY = {
 
 
 def numbers(count: int) -> dict[str, Any]:
-    """Return a request that goes on for a while, for the model may not stop before."""
+    """Return a request with a long answer: its format keeps the model from stopping early."""
     items = {"type": "integer", "minimum": 0, "maximum": 999}
     schema = {"type": "array", "items": items, "minItems": count, "maxItems": count}
     return STORY | {"options": {"temperature": 0}, "format": schema}
 
 
 NUMBERS = numbers(1000)
-"""What nobody waits for."""
+"""A request whose answer no test reads to its end."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Who may do what in a Jupyter server that has all its usual routes."""
+"""The rights of users in a Jupyter server that has all its usual routes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from jupyter_ollama.hub.authorizer import NEEDED, Right
 
 
 class HubUser(User):
-    """A user with what a JupyterHub tells of her."""
+    """A user with their data from a JupyterHub."""
 
     def __init__(self, **hub_user: Any) -> None:
         super().__init__(username="alice")
@@ -106,7 +106,7 @@ def test_groups_and_scopes_give_rights(hub_user: dict[str, Any], right: Right) -
     assert allowed == {resource for resource, needed in NEEDED.items() if needed <= right}
 
 
-def test_everybody_with_access_may_run_models_by_default() -> None:
+def test_all_users_with_access_may_run_models_by_default() -> None:
     assert OllamaAuthorizer().right_of(HubUser(groups=[])) is Right.RUN
 
 
@@ -132,7 +132,7 @@ def test_a_service_that_opens_kernels_does_not_start(tmp_path: Any) -> None:
     assert "must not open kernels, files and terminals to its users" in done.stderr
 
 
-def test_the_launcher_says_what_is_missing() -> None:
+def test_the_launcher_names_the_missing_parts() -> None:
     done = run("jupyter-ollama", "hub")
     assert done.returncode == 1
     assert done.stderr.startswith(

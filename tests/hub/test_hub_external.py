@@ -37,7 +37,7 @@ def test_managers_are_those_of_the_unit(hub: Hub) -> None:
         assert answer.status_code == status, answer.text
 
 
-def test_who_is_removed_is_out_within_the_cache_time(hub: Hub) -> None:
+def test_a_removed_user_is_out_within_the_cache_time(hub: Hub) -> None:
     token = hub.token("alice")
     assert hub.ask("GET", f"{API}/api/tags", token=token).status_code == 200
     hub.api("DELETE", "/groups/ollama-users/users", {"users": ["alice"]})

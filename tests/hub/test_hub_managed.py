@@ -52,19 +52,20 @@ def test_members_stream_token_by_token_under_their_own_names(
         assert bob.delete(f"{API}/api/requests/numbers").status_code == 404
         assert alice.delete(f"{API}/api/requests/numbers").status_code == 200
         assert [*parts][-1] == {"error": "request canceled"}
-    for client, name, groups in (
-        (alice, "alice", ["ollama-users"]),
-        (bob, "bob", ["ollama-managers", "ollama-users"]),
+    for client, name, groups, manages in (
+        (alice, "alice", ["ollama-users"], False),
+        (bob, "bob", ["ollama-managers", "ollama-users"], True),
     ):
         usage = client.get(f"{API}/usage").json()
         assert (usage["user"], sorted(usage["groups"])) == (name, groups)
+        assert usage["rights"] == {"run": True, "manage": manages, "admin": False}
 
 
-def test_others_are_told_what_they_lack(hub: Hub) -> None:
-    with hub.client(hub.token("carol")) as carol, hub.client(None) as nobody:
+def test_others_get_the_right_that_they_lack(hub: Hub) -> None:
+    with hub.client(hub.token("carol")) as carol, hub.client(None) as anonymous:
         for client, text in (
             (carol, "the JupyterHub does not give access:services!service=ollama to user 'carol'"),
-            (nobody, "send the server's token"),
+            (anonymous, "send the server's token"),
         ):
             for path in ("/api/chat", "/v1/chat/completions"):
                 answer = client.post(API + path, json=STORY)
@@ -103,7 +104,7 @@ MANAGED = [
 ]
 
 
-def test_nothing_of_a_notebook_server_is_there(alice: httpx2.Client, bob: httpx2.Client) -> None:
+def test_no_route_of_a_notebook_server_is_open(alice: httpx2.Client, bob: httpx2.Client) -> None:
     for client in (alice, bob):
         for method, path in CORE:
             answer = client.request(method, f"/services/ollama{path}", json={})
@@ -139,7 +140,7 @@ def cell(server: Server) -> Iterator[Kernel]:
 
 
 def text(messages: list[tuple[str, dict[str, Any]]]) -> str:
-    """Return what a cell has shown."""
+    """Return the output of a cell."""
     data = [content.get("data", {}) for _, content in messages]
     printed = "".join(content.get("text", "") for _, content in messages)
     return printed + "".join(
@@ -155,7 +156,7 @@ def test_a_notebook_of_the_hub_chats_without_a_token(cell: Kernel) -> None:
     assert len([kind for kind, _ in messages if kind == "update_display_data"]) > 1
     reply, messages = cell.run(
         "import os\n"
-        "from jupyter_ollama_magics.discovery import discover\n"
+        "from jupyter_ollama_client.discovery import discover\n"
         "print(discover().source, discover().client().call('GET', '/usage')['user'])"
     )
     assert text(messages).strip() == "JUPYTER_OLLAMA_URL alice"
@@ -171,7 +172,9 @@ def test_a_users_own_server_passes_calls_on_under_her_name(
     server: Server, alice: httpx2.Client
 ) -> None:
     own = "/user/alice/ollama"
-    assert alice.get(f"{own}/usage").json()["user"] == "alice"
+    usage = alice.get(f"{own}/usage").json()
+    assert usage["user"] == "alice"
+    assert usage["rights"]["manage"] is False, "her own server would let her"
     path, id = f"{own}/api/chat", {"X-Request-Id": "through-two"}
     with streaming(alice, path, NUMBERS, **id) as (response, parts):
         assert response.headers["content-type"] == "application/x-ndjson"

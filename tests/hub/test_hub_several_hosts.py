@@ -41,7 +41,7 @@ class Cluster:
         self.hub.wait_for(f"http://{address}{API}/api/version")
 
     def start_haproxy(self) -> None:
-        """Start what chooses between them."""
+        """Start the load balancer."""
         config = (EXAMPLES / "several-hosts" / "haproxy.cfg").read_text(encoding="utf-8")
         config = self.hub.adapted(config)
         for name, there in zip(HOSTS, ("127.0.0.1:9001", "127.0.0.1:9002"), strict=True):
@@ -83,7 +83,7 @@ def cluster(hub_folder: Path, hub_models: Path) -> Iterator[Cluster]:
 
 
 def unread(address: str) -> int:
-    """Return how many bytes wait to be read by who listens at an address."""
+    """Return the number of unread bytes of the listener at an address."""
     port = f":{int(address.rpartition(':')[2]):04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(int(row[4].partition(":")[2], 16) for row in rows if row[1].endswith(port))
@@ -117,7 +117,7 @@ def test_a_model_that_is_named_after_much_else_has_its_host(cluster: Cluster) ->
     assert cluster.holders(MODEL) == [host]
 
 
-def test_what_has_not_begun_goes_to_the_other_host(cluster: Cluster) -> None:
+def test_waiting_requests_go_to_the_other_host(cluster: Cluster) -> None:
     (host,) = cluster.holders(MODEL)
     os.kill(cluster.hub.processes[host].pid, signal.SIGSTOP)  # it takes requests, and is silent
     answers: list[httpx2.Response] = []
@@ -136,7 +136,7 @@ def test_what_has_not_begun_goes_to_the_other_host(cluster: Cluster) -> None:
     cluster.start(host)
 
 
-def test_what_has_begun_ends_with_its_host_and_is_not_begun_again(cluster: Cluster) -> None:
+def test_started_requests_end_with_their_host_and_are_not_repeated(cluster: Cluster) -> None:
     (host,) = cluster.holders(MODEL)
     # Past the Hub's proxy, which leaves the connections of its clients open when a server is lost.
     url = f"http://{cluster.hub.endpoint}{API}/api/chat"

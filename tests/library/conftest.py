@@ -6,18 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_gguf import write_gguf
+from store_models import store_files
+from tiny_gguf import TOKENS, write_gguf
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine import quantize
+from jupyter_ollama.library.create import CreateRequest, create
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store."""
-    store = Store(tmp_path / "models")
-    store.prepare()
-    return store
+from jupyter_ollama.prompt.messages import Message
 
 
 @pytest.fixture
@@ -35,14 +31,45 @@ def tiny_digest(store: Store, tmp_path: Path) -> str:
 
 @pytest.fixture
 def snapshot(store: Store) -> Callable[[], dict[str, bytes]]:
-    """Tell all files of the store and what is in them; the lock file does not count."""
+    """Return the contents of all files of the store when called."""
+    return lambda: store_files(store)
 
-    def take() -> dict[str, bytes]:
-        files = (path for path in store.root.rglob("*") if path.is_file())
-        return {
-            str(path.relative_to(store.root)): path.read_bytes()
-            for path in files
-            if path.name != ".jupyter-ollama.lock"
-        }
 
-    return take
+@pytest.fixture
+def full(empty_library: Library, tmp_path: Path) -> Library:
+    """A library whose model `full` has a layer of every kind."""
+    store = empty_library.store
+    files = {}
+    for name, architecture, metadata in (
+        (
+            "m.gguf",
+            "llama",
+            {
+                "general__name": "n",
+                "general__file_type": 1,
+                "llama__context_length": 64,
+                "llama__embedding_length": 32,
+                "tokenizer__ggml__tokens": TOKENS,
+                "tokenizer__chat_template": "jinja",
+            },
+        ),
+        ("mm.gguf", "clip", {"general__type": "mmproj", "clip__patch": 14}),
+    ):
+        path = write_gguf(tmp_path / name, architecture, **metadata)
+        files[name] = store.add_blob(path.read_bytes()).digest
+    lora = write_gguf(tmp_path / "lora.gguf", general__type="adapter")
+    request = CreateRequest(
+        model="full",
+        files=files,
+        adapters={"lora.gguf": store.add_blob(lora.read_bytes()).digest},
+        template="{{ .System }}{{ .Tools }}{{ .Response }}",
+        system='Say "hi".\nBe kind.',
+        license=["MIT", "Apache"],
+        parameters={"temperature": 1, "num_ctx": 4096, "stop": ["<a>", "b\n"], "use_mmap": False},
+        messages=[Message(role="user", content="q"), Message(role="assistant", content="a")],
+        renderer="r",
+        parser="p",
+        requires="0.14.0",
+    )
+    list(create(empty_library.store, request, quantize.run))
+    return empty_library

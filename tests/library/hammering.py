@@ -1,4 +1,4 @@
-"""A process that makes, copies, pulls and removes models, until it is told to end:
+"""A process that creates, copies, pulls and removes models until its input closes:
 
 python hammering.py STORE SEED REGISTRY GGUF...
 """
@@ -13,19 +13,20 @@ from pathlib import Path
 
 from interrupted_create import upload
 
+from jupyter_ollama.engine import quantize
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.create import CreateRequest, create
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.registry.transfers import Transfers
 
 NAMES = ["a", "b", "c", "d"]
 ALLOWED = ("not found", "is damaged: [Errno 2]")
-"""What may be said of a model that another process has just removed."""
+"""Errors allowed for a model that another process has just removed."""
 
 
 class Hammer:
-    """Does one thing after the other, drawn by chance."""
+    """Performs random operations."""
 
     def __init__(self, root: str, seed: str, registry: str, files: list[Path]) -> None:
         self.library = Library.open(root)
@@ -44,7 +45,8 @@ class Hammer:
     def make(self, **source: object) -> None:
         system = self.dice.choice(["Be brief.", "Be kind.", "Be quiet."])
         name = self.dice.choice(NAMES)
-        for _ in self.library.create(CreateRequest(model=name, system=system, **source)):
+        request = CreateRequest(model=name, system=system, **source)
+        for _ in create(self.library.store, request, quantize.run):
             pass
 
     def copy(self) -> None:
@@ -67,7 +69,7 @@ class Hammer:
         self.library.list()
 
     def run(self) -> None:
-        """Go on until standard input has something to read or is at its end."""
+        """Run until standard input is readable or closed."""
         deeds = [self.create, self.build_on, self.copy, self.delete, self.delete, self.pull]
         while not select.select([sys.stdin], [], [], 0)[0]:
             try:

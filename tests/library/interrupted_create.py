@@ -1,4 +1,4 @@
-"""A process that uploads files and makes a model, to be killed:
+"""A process that uploads files and creates a model, to be killed:
 
 python interrupted_create.py STORE NAME REQUEST [NAME=FILE...]
 
@@ -11,8 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.engine import quantize
+from jupyter_ollama.library.create import CreateRequest, create
+from jupyter_ollama.library.library import Library
 
 
 def upload(library: Library, path: Path) -> str:
@@ -36,5 +37,5 @@ if __name__ == "__main__":
         quantize=body.get("quantize"),
         system=body.get("system"),
     )
-    for _ in library.create(request):
+    for _ in create(library.store, request, quantize.run):
         pass

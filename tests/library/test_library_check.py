@@ -1,4 +1,4 @@
-"""Finding what is missing or damaged, and what is left over."""
+"""Finding missing and damaged blobs, and leftovers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def blob(store: Store, data: bytes) -> Path:
 
 
 def found(store: Store) -> list[tuple[str, list[str]]]:
-    """Tell the reasons of all faults and which models they concern."""
+    """Return the reasons of all faults and the affected models."""
     reports = faults(store, Needs(store, store.names()), lambda count: None)
     return [(report.reason, [name.model for name in report.needed.models]) for report in reports]
 
@@ -42,7 +42,7 @@ def test_a_whole_store_has_no_faults_and_every_byte_is_read_once(store: Store) -
     assert needs.models == 2
 
 
-def test_missing_short_and_changed_blobs_with_those_who_need_them(store: Store) -> None:
+def test_missing_short_and_changed_blobs_with_their_models(store: Store) -> None:
     add_model(store, "a", b"shared", b"missing", b"short")
     add_model(store, "b", b"shared")
     blob(store, b"shared").write_bytes(b"Shared")
@@ -58,7 +58,7 @@ def test_missing_short_and_changed_blobs_with_those_who_need_them(store: Store) 
 @pytest.mark.parametrize(
     "content", ["{", "{}", '{"layers":[{"mediaType":"t","digest":"sha256:../x","size":1}]}']
 )
-def test_unreadable_manifests_are_told_and_keep_nothing_from_being_checked(
+def test_unreadable_manifests_are_reported_and_the_others_checked(
     store: Store, content: str
 ) -> None:
     broken = add_model(store, "a", b"1")
@@ -77,7 +77,7 @@ def test_a_model_that_is_deleted_meanwhile_is_no_fault(store: Store) -> None:
     assert list(faults(store, needs, lambda count: None)) == []
 
 
-def test_what_is_set_aside_is_kept_until_it_is_there_again(store: Store) -> None:
+def test_a_damaged_blob_is_kept_aside_until_it_is_restored(store: Store) -> None:
     add_model(store, "a", b"12345")
     blob(store, b"12345").write_bytes(b"54321")
     (fault,) = faults(store, Needs(store, store.names()), lambda count: None)
@@ -110,7 +110,7 @@ def test_leftovers_are_ours_or_not(store: Store) -> None:
     folder = store.blobs / ".jupyter-ollama"
     dead = folder / "1-00.tmp"
     dead.write_bytes(b"half")
-    store.loose.mark(store.add_blob(b"given up").digest, due=True)
+    store.marks.mark(store.add_blob(b"given up").digest, due=True)
     with store.blob_writer() as writer:
         left = Leftovers(store)
         assert sorted(left.ours) == sorted([dead, blob(store, b"given up")])

@@ -13,15 +13,16 @@ import gguf
 import numpy as np
 import pytest
 import starter_models
+from store_models import create_model
 from tiny_checkpoint import write_safetensors
 
+from jupyter_ollama.api.model_views import details
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.convert.convert import convert
 from jupyter_ollama.library.convert.model_folder import ConversionError
 from jupyter_ollama.library.convert.safetensors import read_file
-from jupyter_ollama.library.create import CreateRequest
 from jupyter_ollama.library.gguf import read_header
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [*SPECIAL, "hello", "##ing", "[unused1]", "é"]
@@ -213,7 +214,7 @@ def test_shards_pooling_and_tokenizer_json(tiny_bert: Path, tmp_path: Path) -> N
         ),
     ],
 )
-def test_what_cannot_be_converted(
+def test_unsupported_models_are_refused(
     tiny_bert: Path, tmp_path: Path, spoil: Callable[[Path], Any], message: str
 ) -> None:
     spoil(tiny_bert)
@@ -242,7 +243,7 @@ def upload(library: Library, folder: Path) -> dict[str, str]:
 
 def test_create_from_safetensors(empty_library: Library, tiny_bert: Path) -> None:
     files = upload(empty_library, tiny_bert)
-    lines = list(empty_library.create(CreateRequest(model="bert", files=files)))
+    lines = create_model(empty_library, model="bert", files=files)
     steps = [line for line in lines if line["status"] == "converting model"]
     assert lines[: len(steps)] == steps
     assert [line["completed"] for line in steps] == sorted(line["completed"] for line in steps)
@@ -250,22 +251,22 @@ def test_create_from_safetensors(empty_library: Library, tiny_bert: Path) -> Non
     assert lines[len(steps)]["status"].startswith("creating new layer sha256:")
     model = empty_library.find("bert")
     assert model.capabilities == ["embedding"]
-    assert model.details()["quantization_level"] == "F32"
-    # What only was a step on the way to other weights goes.
+    assert details(model)["quantization_level"] == "F32"
+    # Intermediate weights are removed.
     blobs = len(list(empty_library.store.blobs.iterdir()))
-    list(empty_library.create(CreateRequest(model="bert", files=files, quantize="F16")))
-    assert empty_library.find("bert").details()["quantization_level"] == "F16"
+    create_model(empty_library, model="bert", files=files, quantize="F16")
+    assert details(empty_library.find("bert"))["quantization_level"] == "F16"
     assert len(list(empty_library.store.blobs.iterdir())) == blobs
 
 
-def test_create_from_what_cannot_be_converted(
+def test_create_from_an_unsupported_model(
     empty_library: Library, tiny_bert: Path, snapshot: Callable[[], dict[str, bytes]]
 ) -> None:
     change(tiny_bert, architectures=["GPT2LMHeadModel"])
     files = upload(empty_library, tiny_bert)
     before = snapshot()
     with pytest.raises(OllamaError) as caught:
-        list(empty_library.create(CreateRequest(model="bert", files=files)))
+        create_model(empty_library, model="bert", files=files)
     assert caught.value.status == 400
     assert caught.value.message == 'unsupported architecture "GPT2LMHeadModel"'
     assert snapshot() == before

@@ -1,4 +1,4 @@
-"""Converting models that write text: llama.cpp computes what the papers say."""
+"""Converting models that generate text: llama.cpp computes the published formulas."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tiny_checkpoint import (
 )
 
 from jupyter_ollama.engine.llama_context import Batch, LlamaContext
-from jupyter_ollama.engine.llama_model import LlamaModel, load_adapters
+from jupyter_ollama.engine.llama_model import LlamaModel
+from jupyter_ollama.engine.loading import load_adapters
 from jupyter_ollama.library.convert.adapter import convert_adapter
 from jupyter_ollama.library.convert.convert import convert
 from jupyter_ollama.library.convert.model_folder import ConversionError
@@ -35,7 +36,7 @@ CLOSE = 1e-2
 def llama_logits(
     path: Path, ids: list[int], adapters: tuple[Path, ...] = (), cells: int = 256
 ) -> NDArray[np.float32]:
-    """The logits after each token, as the engine gets them."""
+    """The logits after each token, as in the engine."""
     quiet()
     model = LlamaModel(str(path))
     context = LlamaContext(
@@ -71,7 +72,7 @@ def test_phi3_stretches_long_contexts_more(tmp_path: Path) -> None:
 
 
 def test_files_types_and_names_of_all_sorts(tmp_path: Path) -> None:
-    """Shards, full and half precision, settings as newer files have them, a model that sees."""
+    """Shards, full and half precision, settings of newer files, a vision model."""
     plain = CONFIGS["gemma3"]
     rope = {
         "full_attention": plain["rope_scaling"] | {"rope_theta": plain["rope_theta"]},
@@ -98,7 +99,7 @@ def test_files_types_and_names_of_all_sorts(tmp_path: Path) -> None:
     convert(folder, tmp_path / "out.gguf")
     expected = DecoderReference(plain, weights).logits(IDS)
     found = llama_logits(tmp_path / "out.gguf", IDS)
-    assert found.shape[1] == 262  # embeddings after the last token mean nothing
+    assert found.shape[1] == 262  # embeddings after the last token are unused
     assert np.abs(found - expected[:, :262]).max() < CLOSE
     (folder / "model-00002-of-00002.safetensors").unlink()
     with pytest.raises(ConversionError, match=r"model-00002-of-00002.safetensors is missing"):
@@ -135,14 +136,14 @@ def test_metadata(tmp_path: Path) -> None:
 
 
 def without(folder: Path, name: str) -> None:
-    """Take a tensor out of a model."""
+    """Remove a tensor from a model."""
     weights = make_weights(CONFIGS["llama"], words=264)
     del weights[name]
     write_safetensors(folder / "model.safetensors", as_bf16(weights))
 
 
 def with_tensor(folder: Path, name: str, kind: str, array: NDArray[Any]) -> None:
-    """Put a tensor into a model."""
+    """Add a tensor to a model."""
     weights = as_bf16(make_weights(CONFIGS["llama"], words=264)) | {name: (kind, array)}
     write_safetensors(folder / "model.safetensors", weights)
 
@@ -159,7 +160,7 @@ EMBEDDING = "model.embed_tokens.weight"
             lambda f: write_json(
                 f / "config.json", CONFIGS["llama"] | {"num_hidden_layers": 10**9}
             ),
-            "1000000000 layers make no sense",
+            "invalid number of layers: 1000000000",
         ),
         ({"hidden_act": "relu"}, None, 'unsupported activation "relu"'),
         ({"rope_scaling": {"type": "odd"}}, None, 'unsupported RoPE scaling "odd"'),
@@ -203,7 +204,7 @@ EMBEDDING = "model.embed_tokens.weight"
         ),
     ],
 )
-def test_what_cannot_be_converted(
+def test_unsupported_models_are_refused(
     tmp_path: Path,
     changes: dict[str, Any],
     spoil: Callable[[Path], None] | None,

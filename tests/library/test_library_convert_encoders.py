@@ -1,4 +1,4 @@
-"""Converting nomic-bert: llama.cpp computes what its makers say."""
+"""Converting nomic-bert: llama.cpp computes the published formulas."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ CONFIG = {
 
 
 def make_weights() -> Weights:
-    """Draw weights; of the outer ones only the norm has a bias."""
+    """Draw weights; outside of the layers only the norm has a bias."""
     random = np.random.default_rng(5)
     shapes: dict[str, tuple[int, ...]] = {
         "embeddings.word_embeddings.weight": (len(WORDS), SIZE),
@@ -108,7 +108,7 @@ def test_vectors(nomic: Path) -> None:
     convert(nomic, nomic / "out.gguf")
     header = read_header(nomic / "out.gguf")
     assert header.architecture == "nomic-bert"
-    assert header.get("context_length") == 32  # not trained on more
+    assert header.get("context_length") == 32  # the length in training
     assert header.metadata["general.file_type"] == 1
     quiet()
     model = LlamaModel(str(nomic / "out.gguf"))

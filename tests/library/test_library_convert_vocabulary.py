@@ -1,4 +1,4 @@
-"""Converting vocabularies: a text must become the tokens of the training."""
+"""Converting vocabularies: a text must be tokenized as in training."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def checkpoint(folder: Path, tokenizer: dict[str, Any] | None, rows: int = 280) 
 
 
 def metadata(folder: Path) -> dict[str, Any]:
-    """Convert a model and return all that its GGUF says."""
+    """Convert a model and return the metadata of its GGUF."""
     convert(folder, folder / "out.gguf")
     return read_header(folder / "out.gguf", arrays=True).metadata
 
@@ -93,7 +93,7 @@ def test_words(tmp_path: Path, name: str, steps: dict[str, Any], expected: list[
 
 
 def test_words_that_are_taken_whole(tmp_path: Path) -> None:
-    """Llama 3 takes a word of the vocabulary though no merges lead to it."""
+    """Llama 3 uses a word of the vocabulary although no merges produce it."""
     tokenizer = byte_level(LLAMA3, MERGES, ignore_merges=True)
     tokenizer["model"]["vocab"] |= {"Ġhorse": 270}
     assert pieces(checkpoint(tmp_path, tokenizer), "a horse") == ("llama-bpe", ["a", " horse"])
@@ -105,7 +105,7 @@ def test_byte_level_tokens(tmp_path: Path) -> None:
         {"id": 261, "content": "<tool>", "special": False},
         {"id": 262, "content": "<|fim|>", "special": False},
     ]
-    tokenizer["model"]["merges"] = [["h", "e"], ["l", "l"]]  # as newer files have them
+    tokenizer["model"]["merges"] = [["h", "e"], ["l", "l"]]  # the form of newer files
     found = metadata(checkpoint(tmp_path, tokenizer, rows=265))
     tokens, types = found["tokenizer.ggml.tokens"], found["tokenizer.ggml.token_type"]
     assert tokens[255:] == ["ÿ", *ENDS, "he", "ll", "<tool>", "<|fim|>", "[PAD263]", "[PAD264]"]
@@ -143,7 +143,7 @@ def test_tokens_with_a_role(tmp_path: Path) -> None:
     assert wanted.items() <= found.items()
     model = LlamaModel(str(tmp_path / "out.gguf"))
     assert [model.is_end(token) for token in (256, 257, 258, 10, 12)] == [False, *[True] * 3, False]
-    # What the settings say counts more than the template.
+    # The settings override the template.
     write_json(tmp_path / "tokenizer_config.json", settings | {"add_bos_token": False})
     (tmp_path / "chat_template.jinja").unlink()
     found = metadata(tmp_path)
@@ -186,7 +186,7 @@ def sentencepiece_model(kind: int = 2, **normalizer: int) -> bytes:
     """A tokenizer.model of all bytes and of the words above."""
     special = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     byte_pieces = [(text, 0.0, 6) for text in BYTE_PIECES]
-    # Single letters come last in the learning, and first in the tests' list.
+    # Single letters are learned last, and are first in the list of the tests.
     words = [(w, -float(i) if len(w) > 1 else -1e3, 1) for i, w in enumerate(WORDS)]
     pieces = [message((1, t.encode()), (2, s), (3, k)) for t, s, k in special + byte_pieces + words]
     fields: list[tuple[int, Any]] = [(1, piece) for piece in pieces]

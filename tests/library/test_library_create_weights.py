@@ -1,4 +1,4 @@
-"""Making models of split GGUFs and of adapters, and of weights of every type."""
+"""Creating models from split GGUFs, from adapters, and with weights of every type."""
 
 from __future__ import annotations
 
@@ -7,28 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import gguf
-import msgspec
 import numpy as np
 import pytest
-from jupyter_ollama_magics.modelfile import parse
+from gguf_files import finish
+from jupyter_ollama_client.modelfile import parse
 from plain_loop import PlainLoop
+from store_models import create_model
 from tiny_checkpoint import as_bf16, brain_floats, write_checkpoint, write_json, write_safetensors
 
+from jupyter_ollama.api.model_views import details, modelfile_text
 from jupyter_ollama.engine.llama_model import LlamaModel
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.convert.convert import convert
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.gguf import FILE_TYPES, read_header
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.gguf import read_header
+from jupyter_ollama.library.gguf_types import FILE_TYPES
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 
 NEED_MATRIX = {name for name in FILE_TYPES.values() if name.startswith(("IQ1", "IQ2", "IQ3_X"))}
 NEED_MATRIX |= {"Q2_K_S"}
-
-
-def create(library: Library, **body: Any) -> list[dict[str, Any]]:
-    """Create a model of a body as it comes over the wire."""
-    return list(library.create(msgspec.convert(body, CreateRequest)))
 
 
 def upload(library: Library, folder: Path) -> dict[str, str]:
@@ -40,7 +37,7 @@ def upload(library: Library, folder: Path) -> dict[str, str]:
 
 
 def write_parts(folder: Path, sizes: tuple[int, ...], **extra: Any) -> list[np.ndarray[Any, Any]]:
-    """Write a split GGUF with so many tensors in each part and return them."""
+    """Write a split GGUF with ``sizes`` tensors in its parts and return them."""
     random = np.random.default_rng(3)
     tensors = []
     for number, size in enumerate(sizes):
@@ -52,14 +49,12 @@ def write_parts(folder: Path, sizes: tuple[int, ...], **extra: Any) -> list[np.n
         writer.add_uint16("split.no", number)
         writer.add_uint16("split.count", len(sizes))
         writer.add_int32("split.tensors.count", extra.get("tensors", sum(sizes)))
+        of_part = {}
         for _ in range(size):
             # Odd sizes: there must be padding between tensors.
             tensors.append(random.standard_normal((3, 5)).astype(np.float32))
-            writer.add_tensor(extra.get("name", f"t{len(tensors)}"), tensors[-1])
-        writer.write_header_to_file()
-        writer.write_kv_data_to_file()
-        writer.write_tensors_to_file()
-        writer.close()
+            of_part[extra.get("name", f"t{len(tensors)}")] = tensors[-1]
+        finish(writer, of_part)
     return tensors
 
 
@@ -70,7 +65,7 @@ def test_split_gguf(empty_library: Library, tmp_path: Path) -> None:
     files = upload(empty_library, folder)
     # The order of the files is not that of the names.
     shuffled = {name: files[name] for name in reversed(files)}
-    lines = create(empty_library, model="a", files=shuffled)
+    lines = create_model(empty_library, model="a", files=shuffled)
     texts = list(dict.fromkeys(line["status"].split(" sha256")[0] for line in lines))
     assert texts == [
         "parsing GGUF",
@@ -114,10 +109,10 @@ def test_modelfile_names_one_part_of_a_split_gguf(tmp_path: Path) -> None:
             "4 files for the 3 parts of a split GGUF",
         ),
         (None, {"name": "same"}, "a tensor is in more than one part"),
-        (None, {"tensors": 9}, "the parts have 3 tensors together, not as many as they say"),
+        (None, {"tensors": 9}, "the parts have 3 tensors in total, but state 9"),
     ],
 )
-def test_split_gguf_that_is_no_whole(
+def test_split_gguf_with_missing_parts(
     empty_library: Library,
     tmp_path: Path,
     snapshot: Callable[[], dict[str, bytes]],
@@ -133,7 +128,7 @@ def test_split_gguf_that_is_no_whole(
         change(files)
     before = snapshot()
     with pytest.raises(OllamaError) as caught:
-        create(empty_library, model="a", files=files)
+        create_model(empty_library, model="a", files=files)
     assert (caught.value.status, caught.value.message) == (400, message)
     assert snapshot() == before
 
@@ -161,13 +156,13 @@ def test_quantize_to_every_type(empty_library: Library, wide_model: Path, file_t
     request = {"model": "q", "files": files, "quantize": file_type.lower()}
     if file_type in NEED_MATRIX:
         with pytest.raises(OllamaError, match="needs an importance matrix") as caught:
-            create(empty_library, **request)
+            create_model(empty_library, **request)
         assert caught.value.status == 400
         return
-    statuses = {line["status"] for line in create(empty_library, **request)}
+    statuses = {line["status"] for line in create_model(empty_library, **request)}
     assert f"quantizing F16 model to {file_type}" in statuses
     model = empty_library.find("q")
-    assert model.details()["quantization_level"] == file_type
+    assert details(model)["quantization_level"] == file_type
     loop = PlainLoop(model.model_path, n_ctx=64)
     assert np.isfinite(loop.misses([72, 101], [108])).all()
     loop.close()
@@ -176,7 +171,7 @@ def test_quantize_to_every_type(empty_library: Library, wide_model: Path, file_t
 @pytest.mark.parametrize("file_type", ["Q8_0", "Q4_K_M"])
 def test_smollm2_in_other_types_still_answers(scratch_store: Path, file_type: str) -> None:
     library = Library(Store(scratch_store))
-    create(library, **{"model": "q", "from": "smollm2", "quantize": file_type})
+    create_model(library, **{"model": "q", "from": "smollm2", "quantize": file_type})
     path = library.find("q").model_path
     assert library.find("q").header.file_type == file_type
     model = LlamaModel(str(path))
@@ -197,14 +192,14 @@ def test_safetensors_adapter(empty_library: Library, tmp_path: Path) -> None:
     }
     write_safetensors(tmp_path / "lora" / "adapter_model.safetensors", as_bf16(arrays))
     write_json(tmp_path / "lora" / "adapter_config.json", {"lora_alpha": 6})
-    create(empty_library, model="base", files=upload(empty_library, tmp_path / "model"))
+    create_model(empty_library, model="base", files=upload(empty_library, tmp_path / "model"))
     text = f"FROM base\nADAPTER {tmp_path / 'lora'}\n"
     body, files = parse(text).to_request(tmp_path)
     adapters = {
         file.name: empty_library.store.add_blob(file.path.read_bytes()).digest for file in files
     }
     assert set(adapters) == {"adapter_model.safetensors", "adapter_config.json"}
-    lines = create(empty_library, **body, model="tuned", adapters=adapters)
+    lines = create_model(empty_library, **body, model="tuned", adapters=adapters)
     assert "converting adapter" in {line["status"] for line in lines}
     model = empty_library.find("tuned")
     assert model.model_path == empty_library.find("base").model_path
@@ -219,7 +214,7 @@ def test_safetensors_adapter(empty_library: Library, tmp_path: Path) -> None:
 
 def test_modelfile_of_show_makes_the_same_model(empty_library: Library, tmp_path: Path) -> None:
     write_checkpoint(tmp_path / "model", "llama")
-    create(
+    create_model(
         empty_library,
         model="first",
         files=upload(empty_library, tmp_path / "model"),
@@ -229,10 +224,32 @@ def test_modelfile_of_show_makes_the_same_model(empty_library: Library, tmp_path
         parameters={"temperature": 0.25, "stop": ["a b", '"'], "num_ctx": 99},
         messages=[{"role": "user", "content": "q\n"}, {"role": "assistant", "content": " a"}],
     )
-    shown = empty_library.find("first").show()["modelfile"]
+    shown = modelfile_text(empty_library.find("first"))
     body, files = parse(shown).to_request(tmp_path)
     sent = {f.name: empty_library.store.add_blob(f.path.read_bytes()).digest for f in files}
-    create(empty_library, **body, model="second", files=sent)
+    create_model(empty_library, **body, model="second", files=sent)
     first, second = (empty_library.find(name).manifest for name in ("first", "second"))
     layers = [sorted((x.media_type, x.digest) for x in found.layers) for found in (first, second)]
     assert layers[0] == layers[1]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("split.count", "2"), ("split.count", [2]), ("split.no", "1"), ("split.count", 0.5)],
+)
+def test_split_gguf_with_invalid_numbers(
+    empty_library: Library, tmp_path: Path, key: str, value: Any
+) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    writer = gguf.GGUFWriter(folder / "odd.gguf", "llama")
+    values = {"split.count": 2, "split.no": 0} | {key: value}
+    for name, one in values.items():
+        add = {str: writer.add_string, list: writer.add_array, float: writer.add_float32}
+        add.get(type(one), writer.add_uint16)(name, one)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(OllamaError, match=f"{key} must be an integer") as caught:
+        create_model(empty_library, model="a", files=upload(empty_library, folder))
+    assert caught.value.status == 400

@@ -6,19 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-from jupyter_ollama_magics.modelfile import InvalidModelfile, parse
+from jupyter_ollama_client.modelfile import InvalidModelfile, parse
+from store_models import create_model
 from tiny_gguf import write_gguf
 
+from jupyter_ollama.api.model_views import modelfile_text
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library, Model
+from jupyter_ollama.library.library import Library
+from jupyter_ollama.library.model import Model
 from jupyter_ollama.library.store import Store
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.wanted import key_of, wanted_of
+from jupyter_ollama.scheduler.load_request import build_load_request, key_of
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def make(library: Library, name: str, modelfile: str, folder: Path, **more: Any)
     for file in files:
         digest = library.store.add_blob(file.path.read_bytes()).digest
         body.setdefault(file.field, {})[file.name] = digest
-    list(library.create(msgspec.convert({"model": name, **body, **more}, CreateRequest)))
+    create_model(library, model=name, **body, **more)
     return library.find(name)
 
 
@@ -67,11 +68,11 @@ def test_a_draft_model_is_stored_and_shown(empty_library: Library, folder: Path)
     assert model.size == sum(layer.size for layer in model.manifest.layers) + len(
         model.config.to_json()
     )
-    lines = model.modelfile().split("\n\n")[1].splitlines()
+    lines = modelfile_text(model).split("\n\n")[1].splitlines()
     assert [line.split()[0] for line in lines] == ["FROM", "ADAPTER", "DRAFT", "FROM"]
     assert lines[2] == f"DRAFT {model.draft_path}"
-    again = make(empty_library, "again", model.modelfile(), folder)
-    assert again.modelfile().split("\n\n")[1] == model.modelfile().split("\n\n")[1]
+    again = make(empty_library, "again", modelfile_text(model), folder)
+    assert modelfile_text(again).split("\n\n")[1] == modelfile_text(model).split("\n\n")[1]
 
 
 def test_a_model_made_of_it_inherits_or_replaces_it(empty_library: Library, folder: Path) -> None:
@@ -92,12 +93,12 @@ def test_models_with_different_drafts_are_loaded_apart(
     server = OllamaServer(models_dir=str(empty_library.store.root))
 
     def spec(model: Model) -> LoadSpec:
-        return wanted_of(model, Options(), None, server).spec
+        return build_load_request(model, Options(), None, server).spec
 
-    drafted = spec(make(empty_library, "a", ALL, folder))
-    plain = spec(make(empty_library, "b", ALL.replace("DRAFT small.gguf\n", ""), folder))
-    assert drafted.draft == str(empty_library.find("a").draft_path)
-    assert plain.draft is None
+    drafted = make(empty_library, "a", ALL, folder)
+    plain = make(empty_library, "b", ALL.replace("DRAFT small.gguf\n", ""), folder)
+    assert spec(drafted).draft == str(empty_library.find("a").draft_path)
+    assert spec(plain).draft is None
     assert key_of(drafted) != key_of(plain)
 
 

@@ -6,6 +6,7 @@ import ctypes
 import struct
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import gguf
 import pytest
@@ -18,7 +19,7 @@ from jupyter_ollama.library.gguf import (
     Tensor,
     read_header,
 )
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 UINT32, STRING, ARRAY = 4, 8, 9
 
@@ -106,7 +107,10 @@ def test_type_tables_are_those_of_llama_cpp() -> None:
     library.ggml_type_name.restype = ctypes.c_char_p
     library.ggml_blck_size.restype = ctypes.c_int64
     library.ggml_type_size.restype = ctypes.c_size_t
+    of_ollama = {"MXFP4_RAW"}  # a number that ggml no longer uses
     for number, (name, block, width) in TENSOR_TYPES.items():
+        if name in of_ollama:
+            continue
         assert library.ggml_type_name(number).decode().upper() == name
         assert (library.ggml_blck_size(number), library.ggml_type_size(number)) == (block, width)
     for number, name in FILE_TYPES.items():
@@ -132,28 +136,28 @@ def test_versions_and_byte_orders(tmp_path: Path, version: int, order: str) -> N
 
 
 HUGE = 2**63 + 5
-CUT = "ends within|characters cannot be"
+CUT = "ends within|characters do not fit"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (b"", "empty"),
-        (b"GGU", "does not begin"),
-        (b"ggml" + b"\0" * 60, "does not begin"),
+        (b"GGU", "magic number"),
+        (b"ggml" + b"\0" * 60, "magic number"),
         (b"GGUF", "ends within"),
         (head(0, 0, version=1), "version 1"),
         (head(0, 0, version=4), "version 4"),
         (head(0, 0, version=0), "version 0"),
-        (head(HUGE, 0), "tensors cannot be"),
-        (head(0, HUGE), "metadata entries cannot be"),
-        (head(0, 1), "metadata entries cannot be"),
+        (head(HUGE, 0), "tensors do not fit"),
+        (head(0, HUGE), "metadata entries do not fit"),
+        (head(0, 1), "metadata entries do not fit"),
         (head(0, 1) + text("k") + struct.pack("<I", 99) + b"\0" * 9, "type 99"),
-        (head(0, 1) + struct.pack("<Q", HUGE) + b"\0" * 60, "characters cannot be"),
+        (head(0, 1) + struct.pack("<Q", HUGE) + b"\0" * 60, "characters do not fit"),
         (head(0, 1) + text("k") + struct.pack("<IQ", STRING, HUGE) + b"\0" * 9, "characters"),
-        (head(0, 1) + array(STRING, HUGE) + b"\0" * 9, "array elements cannot be"),
-        (head(0, 1) + array(UINT32, HUGE), "array elements cannot be"),
-        (head(0, 1) + array(UINT32, 3) + b"\0" * 8, "array elements cannot be"),
+        (head(0, 1) + array(STRING, HUGE) + b"\0" * 9, "array elements do not fit"),
+        (head(0, 1) + array(UINT32, HUGE), "array elements do not fit"),
+        (head(0, 1) + array(UINT32, 3) + b"\0" * 8, "array elements do not fit"),
         (head(0, 1) + array(ARRAY, 1) + b"\0" * 32, "type 9"),
         (head(0, 1) + array(STRING, 2) + struct.pack("<Q", HUGE) + b"\0" * 20, CUT),
         (head(0, 1) + array(STRING, 2) + struct.pack("<Q", 50) + b"\0" * 20, CUT),
@@ -195,7 +199,7 @@ def test_endless_arrays_are_refused_with_little_memory(tmp_path: Path) -> None:
     length = 12_000_000
     with path.open("wb") as file:
         file.write(head(0, 1) + array(STRING, length))
-        file.truncate(file.tell() + 8 * length)  # a hole: strings without characters
+        file.truncate(file.tell() + 8 * length)  # a sparse file: empty strings
     tracemalloc.start()
     try:
         for arrays in (False, True):
@@ -204,3 +208,63 @@ def test_endless_arrays_are_refused_with_little_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+SCALARS: dict[str, Any] = {"text": "7", "integer": 7, "real": 0.5, "yes or no": True, "array": [7]}
+
+
+@pytest.mark.parametrize("kind", SCALARS)
+@pytest.mark.parametrize(
+    "key",
+    [
+        "general.architecture",
+        "general.type",
+        "general.alignment",
+        "tokenizer.chat_template",
+        "split.count",
+        "split.no",
+        "split.tensors.count",
+        "llama.block_count",
+        "llama.context_length",
+        "llama.embedding_length",
+        "llama.pooling_type",
+        "llama.expert_used_count",
+        "llama.attention.head_count",
+        "llama.attention.key_length",
+        "llama.feed_forward_length",
+    ],
+)
+def test_values_of_another_type_are_refused(tmp_path: Path, key: str, kind: str) -> None:
+    value = SCALARS[kind]
+    is_text = key in ("general.architecture", "general.type", "tokenizer.chat_template")
+    fitting = {"text"} if is_text else {"integer"}
+    if key in ("llama.attention.head_count", "llama.feed_forward_length"):
+        fitting = {"integer", "array"}
+    path = tmp_path / "odd.gguf"
+    metadata = {"general.architecture": "llama"} | {key: value}
+    path.write_bytes(gguf_of(metadata))
+    if kind not in fitting:
+        with pytest.raises(InvalidGGUF, match=r"must be|alignment is invalid"):
+            read_header(path)
+    elif key != "general.alignment":
+        found = read_header(path).metadata[key]
+        assert found == (None if kind == "array" else value)
+
+
+def gguf_of(metadata: dict[str, Any]) -> bytes:
+    """Return a GGUF without tensors."""
+    return head(0, len(metadata)) + b"".join(
+        text(key) + entry(value) for key, value in metadata.items()
+    )
+
+
+def entry(value: Any) -> bytes:
+    if isinstance(value, str):
+        return struct.pack("<I", 8) + text(value)
+    if isinstance(value, bool):
+        return struct.pack("<I?", 7, value)
+    if isinstance(value, float):
+        return struct.pack("<If", 6, value)
+    if isinstance(value, list):
+        return struct.pack("<IIQ", 9, 4, len(value)) + struct.pack(f"<{len(value)}I", *value)
+    return struct.pack("<II", 4, value)

@@ -20,9 +20,9 @@ import starter_models
 from peers import faulty_registry
 from tiny_gguf import write_gguf
 
+from jupyter_ollama.library.blob_marks import GRACE_SECONDS
 from jupyter_ollama.library.check import Leftovers, Needs, faults
-from jupyter_ollama.library.loose import GRACE_SECONDS
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 
 KILLS = int(os.environ.get("CREATE_KILLS", "9"))
@@ -32,7 +32,7 @@ Start = Callable[[Store], "subprocess.Popen[str]"]
 
 
 def start(script: str, *arguments: str) -> subprocess.Popen[str]:
-    """Start a script beside this one; it has begun when this returns."""
+    """Start a script beside this one and wait until it has begun."""
     process = subprocess.Popen(
         [sys.executable, str(HERE / script), *arguments],
         env={**os.environ, "PYTHONPATH": PATH},
@@ -51,16 +51,16 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def check(store: Store) -> None:
-    """What has a name is whole, and of the rest each file is known to be ours."""
+    """Assert that all named blobs are complete, and all other blobs are marked as ours."""
     needs = Needs(store, store.names())
     assert needs.unreadable == {}
     assert [fault.reason for fault in faults(store, needs, lambda count: None)] == []
-    known = needs.blobs.keys() | store.loose.digests()
+    known = needs.blobs.keys() | store.marks.digests()
     assert {path.name.replace("-", ":", 1) for path in store.blobs.glob("sha256*")} <= known
 
 
 def check_after_all(store: Store) -> None:
-    """Nothing is left that no model needs, once the time for uploads is over."""
+    """Assert that no unneeded blob remains after the time for uploads."""
     long_ago = time.time() - GRACE_SECONDS - 1
     for path in store.blobs.rglob("*"):
         os.utime(path, (long_ago, long_ago))
@@ -68,16 +68,16 @@ def check_after_all(store: Store) -> None:
     check(store)
     left = Leftovers(store)
     assert (left.ours, left.others) == ([], [])
-    assert store.loose.digests() == set()
+    assert store.marks.digests() == set()
     assert [path for path in store.root.rglob("*") if path.suffix in (".tmp", ".hold")] == []
 
 
 @pytest.fixture
 def creations(tmp_path: Path, scratch_store: Path) -> list[Start]:
-    """Start a creation of each kind in a process of its own."""
+    """Start a creation of each kind in a separate process."""
     gguf = write_gguf(tmp_path / "new.gguf", general__file_type=1)
     with gguf.open("ab") as file:
-        file.write(bytes(60_000_000))  # so that there is time to be killed
+        file.write(bytes(60_000_000))  # slow enough to be killed meanwhile
     folder = starter_models.cache_folder() / "all-minilm"
     safetensors, _ = starter_models.STARTERS["all-minilm"].read(folder)
     kinds = [

@@ -52,9 +52,33 @@ def test_config_keeps_its_first_fields_when_empty() -> None:
     )
 
 
-def test_fields_of_newer_ollamas_are_ignored() -> None:
-    config = b'{"model_format":"gguf","generation_defaults":{"top_k":1},"rootfs":{"type":"layers"}}'
-    assert ImageConfig.from_json(config).model_format == "gguf"
+def test_unknown_fields_of_a_config_outlive_us() -> None:
+    data = (
+        b'{"model_format":"gguf","skills":[{"name":"a<b","weight":1.0}],"model_family":"llama",'
+        b'"generation_defaults":{"top_k": 1e400},"ok":true,"others":null}'
+    )
+    config = ImageConfig.from_json(data)
+    assert config.model_format == "gguf"
+    written = config.to_json()
+    assert written.startswith(b'{"model_format":"gguf","model_family":"llama",')
+    assert written.endswith(
+        b'"os":"linux","skills":[{"name":"a<b","weight":1.0}],'
+        b'"generation_defaults":{"top_k": 1e400},"ok":true,"others":null}\n'
+    )
+    assert ImageConfig.from_json(written) == config
+
+
+def test_known_fields_of_a_config_may_be_null() -> None:
+    data = b'{"model_format":"gguf","renderer":null,"context_length":null,"draft":null}'
+    assert ImageConfig.from_json(data) == ImageConfig(model_format="gguf")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"null", b'{"renderer":5}', b'{"draft":"x"}', b'{"a":}']
+)
+def test_invalid_configs_are_refused(data: bytes) -> None:
+    with pytest.raises(InvalidManifest):
+        ImageConfig.from_json(data)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +93,7 @@ def test_fields_of_newer_ollamas_are_ignored() -> None:
         b'{"layers":[{"digest":5}]}',
     ],
 )
-def test_what_is_not_understood_is_refused(data: bytes) -> None:
+def test_unsupported_manifests_are_refused(data: bytes) -> None:
     with pytest.raises(InvalidManifest):
         Manifest.from_json(data)
 

@@ -1,4 +1,4 @@
-"""Stores as a real Ollama leaves them, and ours as it wants them: names, manifests, configs."""
+"""Stores written by a real Ollama, and stores of ours for it: names, manifests, configs."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from store_models import create_model
 from tiny_gguf import write_gguf
 
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.api.model_views import show, tag
+from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.library.store import Store
 
@@ -23,8 +24,8 @@ TEMPLATE = (
 )
 PARAMS = '{"stop":["\\u003c|start_header_id|\\u003e","\\u003c|eot_id|\\u003e"]}'
 
-# The configs of models of the library, of hf.co and of a user, as registries serve them: with the
-# digests of the layers, in the order in which Docker's image format has its fields.
+# Configs of models of the library, of hf.co and of a user, as registries serve them: with the
+# digests of the layers, and with the field order of Docker's image format.
 CONFIGS: dict[str, str] = {
     "registry.ollama.ai/library/llama3.2/1b": (
         '{"model_format":"gguf","model_family":"llama","model_families":["llama"],'
@@ -57,7 +58,7 @@ EXTRA = {
 
 
 def put(store: Store, content: bytes) -> tuple[str, int]:
-    """Write a blob as Ollama does: into its place, with no mark of ours."""
+    """Write a blob as Ollama does: directly, without our mark."""
     digest = hashlib.sha256(content).hexdigest()
     (store.blobs / f"sha256-{digest}").write_bytes(content)
     return f"sha256:{digest}", len(content)
@@ -84,13 +85,13 @@ def recorded(store: Store, tmp_path: Path) -> Store:
         }
         file = store.manifests / path
         file.parent.mkdir(parents=True)
-        # hf.co indents its manifests; what counts is that they are kept as they came.
+        # hf.co indents its manifests, which must be kept byte for byte.
         file.write_text(json.dumps(manifest, indent=2 if "hf.co" in path else None))
     return store
 
 
 def test_names_digests_sizes_and_details(recorded: Store) -> None:
-    tags = {tag["name"]: tag for tag in (model.tag() for model in Library(recorded).list())}
+    tags = {entry["name"]: entry for entry in map(tag, Library(recorded).list())}
     assert sorted(tags) == [
         "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M",
         "llama3.2:1b",
@@ -119,7 +120,7 @@ def test_names_digests_sizes_and_details(recorded: Store) -> None:
 
 def test_show(recorded: Store) -> None:
     library = Library(recorded)
-    llama = library.find("llama3.2:1b").show()
+    llama = show(library.find("llama3.2:1b"))
     assert llama["license"] == LICENCE
     assert llama["template"] == TEMPLATE
     assert llama["parameters"].splitlines() == [
@@ -127,13 +128,13 @@ def test_show(recorded: Store) -> None:
         'stop                           "<|eot_id|>"',
     ]
     assert llama["model_info"]["llama.context_length"] == 64
-    reviewer = library.find("Someone/Reviewer").show()
+    reviewer = show(library.find("Someone/Reviewer"))
     assert reviewer["system"] == "You review code."
     assert [message["role"] for message in reviewer["messages"]] == ["user", "assistant"]
     assert reviewer["details"]["parameter_size"] == "134.52M"
 
 
-def test_what_was_pulled_by_ollama_is_kept_to_the_byte_when_it_is_copied(recorded: Store) -> None:
+def test_a_copied_manifest_of_ollama_is_kept_byte_for_byte(recorded: Store) -> None:
     library = Library(recorded)
     source = "hf.co/bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M"
     library.copy(source, "mine")
@@ -143,13 +144,10 @@ def test_what_was_pulled_by_ollama_is_kept_to_the_byte_when_it_is_copied(recorde
     assert library.find(source).has_weights
 
 
-def test_what_is_written_has_the_fields_that_ollama_reads(recorded: Store) -> None:
+def test_written_manifests_have_the_fields_that_ollama_reads(recorded: Store) -> None:
     library = Library(recorded)
-    request = CreateRequest(
-        model="me/built", from_="llama3.2:1b", system="Be brief.", parameters={"temperature": 0.5}
-    )
-    for _ in library.create(request):
-        pass
+    body: dict[str, Any] = {"model": "me/built", "from": "llama3.2:1b", "system": "Be brief."}
+    create_model(library, **body, parameters={"temperature": 0.5})
     file = recorded.manifests / "registry.ollama.ai/me/built/latest"
     manifest = json.loads(file.read_bytes())
     assert list(manifest) == ["schemaVersion", "mediaType", "config", "layers"]

@@ -1,4 +1,4 @@
-"""Small checkpoints as they lie on the model hubs: safetensors files, config, tokenizer."""
+"""Small checkpoints as on model hubs: safetensors files, config, tokenizer."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BYTES = {
         sorted(range(256), key=lambda b: (33 <= b < 127 or (b > 160 and b != 173), b))
     )
 }
-"""How byte-level tokenizers write bytes: those that cannot be seen come after the others."""
+"""The characters of bytes in byte-level tokenizers: printable bytes precede the others."""
 
 COMMON = {
     "hidden_size": 64,
@@ -108,7 +108,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         },
     },
 }
-"""Settings of a model of each family. Windows are short, factors strong: both must be seen."""
+"""Settings of a model of each family, with short windows and strong factors for visible effects."""
 
 
 def make_weights(config: dict[str, Any], words: int, seed: int = 0) -> Weights:
@@ -156,19 +156,19 @@ def _draw(random: np.random.Generator, name: str, shape: tuple[int, ...], kind: 
     if name.endswith("norm.weight"):
         values = random.uniform(0.5, 1.5, shape) - (1.0 if kind.startswith("gemma") else 0.0)
     else:
-        # Small logits: llama.cpp multiplies 16-bit numbers, which is off by a thousandth of them.
+        # Small logits: llama.cpp multiplies 16-bit numbers, with a relative error of a thousandth.
         spread = 0.06 if "embed" in name or "lm_head" in name else 1.2 / np.sqrt(shape[-1])
         values = random.standard_normal(shape) * spread
     return brain_floats(values.astype(np.float32))
 
 
 def brain_floats(values: Array) -> NDArray[np.float32]:
-    """Cut numbers to 16 bits as BF16 has them."""
+    """Truncate numbers to BF16."""
     return (values.astype(np.float32).view(np.uint32) & 0xFFFF0000).view(np.float32)
 
 
 def write_safetensors(path: Path, arrays: dict[str, tuple[str, Array]]) -> None:
-    """Write a file; each array comes with the name of its type."""
+    """Write a file from arrays with the names of their types."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     data = b""
     for name, (dtype, array) in arrays.items():
@@ -186,7 +186,7 @@ def as_bf16(weights: Weights) -> dict[str, tuple[str, Array]]:
 
 
 def byte_level(regex: str, merges: list[str], **model: Any) -> dict[str, Any]:
-    """A tokenizer.json of bytes, of what the merges make of them, and of some special tokens."""
+    """A tokenizer.json with the tokens of bytes and merges, and some special tokens."""
     vocabulary = {BYTES[byte]: byte for byte in range(256)}
     added = ["<|begin|>", "<|end_of_text|>", "<|eot|>"]
     for number, merge in enumerate(merges):

@@ -1,13 +1,13 @@
-"""A store of small models for the tests of %%chat, and what they say."""
+"""A store of small models for the tests of %%chat, and their answers."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from scripted_model import MESSAGES, write_scripts
-from store_models import add_model, add_seeing_model
+from store_models import add_hearing_model, add_model, add_seeing_model
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 THOUGHT = "I should ask for it."
 CODE = "Here it is:\n\n```python\nanswer = 6 * 7\n```\n\nRun it."
@@ -25,7 +25,7 @@ SEES = "{# <tool_call> <think> </think> #}{% if tools %}[{{ tools | length }} to
 
 
 def fill(folder: Path, library: Library) -> None:
-    """Add "coder" (says what its name in the prompt says), "caller" and "seeing" to a store."""
+    """Add "coder" (answers by a keyword of the prompt) and models with tools, vision and audio."""
     coder = write_scripts(
         folder / "coder.gguf",
         {"CODE": CODE, "BARE": BARE, "MATH": MATH, "PAGE": PAGE},
@@ -39,3 +39,4 @@ def fill(folder: Path, library: Library) -> None:
     )
     add_model(library, "caller", caller)
     add_seeing_model(library, "seeing", folder)
+    add_hearing_model(library, "hearing", folder)

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 
 import chat_models
@@ -17,11 +17,12 @@ import row_server
 from cli_process import serving as serving_models
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_client.manager import start_new_kernel
+from jupyter_ollama_client import Client
 from real_kernel import Kernel
 from scripted_server import ScriptedServer, application
 from tornado import httpserver, netutil, web
 
-from jupyter_ollama.library.model import Library
+from jupyter_ollama.library.library import Library
 
 
 @contextmanager
@@ -66,6 +67,13 @@ def server(serve: Callable[..., str]) -> ScriptedServer:
     script = ScriptedServer()
     script.url = serve(application(script))
     return script
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[..., Client]]:
+    """Return a function that makes a client with the arguments of Client, open until the end."""
+    with ExitStack() as stack:
+        yield lambda *args: stack.enter_context(closing(Client(*args)))
 
 
 @pytest.fixture
@@ -129,9 +137,15 @@ def loaded_kernel(url: str) -> Iterator[Kernel]:
     manager.shutdown_kernel(now=True)
 
 
+@pytest.fixture
+def kernel_at() -> Callable[[str], AbstractContextManager[Kernel]]:
+    """Return a context manager with a kernel that is connected to a server."""
+    return loaded_kernel
+
+
 @pytest.fixture(scope="session")
 def chat_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a real server with smollm2 and models whose answers are known."""
+    """The address of a real server with smollm2 and models with scripted answers."""
     folder = tmp_path_factory.mktemp("chat")
     models = folder / "models"
     shutil.copytree(ollama_store, models, copy_function=os.link)

@@ -1,4 +1,4 @@
-"""A server on loopback whose answers to rows a test sets, and which keeps what it was asked."""
+"""A server on loopback with answers that a test sets; it records its requests."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def shout(text: str) -> str:
 
 
 class RowServer:
-    """Answers ``answer(text)`` to each row; texts with "bad" in them are refused by ``status``.
+    """Answers ``answer(text)`` to each row; texts that contain "bad" get the error ``status``.
 
-    Rows from the ``stop_at``-th on wait until ``go_on`` is set. The first ``busy`` requests are
-    sent away by ``busy_status``, and so are those beyond ``room`` at a time. From the
-    ``lost_at``-th on every connection breaks.
+    Rows from the ``stop_at``-th on wait until ``go_on`` is set. The first ``busy`` requests get
+    ``busy_status``, and so do requests beyond ``capacity`` at a time. From the ``lost_at``-th on,
+    all connections break. Each answer takes ``pause`` seconds.
     """
 
     def __init__(self) -> None:
@@ -42,13 +42,14 @@ class RowServer:
         self.at_once = self.most_at_once = 0
         self.busy = 0
         self.busy_status = 503
-        self.room = 10**9
+        self.capacity = 10**9
         self.retry_after: Callable[[], str | None] = lambda: None
         self.arrivals: list[float] = []
         self.lost_at = 10**9
+        self.pause = 0.0
 
-    def asked(self) -> Counter[str]:
-        """Return how often each text was asked about."""
+    def sent(self) -> Counter[str]:
+        """Return the number of requests for each text."""
         return Counter(body["messages"][-1]["content"] for body in self.bodies)
 
 
@@ -73,8 +74,8 @@ class _Chat(_Handler):
         server.arrivals.append(time.monotonic())
         server.priorities.add(self.request.headers.get("X-Ollama-Priority", ""))
         server.tokens.add(self.request.headers.get("Authorization", ""))
-        if server.busy or server.at_once >= server.room:
-            self._send_away()
+        if server.busy or server.at_once >= server.capacity:
+            self._refuse()
             return
         server.at_once += 1
         server.most_at_once = max(server.most_at_once, server.at_once)
@@ -83,7 +84,7 @@ class _Chat(_Handler):
         finally:
             server.at_once -= 1
 
-    def _send_away(self) -> None:
+    def _refuse(self) -> None:
         self.server.busy = max(self.server.busy - 1, 0)
         self.set_status(self.server.busy_status)
         after = self.server.retry_after()
@@ -99,7 +100,7 @@ class _Chat(_Handler):
             while not (server.go_on.is_set() or server.dropped.is_set()):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         # Later rows are answered first.
-        await asyncio.sleep(0.02 / len(server.bodies))
+        await asyncio.sleep(server.pause + 0.02 / len(server.bodies))
         if "bad" in text:
             self.set_status(server.status)
             self.finish({"error": f"cannot do {text}"})

@@ -28,7 +28,7 @@ MODELS = [
 
 
 class ScriptedServer:
-    """What the server has, says and has heard. ``steps`` is the next answer of /api/chat.
+    """The server's models, answers and requests. ``steps`` is the next answer of /api/chat.
 
     A step is a text to send, seconds to wait (a number), a dict to send as a line, or "…drop" to
     cut the connection.
@@ -44,6 +44,7 @@ class ScriptedServer:
         self.streaming = threading.Event()
         self.embed_delay = 0.0
         self.blobs: dict[str, int] = {}
+        self.rights: dict[str, bool] = {}
 
     def bodies(self, path: str) -> list[dict[str, Any]]:
         """Return the bodies of the requests to ``path``."""
@@ -168,6 +169,13 @@ class Version(_Handler):
         self.finish({"version": "0.99.1"})
 
 
+class Usage(_Handler):
+    def get(self) -> None:
+        if not self.script.rights:
+            raise web.HTTPError(404)
+        self.finish({"user": "ann", "rights": self.script.rights})
+
+
 @web.stream_request_body
 class Blob(_Handler):
     def prepare(self) -> None:
@@ -202,6 +210,7 @@ def application(script: ScriptedServer) -> web.Application:
         ("/api/ps", Ps),
         ("/api/show", Show),
         ("/api/version", Version),
+        ("/usage", Usage),
         ("/api/copy", Quiet),
         ("/api/delete", Quiet),
         ("/api/blobs/(.*)", Blob),

@@ -1,4 +1,4 @@
-"""df.ollama and s.ollama: which rows are sent, what comes back, what an interrupt keeps."""
+"""df.ollama and s.ollama: the rows that are sent, the results, and interrupts."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +17,7 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
+from crowd import wait_until
 from jupyter_ollama_magics import columns, rows
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.plan import RowsInterrupted
@@ -29,9 +29,9 @@ from scripted_server import ScriptedServer
 
 @pytest.fixture
 def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server that answers with the texts in capitals; it is the one that is found.
+    """A server that answers with the texts in capitals; the accessors find it.
 
-    No other test has its model, so nothing is kept from others.
+    No other test uses its model, so it shares no kept answers.
     """
     server = RowServer()
     server.models[0]["digest"] = secrets.token_hex(32)
@@ -49,7 +49,7 @@ def test_order_index_gaps_and_duplicates(echo: RowServer) -> None:
     assert result.name == "word"
     assert result.dtype == pd.StringDtype(na_value=np.nan)
     assert result.fillna("-").tolist() == ["SAY: X", "-", "SAY: Y", "SAY: X", "-", "SAY: Z"]
-    assert echo.asked() == {"Say: x": 1, "Say: y": 1, "Say: z": 1}
+    assert echo.sent() == {"Say: x": 1, "Say: y": 1, "Say: z": 1}
 
 
 def test_rows_are_sent_side_by_side_under_one_system_message(echo: RowServer) -> None:
@@ -76,7 +76,7 @@ def test_rows_are_sent_side_by_side_under_one_system_message(echo: RowServer) ->
 def test_columns_in_prompts(echo: RowServer, prompt: str, sent: str) -> None:
     frame = pd.DataFrame({"a": ["x"], "b": [2.5], "two words": ["{a}"]})
     frame.ollama.chat(prompt)
-    assert list(echo.asked()) == [sent]
+    assert list(echo.sent()) == [sent]
 
 
 def test_prompts_of_a_series(echo: RowServer) -> None:
@@ -92,13 +92,13 @@ def test_errors_of_rows(echo: RowServer) -> None:
         data.ollama.chat()
     coerced = data.ollama.chat(errors="coerce")
     assert coerced.fillna("-").tolist() == ["X", "-", "-", "-", "Y"]
-    told = data.ollama.chat(errors="column")
-    assert told.columns.tolist() == ["answer", "error"]
-    assert told["answer"].fillna("-").tolist() == ["X", "-", "-", "-", "Y"]
-    assert told["error"].fillna("").tolist() == ["", "cannot do bad", "", "cannot do bad", ""]
+    frame = data.ollama.chat(errors="column")
+    assert frame.columns.tolist() == ["answer", "error"]
+    assert frame["answer"].fillna("-").tolist() == ["X", "-", "-", "-", "Y"]
+    assert frame["error"].fillna("").tolist() == ["", "cannot do bad", "", "cannot do bad", ""]
 
 
-def test_errors_of_all_rows_are_no_row_s_own(echo: RowServer) -> None:
+def test_errors_of_all_rows_are_raised(echo: RowServer) -> None:
     echo.status = 404
     with pytest.raises(OllamaMagicsError, match="cannot do bad"):
         series("x", "bad").ollama.chat(errors="coerce")
@@ -106,40 +106,42 @@ def test_errors_of_all_rows_are_no_row_s_own(echo: RowServer) -> None:
         series("x").ollama.chat(errors="ignore")
 
 
-def test_interrupt_keeps_rows_and_the_same_call_goes_on(echo: RowServer) -> None:
+def test_interrupt_keeps_rows_and_the_same_call_continues(echo: RowServer) -> None:
     many = pd.Series([f"row {number}" for number in range(100)])
     echo.stop_at = 50
 
     def interrupt() -> None:
-        assert echo.stopped.wait(20)
-        time.sleep(0.3)
+        # Each answer that is read frees a slot for one more request.
+        wait_until(lambda: len(echo.answered) == 50 and echo.at_once == echo.most_at_once)
         _thread.interrupt_main()
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    with pytest.raises(RowsInterrupted, match="50 of 100 rows are done and kept"):
+    with pytest.raises(RowsInterrupted, match="of 100 rows are done and kept") as caught:
         many.ollama.chat("Say {}")
     thread.join()
-    assert echo.dropped.wait(1)
-    first = echo.asked()
+    done = int(str(caught.value).split()[0])
+    assert 0 < done <= 50
+    assert echo.dropped.wait(20)
+    first = echo.sent()
     echo.go_on.set()
     result = many.ollama.chat("Say {}")
     assert result.tolist() == [f"SAY ROW {number}" for number in range(100)]
-    assert len(echo.bodies) == sum(first.values()) + 50
-    # Once finished nothing is kept: the call after it asks again. Others never shared its answers.
+    assert len(echo.bodies) == sum(first.values()) + 100 - done
+    # A finished call keeps nothing: the next one sends all rows. Other calls share no answers.
     many.ollama.chat("Say {}", options={"seed": 1})
     many.ollama.chat("Say {}")
-    assert len(echo.bodies) == sum(first.values()) + 250
+    assert len(echo.bodies) == sum(first.values()) + 300 - done
 
 
-def test_a_failed_call_goes_on_unless_the_model_is_another(echo: RowServer) -> None:
+def test_a_failed_call_continues_unless_the_model_has_changed(echo: RowServer) -> None:
     data = pd.Series([*(f"row {number}" for number in range(40)), "bad"])
     with pytest.raises(OllamaMagicsError):
         data.ollama.chat()
-    before = echo.asked()
+    before = echo.sent()
     echo.models[0]["digest"] = "e" * 64
     data[:40].ollama.chat()
-    assert echo.asked() - before == dict.fromkeys(data[:40], 1)
+    assert echo.sent() - before == dict.fromkeys(data[:40], 1)
 
 
 def test_extract_gives_typed_columns(echo: RowServer) -> None:
@@ -185,13 +187,13 @@ def test_answers_that_do_not_fit(echo: RowServer) -> None:
 
     echo.answer = lambda text: f'{{"n": {text}}}'
     data = pd.Series(["1", '"many"', "", "9" * 30])
-    told = data.ollama.extract(Count, errors="column")
-    assert told["n"].fillna(0).tolist() == [1, 0, 0, int("9" * 30)]
-    assert told["error"].notna().tolist() == [False, True, True, False]
+    frame = data.ollama.extract(Count, errors="column")
+    assert frame["n"].fillna(0).tolist() == [1, 0, 0, int("9" * 30)]
+    assert frame["error"].notna().tolist() == [False, True, True, False]
     values = data[:1].ollama.chat(schema=Count)
     assert values.tolist() == [Count(n=1)]
     echo.answer = lambda text: '"maybe"'
-    with pytest.raises(OllamaMagicsError, match="row 0: the answer is none of the labels: maybe"):
+    with pytest.raises(OllamaMagicsError, match=r"row 0: .* not one of the labels: maybe"):
         data[:1].ollama.classify(["yes", "no"])
 
 
@@ -251,16 +253,16 @@ async def test_awaited(echo: RowServer) -> None:
         await series("x", "bad").ollama.achat()
 
 
-def test_into_a_column_beside_the_data(echo: RowServer) -> None:
+def test_into_a_column_of_the_data(echo: RowServer) -> None:
     frame = pd.DataFrame({"id": [1, 2, 3], "text": ["x", None, "bad"]}, index=[7, 7, 9])
     answers = frame.ollama.chat("text", into="answer", errors="coerce")
     assert answers.columns.tolist() == ["id", "text", "answer"]
     assert answers.index.tolist() == [7, 7, 9]
     assert answers["answer"].fillna("-").tolist() == ["X", "-", "-"]
     assert frame.columns.tolist() == ["id", "text"]
-    told = frame.text.ollama.chat(into="answer", errors="column")
-    assert told.columns.tolist() == ["text", "answer", "answer_error"]
-    assert told["answer_error"].fillna("").tolist() == ["", "", "cannot do bad"]
+    result = frame.text.ollama.chat(into="answer", errors="column")
+    assert result.columns.tolist() == ["text", "answer", "answer_error"]
+    assert result["answer_error"].fillna("").tolist() == ["", "", "cannot do bad"]
     echo.answer = lambda text: '{"n": 1, "kind": "a"}'
     schema = {"properties": {"n": {"type": "integer"}, "kind": {"enum": ["a", "b"]}}}
     fields = frame[:2].ollama.extract(schema, "text", into="found")
@@ -284,7 +286,7 @@ def test_vectors_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert columns.matrix(column.dropna()).tolist() == [[1, 1], [0, 0]]
 
 
-def test_accessors_come_with_the_import_of_pandas_and_dask() -> None:
+def test_accessors_are_registered_at_the_import_of_pandas_and_dask() -> None:
     code = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -305,7 +307,7 @@ shell.run_line_magic("unload_ext", "jupyter_ollama_magics")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, last = run.stdout.splitlines()
     assert lines == ["[]", "SeriesRows FrameRows", "False False", "DaskRows"]
-    assert "jupyter_ollama_magics" not in last  # nothing is waited for any more
+    assert "jupyter_ollama_magics" not in last  # the import hook is removed
     assert run.stderr == ""
 
 
@@ -314,15 +316,16 @@ def test_in_a_kernel(kernel: Kernel, server: ScriptedServer) -> None:
     _, messages = kernel.run(code)
     assert messages == [("stream", {"name": "stdout", "text": "(2, 3)\n"})]
     server.embed_delay = 60.0
+    before = len(server.bodies("/api/embed"))
 
     def interrupt() -> None:
-        time.sleep(1)
+        wait_until(lambda: len(server.bodies("/api/embed")) > before)
         kernel.manager.interrupt_kernel()
 
     reply, messages = kernel.run("pd.Series(['a', 'bb']).ollama.embed()", interrupt)
     assert reply["ename"] == "RowsInterrupted"
     assert messages[-1][1]["traceback"] == [
         "\x1b[31mInterrupted:\x1b[0m 0 of 2 rows are done and kept; "
-        "the same call goes on with the others."
+        "the same call continues with the others."
     ]
     assert server.disconnected.wait(5)

@@ -1,4 +1,4 @@
-"""The questions of .ollama on Dask: in the workers of a LocalCluster, with two servers."""
+"""The operators of .ollama on Dask: in the workers of a LocalCluster, with two servers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from cli_process import Served, serving
+from dask.dataframe.utils import make_meta
 from distributed import Client as Cluster
 from distributed import LocalCluster
-from jupyter_ollama_magics.client import Client
+from jupyter_ollama_client.client import Client
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.partitions import OllamaRows
 from pandas.testing import assert_frame_equal, assert_series_equal
@@ -53,7 +54,7 @@ def frame() -> pd.DataFrame:
     return pd.DataFrame({"text": texts, "n": range(120)}, index=index)
 
 
-QUESTIONS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+CALLS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
     ("chat", ("Say {text} of {n}",), {}),
     ("chat", ("text",), {"into": "answer", "errors": "column"}),
     ("classify", (["yes", "no"], "text"), {"into": "label"}),
@@ -63,33 +64,33 @@ QUESTIONS: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("question", "arguments", "more"), QUESTIONS)
+@pytest.mark.parametrize(("operator", "arguments", "more"), CALLS)
 def test_same_as_pandas(
     cluster: Cluster,
     pair: list[tuple[RowServer, str]],
     frame: pd.DataFrame,
-    question: str,
+    operator: str,
     arguments: tuple[Any, ...],
     more: dict[str, Any],
 ) -> None:
     answers = {"classify": '"yes"', "extract": '{"n": 4, "kind": "b", "share": 0.5}'}
     for server, _ in pair:
-        server.answer = lambda text: answers.get(question, text.upper())
-        server.models[0]["capabilities"] = ["embedding" if question == "embed" else "completion"]
+        server.answer = lambda text: answers.get(operator, text.upper())
+        server.models[0]["capabilities"] = ["embedding" if operator == "embed" else "completion"]
     urls = [url for _, url in pair]
-    # The last part has no text at all, so nothing can be learnt from its answers.
+    # The last part has no text, so its dtypes cannot follow from answers.
     frame.loc[1090:, "text"] = None
     parts = dd.from_pandas(frame, npartitions=4)
-    lazy = getattr(parts.ollama.at(*urls), question)(*arguments, **more)
+    lazy = getattr(parts.ollama.at(*urls), operator)(*arguments, **more)
     found = cluster.gather(cluster.compute(lazy.to_delayed()))
-    expected = getattr(parts.compute().ollama.at(*urls), question)(*arguments, **more)
+    expected = getattr(parts.compute().ollama.at(*urls), operator)(*arguments, **more)
     check = assert_series_equal if isinstance(expected, pd.Series) else assert_frame_equal
     check(pd.concat(found), expected)
     for part in found:
-        check(part.iloc[:0], lazy._meta, check_index_type=False)
+        check(part.iloc[:0], make_meta(lazy), check_index_type=False)
 
 
-def test_a_lost_server_costs_no_row(cluster: Cluster, pair: list[tuple[RowServer, str]]) -> None:
+def test_no_row_is_lost_with_a_server(cluster: Cluster, pair: list[tuple[RowServer, str]]) -> None:
     many = pd.Series([f"row {number}" for number in range(400)], name="text")
     pair[0][0].lost_at = 90
     rows = dd.from_pandas(many, npartitions=8).ollama.at(*(url for _, url in pair))
@@ -114,8 +115,8 @@ def test_tokens_stay_with_the_workers(
 
 def test_the_function_alone(pair: list[tuple[RowServer, str]], frame: pd.DataFrame) -> None:
     urls = [url for _, url in pair]
-    asked = OllamaRows("chat", "text", into="answer", endpoints=urls)
-    again = pickle.loads(pickle.dumps(asked))
+    rows = OllamaRows("chat", "text", into="answer", endpoints=urls)
+    again = pickle.loads(pickle.dumps(rows))
     assert_frame_equal(again(frame), frame.ollama.at(*urls).chat("text", into="answer"))
     with pytest.raises(OllamaMagicsError, match="one of chat, classify, embed, extract"):
         OllamaRows("similar", "x")
@@ -133,15 +134,15 @@ def served(ollama_store: Path, tmp_path: Path) -> Iterator[list[Served]]:
         yield servers
 
 
-def test_real_servers_of_which_one_is_killed(cluster: Cluster, served: list[Served]) -> None:
+def test_one_of_two_real_servers_is_killed(cluster: Cluster, served: list[Served]) -> None:
     texts = pd.Series([f"Sentence number {number} of a long list" for number in range(480)])
     urls = [f"http://{server.host}" for server in served]
     # Each part is one request, to one server or the other.
     parts = dd.from_pandas(texts, npartitions=24)
     future = cluster.compute(parts.ollama.at(*urls).embed(model="all-minilm"))
-    client = Client(urls[0])
-    while not client.ps():
-        time.sleep(0.02)
+    with closing(Client(urls[0])) as client:
+        while not client.ps():
+            time.sleep(0.02)
     served[0].process.kill()
     expected = texts.ollama.at(urls[1]).embed(model="all-minilm")
     alike = np.stack(future.result(60)) * np.stack(expected)

@@ -1,4 +1,4 @@
-"""Rows in groups and on a plane."""
+"""Clusters and two-dimensional maps of rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def vectors() -> pd.Series:
     centers = np.eye(8)[[0, 3, 6]].repeat([20, 10, 5], axis=0)
     rows = centers * 4 + PLACES.normal(size=centers.shape) * 0.2
     rows *= PLACES.uniform(0.1, 9, size=(35, 1))
-    data = pd.Series([*rows.astype(np.float32), None], index=[*range(35), "gone"], name="v")
+    data = pd.Series([*rows.astype(np.float32), None], index=[*range(35), "missing"], name="v")
     return data.sample(frac=1, random_state=1)
 
 
@@ -59,26 +59,26 @@ def test_more_groups_than_rows() -> None:
         same.ollama.cluster(0)
 
 
-def test_plane_keeps_what_is_near(vectors: pd.Series) -> None:
-    places = vectors.ollama.map2d(k=3)
-    assert places.columns.tolist() == ["x", "y", "cluster"]
-    assert places.index.equals(vectors.index)
-    assert places.isna().all(axis=1).to_dict()["gone"]
-    middles = places.dropna().groupby("cluster")[["x", "y"]].mean()
-    spread = places.dropna().groupby("cluster")[["x", "y"]].std().to_numpy().max()
+def test_neighbours_stay_near_on_the_plane(vectors: pd.Series) -> None:
+    points = vectors.ollama.map2d(k=3)
+    assert points.columns.tolist() == ["x", "y", "cluster"]
+    assert points.index.equals(vectors.index)
+    assert points.isna().all(axis=1).to_dict()["missing"]
+    middles = points.dropna().groupby("cluster")[["x", "y"]].mean()
+    spread = points.dropna().groupby("cluster")[["x", "y"]].std().to_numpy().max()
     apart = np.linalg.norm(middles.to_numpy()[:, None] - middles.to_numpy(), axis=-1)
     assert apart[np.triu_indices(3, 1)].min() > 3 * spread
-    # The components are those of a singular value decomposition, but for their signs.
+    # The components are those of a singular value decomposition, except for their signs.
     units = np.stack(vectors.dropna())
     units = units / np.linalg.norm(units, axis=1, keepdims=True)
     u, s, _ = np.linalg.svd(units - units.mean(axis=0), full_matrices=False)
-    found = places.dropna()[["x", "y"]].to_numpy()
+    found = points.dropna()[["x", "y"]].to_numpy()
     assert np.abs(found) == pytest.approx(np.abs(u[:, :2] * s[:2]), abs=1e-5)
 
 
 @pytest.fixture
 def drawn() -> Iterator[list[dict[str, Any]]]:
-    """What a backend for plots of pandas has been asked to draw."""
+    """The calls of a plotting backend of pandas."""
     calls: list[dict[str, Any]] = []
     backend = ModuleType("noted_plots")
     backend.plot = lambda data, **how: calls.append({"data": data, **how})  # type: ignore[attr-defined]
@@ -89,10 +89,10 @@ def drawn() -> Iterator[list[dict[str, Any]]]:
 
 
 def test_plot(vectors: pd.Series, drawn: list[dict[str, Any]]) -> None:
-    places = vectors.ollama.map2d(k=3, plot=True)
+    points = vectors.ollama.map2d(k=3, plot=True)
     (call,) = drawn
     assert (call["kind"], call["x"], call["y"], call["c"]) == ("scatter", "x", "y", "cluster")
-    assert call["data"]["x"].tolist() == places["x"].dropna().tolist()
+    assert call["data"]["x"].tolist() == points["x"].dropna().tolist()
     assert call["data"]["cluster"].dtype == "category"
     vectors.ollama.map2d(plot=True)
     assert drawn[1]["c"] is None

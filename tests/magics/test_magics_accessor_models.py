@@ -18,7 +18,7 @@ import pandas as pd
 import pytest
 from cli_process import serving
 from IPython.core.interactiveshell import InteractiveShell
-from jupyter_ollama_magics.client import Client
+from jupyter_ollama_client.client import Client
 from jupyter_ollama_magics.plan import RowsInterrupted
 
 REVIEWS = pd.Series(
@@ -37,12 +37,12 @@ def address(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture(autouse=True)
 def url(address: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Have the accessors find the server."""
+    """Point the accessors to the server."""
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", address)
     return address
 
 
-def test_vectors_are_those_of_the_magic() -> None:
+def test_vectors_equal_those_of_the_magic() -> None:
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.run_line_magic("load_ext", "jupyter_ollama_magics")
@@ -90,13 +90,13 @@ def test_classify_gives_labels_only() -> None:
     assert odds.columns.tolist() == labels
     assert odds.isna().all(axis=1).tolist() == [False, True, False, False, False]
     assert odds.dropna().sum(axis=1).tolist() == pytest.approx([1] * 4)
-    # Where the model is sure of a label, it is the one that it gives.
+    # A label with a high probability is the one that the model gives.
     sure = odds.max(axis=1) > 0.8
     assert sure.any()
     assert odds[sure].idxmax(axis=1).tolist() == found[sure].tolist()
 
 
-def test_extract_gives_the_types_asked_for() -> None:
+def test_extract_gives_the_types_of_the_schema() -> None:
     @dataclass
     class Review:
         mood: Literal["good", "bad"]

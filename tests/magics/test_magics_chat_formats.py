@@ -1,4 +1,4 @@
-"""``%%chat --format`` and ``--schema``: what is asked for, shown and made of it."""
+"""``%%chat --format`` and ``--schema``: instructions, display and values."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_code_goes_into_the_next_cell_and_is_not_run(chat_kernel: Kernel) -> Non
     assert reply["payload"] == []
 
 
-def test_instructions_go_out_but_do_not_stay(
+def test_instructions_are_sent_but_not_kept(
     shell: InteractiveShell, server: ScriptedServer
 ) -> None:
     result = chat(shell, "smollm2:135m --format text", "one")
@@ -101,7 +101,7 @@ def test_code_of_an_answer(text: str, code: str) -> None:
     assert formats.python_code(text) == code
 
 
-def test_html_is_shown_where_no_script_runs(chat_shell: InteractiveShell) -> None:
+def test_html_is_shown_without_scripts(chat_shell: InteractiveShell) -> None:
     shown = chat(chat_shell, "coder --format html", "PAGE").bundle()
     assert shown["text/html"].startswith('<iframe sandbox="" srcdoc="&lt;meta ')
     assert "default-src &#x27;none&#x27;" in shown["text/html"]
@@ -122,13 +122,13 @@ def test_json_of_a_real_model(chat_shell: InteractiveShell) -> None:
     result = chat(chat_shell, f"{line} -f json --new", "Tell me a story.")
     assert result.text.startswith("{")
     assert result.markdown().startswith("```json\n{")
-    with pytest.raises(OllamaMagicsError, match="is no JSON: it was cut at the limit of tokens"):
+    with pytest.raises(OllamaMagicsError, match="is not JSON: it was cut at the limit of tokens"):
         result.json()
 
 
 def test_schemas_of_a_real_model(chat_shell: InteractiveShell) -> None:
     chat_shell.push({"Answer": Answer, "Mood": Mood, "Literal": Literal})
-    answer = chat(chat_shell, f"{GREEDY} --schema Answer -o told", "Is the sky blue?").parsed
+    answer = chat(chat_shell, f"{GREEDY} --schema Answer -o kept", "Is the sky blue?").parsed
     assert isinstance(answer, Answer)
     assert isinstance(chat(chat_shell, f"{GREEDY} --schema Mood", "How are you?").parsed, Mood)
     line = f'{GREEDY} --schema \'Literal["red", "blue"]\''
@@ -138,7 +138,7 @@ def test_schemas_of_a_real_model(chat_shell: InteractiveShell) -> None:
     assert chat(chat_shell, f"{GREEDY} --schema wanted", "A number?").parsed == {"n": 3}
 
 
-def test_a_dataclass_goes_out_as_a_schema(shell: InteractiveShell, server: ScriptedServer) -> None:
+def test_a_dataclass_is_sent_as_a_schema(shell: InteractiveShell, server: ScriptedServer) -> None:
     shell.push({"Pair": Pair})
     server.steps = ['{"first": {"name": "Ada", "age": 36, "mood": "bad"}, "born": "1815-12-10"}']
     result = chat(shell, "smollm2:135m --schema Pair")
@@ -208,7 +208,7 @@ def test_definitions_of_pydantic_stay_reachable() -> None:
     ("line", "expected"),
     [
         ("--schema nothing", r"nothing failed: NameError: name 'nothing' is not defined"),
-        ("--schema number", r"--schema wants a dict, .* and number is none\.$"),
+        ("--schema number", r"--schema needs a dict, .* and number is none\.$"),
         ("--schema Endless", "Endless contains itself"),
         ("--schema Named -f html", "--schema gives JSON, so --format html cannot be"),
         ("-f yaml", r"invalid choice: 'yaml'"),
@@ -220,6 +220,6 @@ def test_mistakes(shell: InteractiveShell, line: str, expected: str) -> None:
         chat(shell, line)
 
 
-def test_an_answer_that_is_no_json(shell: InteractiveShell) -> None:
-    with pytest.raises(OllamaMagicsError, match=r"is no JSON: it begins with 'Hello there\.'"):
+def test_an_answer_that_is_not_json(shell: InteractiveShell) -> None:
+    with pytest.raises(OllamaMagicsError, match=r"is not JSON: it starts with 'Hello there\.'"):
         chat(shell, "smollm2:135m").json()

@@ -27,7 +27,7 @@ def test_fix_sends_the_last_error_and_its_cell(kernel: Kernel, server: ScriptedS
     kernel.run("def part(n):\n    return 1 / n")
     kernel.run("total = 3\npart(total - 3)  # the culprit")
     kernel.run("fine = 1")
-    kernel.run("%%chat nope\nThis fails, too, but has told why.")
+    kernel.run("%%chat nope\nThis fails, too, with its own reason.")
     reply, _ = kernel.run("%%chat smollm2:135m --fix")
     assert reply["status"] == "ok"
     kernel.run("for x in")
@@ -52,7 +52,7 @@ def test_fix_without_an_error(shell: InteractiveShell, server: ScriptedServer) -
     assert server.bodies("/api/chat") == []
 
 
-def test_unloading_stops_looking_at_errors(shell: InteractiveShell) -> None:
+def test_unloading_stops_recording_errors(shell: InteractiveShell) -> None:
     def observers() -> int:
         return len(shell.events.callbacks["post_run_cell"])
 
@@ -107,28 +107,38 @@ def test_the_oldest_turns_are_forgotten(chat_shell: InteractiveShell) -> None:
     assert after.metrics["prompt_eval_count"] < last.metrics["prompt_eval_count"]
 
 
-def test_a_prompt_that_does_not_fit_is_told(chat_shell: InteractiveShell) -> None:
+def test_a_prompt_that_does_not_fit_is_noted(chat_shell: InteractiveShell) -> None:
     result = chat(chat_shell, f"{GREEDY} --new --num-ctx 64 --raw", "many words " * 100)
     assert result.metrics["truncated"] > 0
-    assert "tokens of the prompt did not fit; --num-ctx N makes room" in result.footer
+    assert "tokens of the prompt did not fit; --num-ctx N raises the limit" in result.footer
+
+
+def test_an_answer_that_repeats_itself_is_noted(chat_shell: InteractiveShell) -> None:
+    forced = "smollm2 --new --num-predict 100 -p logit_bias='{\"260\": 100}'"
+    result = chat(chat_shell, forced)
+    assert (result.done_reason, result.metrics["eval_count"]) == ("stop", 31)
+    assert "ended because it only repeated itself" in result.footer
+    result = chat(chat_shell, f"{forced} -p repetition_stop=false")
+    assert (result.done_reason, result.metrics["eval_count"]) == ("length", 100)
+    assert "repeated" not in result.footer
 
 
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
         (None, r"h\.json: No such file or directory\.$"),
-        ("{", r"h\.json is no file of %ollama history save\.$"),
-        ("[]", "is no file of"),
-        (json.dumps({"conversations": [{"name": "a"}]}), "is no file of"),
+        ("{", r"h\.json is not a file of %ollama history save\.$"),
+        ("[]", "is not a file of"),
+        (json.dumps({"conversations": [{"name": "a"}]}), "is not a file of"),
         (
             json.dumps(
                 {"conversations": [{"name": "a", "system": "", "messages": [{"role": "x"}]}]}
             ),
-            "is no file of",
+            "is not a file of",
         ),
     ],
 )
-def test_files_that_are_no_history(
+def test_files_that_are_not_histories(
     shell: InteractiveShell, tmp_path: Path, content: str | None, expected: str
 ) -> None:
     if content is not None:
@@ -149,7 +159,7 @@ def test_files_that_are_no_history(
         ("rm nope", "model 'nope' not found"),
         ("stop nope", "model 'nope' not found"),
         ("cp nope other", "not found"),
-        ("create a smollm2 -p x", r"-p wants key=value, not x\. See %ollama\?$"),
+        ("create a smollm2 -p x", r"-p takes key=value, not x\. See %ollama\?$"),
     ],
 )
 def test_mistakes(chat_shell: InteractiveShell, line: str, expected: str) -> None:
@@ -157,7 +167,7 @@ def test_mistakes(chat_shell: InteractiveShell, line: str, expected: str) -> Non
         ollama(chat_shell, line)
 
 
-def test_models_are_made_copied_stopped_and_removed(chat_shell: InteractiveShell) -> None:
+def test_models_are_created_copied_stopped_and_removed(chat_shell: InteractiveShell) -> None:
     ollama(chat_shell, "create poet smollm2 --system 'Answer in rhymes.' -p temperature=0.5")
     ollama(chat_shell, "cp poet bard")
     names = [f"{name}:latest" for name in ("poet", "bard")]

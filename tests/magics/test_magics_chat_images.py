@@ -1,4 +1,4 @@
-"""``%%chat --image``: whatever is a picture reaches the model, whatever is none is told."""
+"""``%%chat --image``: images reach the model, other values are errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONS = "--num-predict 3 --temperature 0 --num-ctx 512"
 
 
 class Figure:
-    """What a figure of matplotlib has."""
+    """The interface of a figure of matplotlib."""
 
     def savefig(self, file: Any, **options: object) -> None:
         assert options["format"] == "png"
@@ -25,7 +25,7 @@ class Figure:
 
 
 class Axes:
-    """What the axes of a plot have."""
+    """The interface of the axes of a plot."""
 
     figure = Figure()
 
@@ -34,7 +34,7 @@ def chat(shell: InteractiveShell, line: str, cell: str = "What is it?") -> Any:
     return shell.run_cell_magic("chat", line, cell)
 
 
-def test_a_real_model_reads_them(chat_shell: InteractiveShell, tmp_path: Path) -> None:
+def test_a_real_model_reads_images(chat_shell: InteractiveShell, tmp_path: Path) -> None:
     path = tmp_path / "noise.png"
     path.write_bytes(saved(noise(48, 40)))
     chat_shell.push({"picture": noise(48, 40, 1)})

@@ -1,4 +1,4 @@
-"""``%%chat --think`` and ``--tools``: a real server, a model whose words are known."""
+"""``%%chat --think`` and ``--tools``: a real server and a model with scripted answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import chat_models
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.tools import Call, Tools, definition
+from jupyter_ollama_magics.tools import ToolCall, Tools, definition
 from real_kernel import Kernel
 from scripted_server import ScriptedServer
 
@@ -33,7 +33,7 @@ def allow(shell: InteractiveShell) -> None:
     shell.run_line_magic("config", FREE)
 
 
-def test_thinking_is_asked_for(shell: InteractiveShell, server: ScriptedServer) -> None:
+def test_thinking_is_requested(shell: InteractiveShell, server: ScriptedServer) -> None:
     for line in ("--think", "--think high", "--think=low smollm2:135m", "--no-think", ""):
         chat(shell, f"{line} smollm2:135m" if "smoll" not in line else line)
     sent = [body.get("think") for body in server.bodies("/api/chat")]
@@ -42,7 +42,9 @@ def test_thinking_is_asked_for(shell: InteractiveShell, server: ScriptedServer) 
         chat(shell, "--think=much")
 
 
-def test_thoughts_are_folded_and_not_sent_back(chat_shell: InteractiveShell) -> None:
+def test_thinking_of_a_real_answer_is_folded_and_not_sent_back(
+    chat_shell: InteractiveShell,
+) -> None:
     result = chat(chat_shell, f"{LINE} --think")
     assert result.thinking == chat_models.THOUGHT
     assert f"<details><summary>Thinking</summary>\n\n{chat_models.THOUGHT}" in result.markdown()
@@ -60,18 +62,20 @@ def test_a_tool_runs_after_yes_and_its_result_goes_back(chat_kernel: Kernel) -> 
         questions.append(content["prompt"])
         chat_kernel.client.input("y")
 
-    reply, messages = chat_kernel.run(f"%%chat {LINE} --tools get_weather -o told\nWEATHER?", agree)
+    reply, messages = chat_kernel.run(
+        f"%%chat {LINE} --tools get_weather -o answer\nWEATHER?", agree
+    )
     assert reply["status"] == "ok"
     assert questions == ["The model wants to run get_weather(city='Rome', days=2). Run it? [y/N] "]
     shown = messages[-1][1]["data"]["text/markdown"]
     assert "<summary>get&#95;weather(city=&#x27;Rome&#x27;, days=2)</summary>" in shown
     assert "DEGREES: 18" in shown
     assert chat_models.SUNNY in shown.partition("DEGREES")[2]
-    _, messages = chat_kernel.run("print(asked, told.text, [c.outcome for c in told.calls])")
+    _, messages = chat_kernel.run("print(asked, answer.text, [c.outcome for c in answer.calls])")
     assert messages[0][1]["text"] == f"[('Rome', 2)] {chat_models.SUNNY} ['DEGREES: 18']\n"
 
 
-def test_no_means_no(chat_kernel: Kernel) -> None:
+def test_a_refused_call_does_not_run(chat_kernel: Kernel) -> None:
     chat_kernel.run(FUNCTION + "\n%config OllamaMagics.tool_rounds = 1")
 
     def refuse() -> None:
@@ -85,7 +89,7 @@ def test_no_means_no(chat_kernel: Kernel) -> None:
     assert messages[0][1]["text"] == "[]\n"
 
 
-def test_nobody_there_to_be_asked(
+def test_a_front_end_without_input(
     chat_shell: InteractiveShell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def closed(_: str) -> str:
@@ -98,7 +102,7 @@ def test_nobody_there_to_be_asked(
     assert chat_shell.user_ns["asked"] == []
 
 
-def test_what_the_model_is_told(
+def test_results_and_errors_reach_the_model(
     shell: InteractiveShell, server: ScriptedServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     allow(shell)
@@ -180,7 +184,7 @@ def test_follow_ups_know_the_calls(chat_shell: InteractiveShell) -> None:
     [
         ("'never'", "get_weather", r"switched off by OllamaMagics\.tool_policy"),
         ("['other']", "get_weather", r"get_weather is not among the tools that"),
-        ("'ask'", "asked", r"wants functions, not list\.$"),
+        ("'ask'", "asked", r"takes functions, not list\.$"),
         ("'ask'", "nothing", r"nothing failed: NameError"),
         ("'ask'", "get_weather,get_weather", "two functions named get_weather"),
         ("'ask'", "waits", "not async"),
@@ -198,15 +202,15 @@ def test_mistakes(
     assert server.bodies("/api/chat") == []
 
 
-def test_made_up_arguments_are_refused_before_anybody_is_asked() -> None:
+def test_invented_arguments_are_refused_before_the_question() -> None:
     def ask(question: str) -> str:
         raise AssertionError(question)
 
-    call = Call("sphinx", {"city)? [y/N]": 1})
+    call = ToolCall("sphinx", {"city)? [y/N]": 1})
     Tools([sphinx], "ask", ask).run(call)
     assert call.outcome.startswith("Error: sphinx ")
     assert str(call) == "sphinx('city)? [y/N]'=1)"
-    call = Call("sphinx", {})
+    call = ToolCall("sphinx", {})
     Tools([sphinx], "ask", ask).run(call)
     assert call.outcome == "Error: sphinx missing a required argument: 'city'."
 
@@ -260,9 +264,9 @@ def test_definitions() -> None:
         },
     }
     for function in (numpy_style, sphinx):
-        told: dict[str, Any] = definition("f", function)
-        assert told["description"] == "Tell the weather."
-        assert told["parameters"]["properties"]["city"]["description"] == "Name of the city."
-        assert told["parameters"]["required"] == ["city"]
+        defined: dict[str, Any] = definition("f", function)
+        assert defined["description"] == "Tell the weather."
+        assert defined["parameters"]["properties"]["city"]["description"] == "Name of the city."
+        assert defined["parameters"]["required"] == ["city"]
     bound = definition("f", functools.partial(google, kind="wind"))
     assert bound["parameters"]["required"] == ["city"]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from jupyter_ollama_magics import Client, OllamaConnectionError, OllamaResponseError, vectors
-from jupyter_ollama_magics.client import is_loopback
+from jupyter_ollama_client import Client, OllamaConnectionError, OllamaResponseError, vectors
+from jupyter_ollama_client.addresses import is_loopback
 from scripted_server import ScriptedServer
 from tornado import web
 
@@ -23,15 +23,17 @@ ASK = [{"role": "user", "content": "hi"}]
 
 
 def closed_port() -> int:
-    """Return a port of this host that nobody listens on."""
+    """Return a port of this host without a listener."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
 
 
-def test_chat_streams_each_line_as_it_comes(server: ScriptedServer) -> None:
+def test_chat_streams_each_line_as_it_arrives(
+    connect: Callable[..., Client], server: ScriptedServer
+) -> None:
     server.steps = ["a\u2028b\x85c", 0.2, "last"]
-    with closing(Client(server.url).chat("smollm2:135m", ASK, options={"seed": 1})) as stream:
+    with closing(connect(server.url).chat("smollm2:135m", ASK, options={"seed": 1})) as stream:
         first = next(stream)
         assert first["message"]["content"] == "a\u2028b\x85c"
         rest = list(stream)
@@ -41,24 +43,30 @@ def test_chat_streams_each_line_as_it_comes(server: ScriptedServer) -> None:
     ]
 
 
-def test_closing_the_iterator_closes_the_connection(server: ScriptedServer) -> None:
+def test_closing_the_iterator_closes_the_connection(
+    connect: Callable[..., Client], server: ScriptedServer
+) -> None:
     server.steps = ["a", 30.0, "b"]
-    stream = Client(server.url).generate("smollm2:135m", "hi")
+    stream = connect(server.url).generate("smollm2:135m", "hi")
     next(stream)
     assert not server.disconnected.is_set()
     stream.close()
     assert server.disconnected.wait(5)
 
 
-def test_refusal_has_the_servers_text(server: ScriptedServer) -> None:
+def test_refusal_has_the_servers_text(
+    connect: Callable[..., Client], server: ScriptedServer
+) -> None:
     with pytest.raises(OllamaResponseError, match=r"^model 'nope' not found$") as caught:
-        next(Client(server.url).chat("nope", ASK))
+        next(connect(server.url).chat("nope", ASK))
     assert caught.value.status == 404
 
 
-def test_error_line_in_a_stream_raises(server: ScriptedServer) -> None:
+def test_error_line_in_a_stream_raises(
+    connect: Callable[..., Client], server: ScriptedServer
+) -> None:
     server.steps = ["a", {"error": "the runner died"}]
-    stream = Client(server.url).chat("smollm2:135m", ASK)
+    stream = connect(server.url).chat("smollm2:135m", ASK)
     assert next(stream)["message"]["content"] == "a"
     with pytest.raises(OllamaResponseError, match="the runner died"):
         next(stream)
@@ -70,34 +78,46 @@ def test_error_line_in_a_stream_raises(server: ScriptedServer) -> None:
         (503, "text/html", "<title>Service\nUnavailable</title><p>…", 'the HTML page "Service'),
         (502, "text/html", "<h1>bad</h1>", "with an HTML page; that is a proxy or web server"),
         (403, "application/json", '{"message": "Forbidden", "reason": null}', "^Forbidden .*token"),
+        (
+            403,
+            "application/json",
+            '{"error": "user is not authorized"}',
+            "^user is not authorized$",
+        ),
+        (401, "application/json", '{"error": "unauthorized"}', "token is missing or not accepted"),
         (302, "text/html", "", "token is missing or not accepted"),
         (400, "application/json", '{"error": {"message": "deep"}}', "^deep$"),
         (500, "text/plain", "oops", "500 Internal Server Error: oops$"),
         (200, "text/html", "<html>login</html>", "text/html instead of JSON"),
     ],
 )
-def test_answers_of_others_read_well(
-    server: ScriptedServer, status: int, kind: str, body: str, expected: str
+def test_refusals_of_other_servers_are_readable(
+    connect: Callable[..., Client],
+    server: ScriptedServer,
+    status: int,
+    kind: str,
+    body: str,
+    expected: str,
 ) -> None:
     server.failure = (status, kind, body)
     with pytest.raises(OllamaResponseError, match=expected) as caught:
-        Client(server.url).version()
+        connect(server.url).version()
     assert caught.value.status == status
 
 
-def test_nobody_there() -> None:
+def test_no_server(connect: Callable[..., Client]) -> None:
     url = f"http://127.0.0.1:{closed_port()}"
     with pytest.raises(OllamaConnectionError) as caught:
-        Client(url).list()
+        connect(url).list()
     assert str(caught.value) == (
         f"Cannot reach an Ollama server at {url} (Connection refused); "
         "set JUPYTER_OLLAMA_URL or OLLAMA_HOST to the address of yours."
     )
 
 
-def test_broken_stream(server: ScriptedServer) -> None:
+def test_broken_stream(connect: Callable[..., Client], server: ScriptedServer) -> None:
     server.steps = ["a", "…drop"]
-    stream = Client(server.url).chat("smollm2:135m", ASK)
+    stream = connect(server.url).chat("smollm2:135m", ASK)
     next(stream)
     with pytest.raises(OllamaConnectionError, match="broke") as caught:
         next(stream)
@@ -105,20 +125,22 @@ def test_broken_stream(server: ScriptedServer) -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://["])
-def test_addresses_that_are_none(url: str) -> None:
+def test_invalid_addresses(connect: Callable[..., Client], url: str) -> None:
     with pytest.raises(OllamaConnectionError):
-        Client(url).version()
+        connect(url).version()
 
 
-def test_token_and_proxy(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_token_and_proxy(
+    connect: Callable[..., Client], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name in ("http_proxy", "all_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{closed_port()}")
-    assert Client(server.url, "secret").version() == "0.99.1"
+    assert connect(server.url, "secret").version() == "0.99.1"
     assert server.requests[-1][2]["Authorization"] == "Bearer secret"
     with pytest.raises(
         OllamaConnectionError, match="refused"
     ):  # this one does go through the proxy
-        Client("http://ollama.example").version()
+        connect("http://ollama.example").version()
 
 
 def test_loopback() -> None:
@@ -127,8 +149,10 @@ def test_loopback() -> None:
     assert not any(map(is_loopback, ["http://10.0.0.1", "http://localhost.example", "http://x"]))
 
 
-def test_path_prefix_and_simple_calls(server: ScriptedServer) -> None:
-    client = Client(server.url + "/user/x@y/ollama/")
+def test_path_prefix_and_simple_calls(
+    connect: Callable[..., Client], server: ScriptedServer
+) -> None:
+    client = connect(server.url + "/user/x@y/ollama/")
     assert [model["name"] for model in client.list()] == ["smollm2:135m", "all-minilm:latest"]
     assert client.ps()[0]["context_length"] == 4096
     assert client.show("smollm2:135m")["capabilities"] == ["completion"]
@@ -142,11 +166,13 @@ def test_path_prefix_and_simple_calls(server: ScriptedServer) -> None:
     assert server.requests[-1][1] == {"model": "a"}
 
 
-def test_blob_upload(server: ScriptedServer, tmp_path: Path) -> None:
+def test_blob_upload(
+    connect: Callable[..., Client], server: ScriptedServer, tmp_path: Path
+) -> None:
     file = tmp_path / "model.gguf"
     file.write_bytes(b"GGUF" * 500_000)
     digest = "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()
-    client = Client(server.url)
+    client = connect(server.url)
     assert not client.has_blob(digest)
     assert client.send_blob(file) == digest
     assert server.blobs == {digest: 2_000_000}
@@ -174,27 +200,31 @@ ROWS = np.array([[0.25, -1.5, 3.0], [1e-7, 0.1, -0.0]], np.float32)
 
 
 @pytest.mark.parametrize("form", ["arrow", "base64", "numbers"])
-def test_embeddings_in_every_form(serve: Callable[..., str], form: str) -> None:
+def test_embeddings_in_every_form(
+    connect: Callable[..., Client], serve: Callable[..., str], form: str
+) -> None:
     url = serve(web.Application([("/(.*)/api/embed", Embeddings)]))
-    answer = Client(f"{url}/{form}").embed("m", ["a", "b"])
+    answer = connect(f"{url}/{form}").embed("m", ["a", "b"])
     rows = answer.pop("embeddings")
     assert (rows.dtype, rows.shape) == (np.float32, (2, 3))
     assert np.array_equal(rows, ROWS)
     assert answer == {"model": "m", "prompt_eval_count": 5}
 
 
-def test_what_embed_asks_for(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    Client(server.url).embed("m", "a")
+def test_the_request_of_embed(
+    connect: Callable[..., Client], server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(server.url).embed("m", "a")
     _, body, headers = server.requests[-1]
     assert headers["Accept"] == f"{ARROW}, application/json;q=0.9"
     assert body["encoding_format"] == "base64"
     monkeypatch.setattr(vectors, "find_spec", lambda name: None)
-    Client(server.url).embed("m", "a")
+    connect(server.url).embed("m", "a")
     assert server.requests[-1][2]["Accept"] == "application/json"
 
 
-def test_asking_for_arrow_does_not_import_it() -> None:
-    code = "import sys; from jupyter_ollama_magics import vectors; print(vectors.accepted());"
+def test_accepting_arrow_does_not_import_it() -> None:
+    code = "import sys; from jupyter_ollama_client import vectors; print(vectors.accepted());"
     code += "assert not {'pyarrow', 'numpy'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ARROW in done.stdout

@@ -34,7 +34,7 @@ MODELS = ["smollm2:135m", "all-minilm:latest"]
         ("chatty sm", None),
     ],
 )
-def test_where_a_model_belongs(line: str, expected: str | None) -> None:
+def test_places_of_models(line: str, expected: str | None) -> None:
     assert fragment(line) == expected
 
 
@@ -64,6 +64,8 @@ def test_colon_belongs_to_the_name(shell: InteractiveShell) -> None:
         ("%%chat --think sm", "model", []),
         ("%%chat --think high sm", "model", ["smollm2:135m"]),
         ("%%chat --tools weather_a,weather_", "name", ["weather_a", "weather_b"]),
+        ("%%chat smollm2 --au", "option", ["--audio"]),
+        ("%%chat --audio weather_s", "name", ["weather_shape"]),
         ("%%chat --schema weather_", "name", ["weather_a", "weather_b", "weather_shape"]),
         ("%ollama hi", "command", ["history"]),
         ("%ollama history l", "command", ["load"]),

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
-from jupyter_ollama_magics import parameters
-from jupyter_ollama_magics.client import Client
+from jupyter_ollama_client import parameters
+from jupyter_ollama_client.client import Client
 from jupyter_ollama_magics.completion import fragment
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.progress import TerminalSteps
@@ -63,7 +63,7 @@ def test_a_gguf_file_becomes_a_model(
     assert "uploading" not in capsys.readouterr().out
 
 
-def test_a_modelfile_tells_what_to_make(
+def test_a_modelfile_describes_the_model(
     chat_shell: InteractiveShell, client: Client, parrot: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = parrot.parent / "poets"
@@ -112,7 +112,7 @@ def test_a_cell_is_the_modelfile(chat_kernel: Kernel, client: Client, parrot: Pa
         ("create a", "FROM smollm2\nPARAMETER tempo 1", "^unknown parameter 'tempo'$"),
         ("create a", "FROM smollm2\nSYSTEMS x", r"^\(line 2\): command must be one of"),
         ("create a smollm2", "FROM smollm2", "one of the three"),
-        ("create a", "FROM nope", "nope"),
+        ("create a", "FROM 127.0.0.1:9/me/nope", "127.0.0.1:9: no connection to the registry"),
         ("list", "x", r"^Only create takes a cell: %%ollama create NAME\.$"),
     ],
 )
@@ -155,6 +155,6 @@ def test_a_terminal_keeps_the_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "50 %  5 B of 10 B" in shown
 
 
-def test_completion_of_what_a_model_is_made_of() -> None:
+def test_completion_of_base_models() -> None:
     assert fragment("%%ollama create poet smo") == "smo"
     assert fragment("%ollama create poet -f Mod") is None

@@ -1,4 +1,4 @@
-"""Which server a kernel talks to."""
+"""Discovery of the server of a kernel."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from jupyter_ollama_magics.discovery import discover, parse_host
+from jupyter_ollama_client.addresses import parse_host
+from jupyter_ollama_client.discovery import discover
 from scripted_server import ScriptedServer, application
 
 
@@ -74,21 +76,22 @@ def test_order(server: ScriptedServer, parent: dict[str, str]) -> None:
     del everything["JUPYTER_OLLAMA_URL"]
     found = discover(environ=everything)
     assert (found.url, found.token) == (server.url + "/user/x@y/ollama", "parent-token")
-    assert found.client().version() == "0.99.1"
+    with closing(found.client()) as client:
+        assert client.version() == "0.99.1"
     del everything["JPY_PARENT_PID"]
     host = discover(environ=everything)
     assert (host.url, host.token) == ("http://gpu01:11434", "key")
     assert discover(environ={}).url == "http://127.0.0.1:11434"
 
 
-def test_no_token_goes_elsewhere() -> None:
+def test_tokens_are_sent_only_to_their_server() -> None:
     environ = {"JUPYTER_OLLAMA_URL": "http://shared", "JUPYTER_OLLAMA_TOKEN": "t"}
     environ |= {"OLLAMA_API_KEY": "key"}
     assert discover("http://other", environ=environ).token is None
     assert discover("http://shared/", environ=environ).token == "t"
 
 
-def test_hub_token_goes_to_routes_of_the_hub_only() -> None:
+def test_the_hub_token_is_sent_only_to_routes_of_the_hub() -> None:
     hub = {"JUPYTERHUB_API_TOKEN": "mine", "JUPYTERHUB_BASE_URL": "/hub/"}
 
     def token(url: str, **more: str) -> str | None:
@@ -102,7 +105,7 @@ def test_hub_token_goes_to_routes_of_the_hub_only() -> None:
     assert discover("http://gpu01/hub/services/x", environ=hub).token is None
 
 
-def test_dead_parent_is_not_asked(
+def test_a_dead_parent_gets_no_request(
     server: ScriptedServer, parent: dict[str, str], tmp_path: Path
 ) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -112,7 +115,7 @@ def test_dead_parent_is_not_asked(
     assert server.requests == []
 
 
-def test_parent_without_the_extension_is_passed_over(
+def test_a_parent_without_the_extension_is_skipped(
     server: ScriptedServer, parent: dict[str, str]
 ) -> None:
     server.failure = (404, "text/html", "<title>Jupyter Server</title>")
@@ -153,5 +156,6 @@ def test_parent_on_a_unix_socket(
         register(tmp_path, os.getpid(), "http+unix://x", sock=path, hostname="localhost")
         found = discover(environ=parent)
         assert (found.socket, found.source) == (path, "parent Jupyter server")
-        assert len(found.client().list()) == 2
+        with closing(found.client()) as client:
+            assert len(client.list()) == 2
         assert script.requests[-1][2]["Authorization"] == "Bearer parent-token"

@@ -93,7 +93,7 @@ def test_mistakes(shell: InteractiveShell, line: str, expected: str) -> None:
         shell.run_line_magic("embed", line)
 
 
-def test_odd_answers(shell: InteractiveShell, server: ScriptedServer) -> None:
+def test_invalid_answers(shell: InteractiveShell, server: ScriptedServer) -> None:
     server.failure = (200, "application/json", '{"embeddings": [[1.0], [2.0]]}')
     with pytest.raises(OllamaMagicsError, match="one vector for each text"):
         shell.run_line_magic("embed", "['a'] --model all-minilm")

@@ -1,4 +1,4 @@
-"""Variables in prompts, and braces that are none."""
+"""Variables in prompts, and braces that are not fields."""
 
 from __future__ import annotations
 

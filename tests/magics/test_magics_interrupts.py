@@ -1,11 +1,10 @@
 """The stop button while a request waits, while its prompt is read, and in the middle of a column.
 
-In the middle of an answer: see the tests of the spine.
+In the middle of an answer: see the tests in tests/end_to_end.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from crowd import crowd, requests, wait_until
@@ -25,7 +24,7 @@ def assert_next_cell_works(kernel: Kernel) -> None:
     assert reply["status"] == "ok"
 
 
-def test_while_it_waits_for_others(chat_kernel: Kernel, chat_server: str) -> None:
+def test_interrupt_in_the_queue(chat_kernel: Kernel, chat_server: str) -> None:
     def waits() -> bool:
         return any(one["state"] == "queued" for one in requests(chat_server))
 
@@ -36,7 +35,7 @@ def test_while_it_waits_for_others(chat_kernel: Kernel, chat_server: str) -> Non
     assert_next_cell_works(chat_kernel)
 
 
-def test_while_its_prompt_is_read(chat_kernel: Kernel, chat_server: str) -> None:
+def test_interrupt_during_prefill(chat_kernel: Kernel, chat_server: str) -> None:
     def reads() -> bool:
         return any(one["state"] == "running" for one in requests(chat_server))
 
@@ -49,16 +48,20 @@ def test_while_its_prompt_is_read(chat_kernel: Kernel, chat_server: str) -> None
     assert_next_cell_works(chat_kernel)
 
 
-def test_in_the_middle_of_a_column(chat_kernel: Kernel, chat_server: str) -> None:
+def test_interrupt_during_a_column(chat_kernel: Kernel, chat_server: str) -> None:
     chat_kernel.run("import pandas as pd\nrows = pd.Series([f'{n} ships' for n in range(200)])")
     cell = "done = rows.ollama.chat('{text}', model='smollm2', options={'num_predict': 8})"
 
+    seen: set[str] = set()
+
     def works() -> bool:
-        return len(requests(chat_server)) > 10
+        now = {one["id"] for one in requests(chat_server)}
+        seen.update(now)
+        # The others have been answered: no more requests run at a time than now.
+        return len(now) > 10 and len(seen) > 2 * len(now)
 
     def during() -> None:
         wait_until(works)
-        time.sleep(2)
         chat_kernel.manager.interrupt_kernel()
 
     reply, _ = chat_kernel.run(cell, during)

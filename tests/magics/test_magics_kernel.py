@@ -1,16 +1,17 @@
-"""The magics in a real kernel: what a notebook shows, what an interrupt does."""
+"""The magics in a real kernel: outputs and interrupts."""
 
 from __future__ import annotations
 
 import os
 import socket
-import time
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import psutil
 import pytest
+from crowd import wait_until
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from real_kernel import Kernel
@@ -77,11 +78,11 @@ def test_saved_notebook_has_one_final_output(
         "word11 \n\n```html\n<b>\n```\n\n<sub>smollm2:135m · 40 tokens · 20.0 tokens/s · "
         "12 in the prompt · loaded in 1.2 s</sub>"
     )
-    told = output.metadata["jupyter_ollama"]
-    assert told["model"] == "smollm2:135m"
-    assert told["digest"] == "a" * 64
-    assert told["options"] == {"seed": 3}
-    assert told["eval_count"] == 40
+    metadata = output.metadata["jupyter_ollama"]
+    assert metadata["model"] == "smollm2:135m"
+    assert metadata["digest"] == "a" * 64
+    assert metadata["options"] == {"seed": 3}
+    assert metadata["eval_count"] == 40
     assert cells[2].outputs[0].data["text/plain"] == "(True, 'word0', 2)"
     assert "tokens/s" not in str(cells[4].outputs[0].data)
 
@@ -102,7 +103,9 @@ def test_error_stops_a_notebook_with_one_line(
     assert error.traceback[0].endswith("unrecognized arguments: --bogus. See %%chat?")
 
 
-def test_error_in_mid_stream_keeps_what_came(kernel: Kernel, server: ScriptedServer) -> None:
+def test_an_error_in_mid_stream_keeps_the_text_before_it(
+    kernel: Kernel, server: ScriptedServer
+) -> None:
     server.steps = ["half an answer", {"error": "the model crashed"}]
     reply, messages = kernel.run("%%chat smollm2:135m\nhi")
     assert reply["status"] == "error"
@@ -114,12 +117,19 @@ def test_error_in_mid_stream_keeps_what_came(kernel: Kernel, server: ScriptedSer
     assert messages[2][1]["traceback"] == ["\x1b[31mError:\x1b[0m the model crashed"]
 
 
+def until_shown(kernel: Kernel, text: str) -> None:
+    """Return when the cell that runs has shown a text."""
+    shown = ""
+    while text not in shown:
+        data = kernel.client.get_iopub_msg(timeout=30)["content"].get("data", {})
+        shown = data.get("text/markdown", "") + data.get("text/plain", "")
+
+
 def test_interrupt_in_mid_stream(kernel: Kernel, server: ScriptedServer) -> None:
     server.steps = ["Once upon", 60.0, " a time"]
 
     def interrupt() -> None:
-        assert server.streaming.wait(20)
-        time.sleep(0.3)
+        until_shown(kernel, "Once upon")
         kernel.manager.interrupt_kernel()
 
     reply, messages = kernel.run("%%chat smollm2:135m\nA story\n", interrupt)
@@ -161,8 +171,12 @@ def test_interrupt_while_connecting(kernel: Kernel, server: ScriptedServer) -> N
             filler.connect_ex(full.getsockname())
         kernel.run(f"%config OllamaMagics.url = 'http://127.0.0.1:{full.getsockname()[1]}'")
 
+        def connects() -> bool:
+            process = psutil.Process(kernel.manager.provisioner.pid)
+            return any(one.status == psutil.CONN_SYN_SENT for one in process.net_connections())
+
         def interrupt() -> None:
-            time.sleep(1.5)
+            wait_until(connects)
             kernel.manager.interrupt_kernel()
 
         reply, messages = kernel.run("%%chat smollm2:135m\nhi", interrupt)
@@ -175,18 +189,17 @@ def test_interrupt_while_connecting(kernel: Kernel, server: ScriptedServer) -> N
     assert reply["status"] == "ok"
 
 
-def test_interrupted_embedding_leaves_nothing(kernel: Kernel, server: ScriptedServer) -> None:
+def test_an_interrupted_embedding_leaves_no_output(kernel: Kernel, server: ScriptedServer) -> None:
     server.embed_delay = 1.3
     kernel.run("texts = [f'text {i}' for i in range(2000)]")
 
     def interrupt() -> None:
-        time.sleep(4.5)
+        until_shown(kernel, "of 2000 texts embedded")
         kernel.manager.interrupt_kernel()
 
     reply, messages = kernel.run("vectors = %embed texts", interrupt)
     assert (reply["status"], reply["ename"]) == ("error", "Interrupted")
     shown = [c["data"]["text/plain"] for kind, c in messages if "display_data" in kind]
-    assert any("of 2000 texts embedded" in line for line in shown)
     assert shown[-1] == ""
     assert messages[-1][1]["traceback"] == ["\x1b[31mInterrupted\x1b[0m"]
     server.embed_delay = 0.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from jupyter_ollama_magics.modelfile import Command, InvalidModelfile, LocalFile, Modelfile, parse
+from jupyter_ollama_client.modelfile import Command, InvalidModelfile, LocalFile, Modelfile, parse
 
 COMMANDS = (
     'command must be one of "from", "license", "template", "system", "adapter", "draft", '
@@ -201,7 +201,7 @@ def test_how_to_load_a_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["./absent.gguf", "/absent/model", "~/absent", "..", "C:\\m.gguf"])
-def test_what_can_only_be_a_path_is_no_model(tmp_path: Path, path: str) -> None:
+def test_a_path_is_not_a_model(tmp_path: Path, path: str) -> None:
     with pytest.raises(InvalidModelfile) as caught:
         parse(f"FROM {path}").to_request(tmp_path / "absent")
     assert str(caught.value) == f"no such file or folder: {path}"

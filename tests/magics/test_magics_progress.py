@@ -1,4 +1,4 @@
-"""%ollama pull: what comes is shown while it comes."""
+"""%ollama pull shows its progress."""
 
 from __future__ import annotations
 

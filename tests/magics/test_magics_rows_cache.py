@@ -1,4 +1,4 @@
-"""Answers to rows that are kept on disk."""
+"""The cache of row answers on disk."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Size(BaseModel):
 
 @pytest.fixture
 def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RowServer:
-    """The server that is found, with a model of its own. The user's cache is in ``tmp_path``."""
+    """The server that the accessors find, with its own model; the cache is in ``tmp_path``."""
     server = RowServer()
     server.models[0]["digest"] = secrets.token_hex(32)
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
@@ -34,18 +34,18 @@ def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: P
     return server
 
 
-def test_no_row_is_asked_twice(echo: RowServer, tmp_path: Path) -> None:
+def test_no_row_is_sent_twice(echo: RowServer, tmp_path: Path) -> None:
     assert pd.Series(["secret", "b"]).ollama.chat(cache=True).tolist() == ["SECRET", "B"]
     assert pd.Series(["b", None, "c"]).ollama.chat(cache=True).dropna().tolist() == ["B", "C"]
-    assert echo.asked() == {"secret": 1, "b": 1, "c": 1}
+    assert echo.sent() == {"secret": 1, "b": 1, "c": 1}
     file = tmp_path / "jupyter-ollama" / "rows.sqlite"
     assert file.stat().st_mode & 0o77 == 0
     assert b"secret" not in file.read_bytes()
     pd.Series(["b"]).ollama.chat()
-    assert echo.asked()["b"] == 2
+    assert echo.sent()["b"] == 2
 
 
-def test_what_an_answer_depends_on_is_in_the_key(echo: RowServer) -> None:
+def test_the_key_holds_all_that_an_answer_depends_on(echo: RowServer) -> None:
     text = pd.Series(["b"])
     calls = [
         lambda: text.ollama.chat(cache=True),
@@ -63,13 +63,13 @@ def test_what_an_answer_depends_on_is_in_the_key(echo: RowServer) -> None:
     assert len(echo.bodies) == len(calls) + 1
 
 
-def test_answers_are_read_again_and_refused_ones_are_not_kept(echo: RowServer) -> None:
+def test_answers_are_read_again_and_invalid_ones_are_not_kept(echo: RowServer) -> None:
     echo.answer = lambda text: f'{{"n": {text}}}'
     texts = pd.Series(["7", '"x"'])
     for _ in range(2):
         found = texts.ollama.chat(schema=Size, errors="coerce", cache=True)
         assert found.tolist() == [Size(n=7), None]
-    assert echo.asked() == {"7": 1, '"x"': 2}
+    assert echo.sent() == {"7": 1, '"x"': 2}
 
 
 def test_vectors(echo: RowServer) -> None:
@@ -81,7 +81,7 @@ def test_vectors(echo: RowServer) -> None:
     assert np.array_equal(np.stack(first), np.stack(again)[::-1])
 
 
-def test_an_error_keeps_what_was_answered(echo: RowServer, tmp_path: Path) -> None:
+def test_an_error_keeps_the_answers(echo: RowServer, tmp_path: Path) -> None:
     texts = pd.Series([*(f"row {number}" for number in range(40)), "bad"])
     with pytest.raises(OllamaMagicsError, match="row 40"):
         texts.ollama.chat(cache=tmp_path / "a.sqlite")
@@ -90,18 +90,18 @@ import jupyter_ollama_magics.accessor, pandas as pd
 texts = pd.Series([f"row {{number}}" for number in range(40)])
 print(texts.ollama.chat(cache={str(tmp_path / "a.sqlite")!r}).iloc[-1])
 """
-    # Not each answer of the server: those that came with the error or after it are not read.
+    # The answers that arrive with the error or after it are not read.
     with closing(sqlite3.connect(tmp_path / "a.sqlite")) as file:
         (kept,) = file.execute("SELECT count(*) FROM answers").fetchone()
     assert kept
     before = len(echo.bodies)
-    # Another process: what this one has in memory does not count.
+    # Another process does not have the answers in this one's memory.
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout == "ROW 39\n"
     assert len(echo.bodies) - before == 40 - kept
 
 
-def test_a_file_that_is_none_costs_a_warning_only(echo: RowServer, tmp_path: Path) -> None:
+def test_an_invalid_file_causes_only_a_warning(echo: RowServer, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("not a database, but longer than the header of one" * 9)
     with pytest.warns(UserWarning, match=r"notes\.txt is left alone"):
@@ -109,7 +109,7 @@ def test_a_file_that_is_none_costs_a_warning_only(echo: RowServer, tmp_path: Pat
     assert file.read_text().startswith("not a database")
 
 
-def test_the_oldest_go_when_there_is_too_much(tmp_path: Path) -> None:
+def test_the_oldest_answers_are_removed_at_the_size_limit(tmp_path: Path) -> None:
     file = tmp_path / "small.sqlite"
     texts = [f"{number:04}" for number in range(1000)]
     for start in range(0, 1000, 50):

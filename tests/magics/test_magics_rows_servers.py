@@ -1,4 +1,4 @@
-"""Rows and their servers: those that are busy, several at once, those that are lost."""
+"""Rows on several servers: busy, shared and lost ones."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def at(pair: list[tuple[RowServer, str]]) -> list[str]:
         (503, lambda: None, 0.5),
     ],
 )
-def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
+def test_rows_wait_as_long_as_a_busy_server_asks(
     pair: list[tuple[RowServer, str]],
     status: int,
     after: Callable[[], str | None],
@@ -43,19 +43,19 @@ def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
     assert answered - refused >= least
 
 
-def test_a_server_gets_no_more_at_a_time_than_it_takes(
+def test_a_server_gets_no_more_requests_at_a_time_than_it_accepts(
     pair: list[tuple[RowServer, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatch, "FIRST_WAIT", 0.05)
     server, url = pair[0]
-    server.room = 4
+    server.capacity = 4
     assert MANY.ollama.at(url).chat().tolist() == [text.upper() for text in MANY]
     assert Counter(server.answered) == Counter(MANY)
-    # Those on their way before that is known, and then one or two whenever more are tried.
+    # Requests in flight before the limit is known, and one or two at each probe for more.
     assert 0 < len(server.bodies) - len(MANY) < 50
 
 
-def test_refusals_without_end_are_an_error(
+def test_endless_refusals_are_an_error(
     pair: list[tuple[RowServer, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server, url = pair[0]
@@ -77,7 +77,7 @@ def test_rows_are_spread_over_servers(pair: list[tuple[RowServer, str]]) -> None
     assert min(shares) > 50
 
 
-def test_while_one_is_busy_the_other_is_asked(pair: list[tuple[RowServer, str]]) -> None:
+def test_rows_go_to_the_other_server_while_one_is_busy(pair: list[tuple[RowServer, str]]) -> None:
     server = pair[0][0]
     server.busy, server.retry_after = 10**6, lambda: "60"
     assert MANY.ollama.at(*at(pair)).chat().notna().all()
@@ -89,11 +89,11 @@ def test_the_rows_of_a_lost_server_go_to_the_other(pair: list[tuple[RowServer, s
     result = MANY.ollama.at(*at(pair)).chat()
     assert result.tolist() == [text.upper() for text in MANY]
     assert 0 < len(pair[0][0].answered) < 50
-    # Those that were answered were not asked again.
+    # Answered rows were not sent again.
     assert Counter(pair[0][0].answered + pair[1][0].answered) == Counter(MANY)
 
 
-def test_what_two_lost_servers_answered_is_kept(pair: list[tuple[RowServer, str]]) -> None:
+def test_answers_of_two_lost_servers_are_kept(pair: list[tuple[RowServer, str]]) -> None:
     for server, _ in pair:
         server.lost_at = 50
     with pytest.raises(OllamaMagicsError, match="broke"):
@@ -103,7 +103,7 @@ def test_what_two_lost_servers_answered_is_kept(pair: list[tuple[RowServer, str]
     assert Counter(pair[0][0].answered + pair[1][0].answered) == Counter(MANY)
 
 
-def test_a_server_that_is_gone_before_is_left_out(pair: list[tuple[RowServer, str]]) -> None:
+def test_a_server_that_is_down_at_the_start_is_left_out(pair: list[tuple[RowServer, str]]) -> None:
     pair[0][0].lost_at = 0
     assert MANY.ollama.at(*at(pair)).chat().notna().all()
     assert len(pair[1][0].answered) == 200
@@ -129,12 +129,12 @@ def test_tokens_come_from_the_environment(
         MANY.ollama.at(*at(pair), token_variable="NO_TOKEN").chat()
 
 
-def test_one_bad_text_does_not_take_its_batch_with_it(pair: list[tuple[RowServer, str]]) -> None:
+def test_one_bad_text_does_not_fail_its_batch(pair: list[tuple[RowServer, str]]) -> None:
     server, url = pair[0]
     server.models[0]["capabilities"] = ["embedding"]
     texts = pd.Series([*MANY, "bad"], index=[*range(200), "last"])
-    told = texts.ollama.at(url).embed(expand=True, errors="column")
-    assert told["error"].dropna().to_dict() == {"last": "cannot do one of them"}
-    assert told[0].notna().tolist() == [True] * 200 + [False]
+    frame = texts.ollama.at(url).embed(expand=True, errors="column")
+    assert frame["error"].dropna().to_dict() == {"last": "cannot do one of them"}
+    assert frame[0].notna().tolist() == [True] * 200 + [False]
     with pytest.raises(OllamaMagicsError, match="row last: cannot do"):
         texts.ollama.at(url).embed()

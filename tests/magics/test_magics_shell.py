@@ -61,7 +61,9 @@ def test_raw_takes_the_cell_literally(shell: InteractiveShell, server: ScriptedS
     assert asked == ["{x} {{x}} $x", "value {x} $x"]
 
 
-def test_follow_ups_build_on_what_was_said(shell: InteractiveShell, server: ScriptedServer) -> None:
+def test_follow_ups_continue_the_conversation(
+    shell: InteractiveShell, server: ScriptedServer
+) -> None:
     chat(shell, "smollm2:135m --system Short.", "one")
     server.steps = ["Fine."]
     chat(shell, "", "two")
@@ -147,7 +149,7 @@ def test_a_misspelt_model_does_not_stick(shell: InteractiveShell, server: Script
         ("--bogus", "hi", r"unrecognized arguments: --bogus\. See %%chat\?"),
         ("a b c", "hi", "unrecognized arguments: b c"),
         ("--temperature hot", "hi", "invalid float value: 'hot'"),
-        ("-p top_k", "hi", "-p wants key=value"),
+        ("-p top_k", "hi", "-p takes key=value"),
         ("--system 'open", "hi", "No closing quotation"),
         ("-o 1x", "hi", "name of a variable"),
         ("", " \n", "no prompt"),
@@ -158,7 +160,7 @@ def test_mistakes_in_the_line(shell: InteractiveShell, line: str, cell: str, exp
         chat(shell, line, cell)
 
 
-def test_unreachable_server_is_looked_for_again(
+def test_an_unreachable_server_is_discovered_again(
     shell: InteractiveShell, server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell.run_line_magic("ollama", "connect")
@@ -185,6 +187,7 @@ def test_ollama_tables(shell: InteractiveShell) -> None:
     assert "145 MB" in repr(models)
     loaded = shell.run_line_magic("ollama", "ps")
     assert loaded["unloads"].tolist() == ["Forever"]
+    assert loaded["context"].tolist() == [4096]
 
 
 def test_ollama_texts(shell: InteractiveShell, capsys: pytest.CaptureFixture[str]) -> None:

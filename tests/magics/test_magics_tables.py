@@ -1,4 +1,4 @@
-"""What %ollama list, ps and usage show: sizes and ages in words, and a DataFrame behind them."""
+"""The tables of %ollama list, ps and usage: sizes and ages in words, on a DataFrame."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pandas as pd
 import pytest
-from jupyter_ollama_magics.readable import age, expiry, moment, size, span
+from jupyter_ollama_client.readable import age, expiry, moment, size, span
 from jupyter_ollama_magics.table import Table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -50,15 +50,15 @@ def test_span(seconds: float, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("2026-03-01T11:55:00Z", "5 minutes ago"),
         ("2026-03-01T13:04:59.999999999+01:00", "4 minutes from now"),
         ("2318-06-01T00:00:00Z", "Forever"),
     ],
 )
-def test_age(text: str, told: str) -> None:
-    assert age(moment(text), NOW) == told
+def test_age(text: str, expected: str) -> None:
+    assert age(moment(text), NOW) == expected
 
 
 def test_expiry() -> None:
@@ -122,7 +122,7 @@ def test_an_empty_table() -> None:
     assert "(none)" in table._repr_html_()
 
 
-def test_long_texts_are_cut_in_what_is_shown() -> None:
+def test_long_texts_are_cut_in_the_display() -> None:
     table = Table({"begins": ["a\nb " + "x" * 100]})
     assert repr(table).splitlines()[1] == f"a b {'x' * 55}…"
     assert len(table["begins"][0]) == 104

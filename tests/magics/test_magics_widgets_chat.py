@@ -1,4 +1,4 @@
-"""The chat widget: what it asks, what it shows, how it ends."""
+"""The chat widget: its requests, its state and its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def chat(shell: InteractiveShell) -> Iterator[Chat]:
 
 
 def asked(chat: Chat, text: str) -> dict[str, Any]:
-    """Ask and return what is shown of the question and its answer in the end."""
+    """Ask and return the final display of the question and its answer."""
     return ended(chat, lambda: chat.ask(text), len(chat.exchanges) + 1)
 
 
@@ -83,11 +83,23 @@ def test_stopping_closes_the_connection(
     assert server.disconnected.wait(10)
     until(lambda: not chat.busy)
     assert "interrupted" in chat.exchanges[-1]["note"]
-    # What was never answered is no part of what follows.
+    # An unanswered question is not part of later requests.
     assert [m["content"] for m in chat.messages[1:]] == (["Go", "part"] if steps[:-1] else [])
 
 
-def test_an_answer_is_written_again(chat: Chat, server: ScriptedServer) -> None:
+def test_the_state_of_a_request_is_shown(chat: Chat, server: ScriptedServer) -> None:
+    server.steps = [{"status": "loading"}, 3, "Hello."]
+    shown: list[dict[str, Any]] = []
+    chat.observe(lambda change: shown.append(change.new), "answer")
+    assert asked(chat, "Hi")["text"] == "Hello."
+    waits = [answer["waits"] for answer in shown if answer.get("waits")]
+    assert waits[0].startswith("loading smollm2:135m")
+    assert waits[-1].startswith("loading smollm2:135m, 145 MB… ")
+    assert "waits" not in shown[-2]
+    assert shown[-2]["text"] == "Hello."
+
+
+def test_an_answer_is_regenerated(chat: Chat, server: ScriptedServer) -> None:
     asked(chat, "Hi")
     server.steps = ["Another."]
     shown = ended(chat, chat.regenerate, 1)
@@ -96,7 +108,9 @@ def test_an_answer_is_written_again(chat: Chat, server: ScriptedServer) -> None:
     assert first == second
 
 
-def test_errors_are_shown_and_left_out_of_what_follows(chat: Chat, server: ScriptedServer) -> None:
+def test_errors_are_shown_and_left_out_of_later_requests(
+    chat: Chat, server: ScriptedServer
+) -> None:
     chat.model = "nonesuch"
     shown = asked(chat, "Hi")
     assert (
@@ -114,13 +128,13 @@ def test_errors_are_shown_and_left_out_of_what_follows(chat: Chat, server: Scrip
 
 
 def send(kernel: Kernel, comm: str, content: dict[str, Any]) -> None:
-    """Send what the page of the widget sends."""
+    """Send a message as the page of the widget does."""
     data = {"method": "custom", "content": content}
     message = kernel.client.session.msg("comm_msg", {"comm_id": comm, "data": data})
     kernel.client.shell_channel.send(message)
 
 
-def test_cells_run_while_an_answer_is_written(kernel: Kernel, server: ScriptedServer) -> None:
+def test_cells_run_while_the_widget_streams(kernel: Kernel, server: ScriptedServer) -> None:
     server.steps = ["Hello", 60]
     code = "from jupyter_ollama_magics.widgets import Chat\nchat = Chat('smollm2:135m')\n"
     _, messages = kernel.run(f"{code}print(chat.model_id)")

@@ -1,6 +1,8 @@
-"""The widgets that look after models."""
+"""The widgets that manage models."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import ipywidgets as ipw
 import pytest
@@ -40,7 +42,7 @@ def test_a_pull_is_cancelled(server: ScriptedServer, shell: InteractiveShell) ->
     assert bars(pull) == [0.25]
 
 
-def test_a_pull_that_fails_says_why(server: ScriptedServer, shell: InteractiveShell) -> None:
+def test_a_failed_pull_shows_its_error(server: ScriptedServer, shell: InteractiveShell) -> None:
     server.steps = [BEGIN[0], {"error": "pull model manifest: file does not exist"}]
     pull = PullProgress("nothing")
     until(lambda: pull.state == "failed")
@@ -54,16 +56,16 @@ def test_the_manager_pulls(server: ScriptedServer, shell: InteractiveShell) -> N
     assert {"135M", "Q8_0", "145 MB", "always"} <= {*texts(manager)}
     server.models.append({**server.models[0], "name": "llama3:latest"})
     next(one for one in inside(manager) if isinstance(one, ipw.Text)).value = "llama3"
-    press(manager, "Have the server get this model")
+    press(manager, "Have the server download this model")
     until(lambda: "llama3" in texts(manager))
     assert "Pulled llama3." in texts(manager)
 
 
 @pytest.mark.parametrize("name", ["coder", "all-minilm"])
 def test_the_manager_loads_unloads_and_deletes(
-    chat_server: str, chat_shell: InteractiveShell, name: str
+    connect: Callable[..., Client], chat_server: str, chat_shell: InteractiveShell, name: str
 ) -> None:
-    client = Client(chat_server)
+    client = connect(chat_server)
     client.copy(name, f"copied-{name}")
     copied = f"copied-{name}:latest"
     manager = ModelManager()
@@ -78,3 +80,23 @@ def test_the_manager_loads_unloads_and_deletes(
     press(manager, f"Really delete {copied}")
     until(lambda: copied not in [model["name"] for model in client.list()])
     until(lambda: f"copied-{name}" not in texts(manager))
+
+
+def test_the_manager_offers_only_permitted_actions(
+    server: ScriptedServer, shell: InteractiveShell
+) -> None:
+    server.rights = {"run": True, "manage": False, "admin": False}
+    manager = ModelManager()
+    until(lambda: "smollm2:135m" in texts(manager))
+
+    def offered() -> set[str]:
+        buttons = (one for one in inside(manager) if isinstance(one, ipw.Button))
+        return {one.description for one in buttons if one.layout.display != "none"}
+
+    assert offered() == {"Refresh", "Load", "Unload"}
+    name = next(one for one in inside(manager) if isinstance(one, ipw.Text))
+    assert name.layout.display == "none"
+    server.rights["manage"] = True
+    press(manager, "List the models again")
+    until(lambda: offered() == {"Refresh", "Load", "Unload", "Pull", "Delete…"})
+    assert name.layout.display is None

@@ -13,8 +13,8 @@ from canitoolcall.chunking import DEFAULT_STRATEGIES, split
 from canitoolcall.fixtures import Family, Fixture, load_families, load_fixtures
 from canitoolcall.results import CheckResult, Observation, ParsedToolCall, ParseResult, Status
 
-from jupyter_ollama.parsing.choice import parser_for, style_for
 from jupyter_ollama.parsing.parsed import Parser
+from jupyter_ollama.parsing.style_selection import parser_for, style_for
 
 PARSERS = {
     "qwen3-hermes": "qwen3",
@@ -33,7 +33,7 @@ PARSERS = {
 
 @cache
 def families() -> dict[str, Family]:
-    """Load what is said of the families."""
+    """Load the descriptions of the families."""
     return load_families()
 
 
@@ -44,7 +44,7 @@ def fixtures() -> list[Fixture]:
 
 
 def parser_of(fixture: Fixture) -> Parser:
-    """Make the parser that the fixture's model and request get."""
+    """Make the parser for the model and request of a fixture."""
     name = PARSERS.get(fixture.family) or PARSERS[fixture.reference_model]
     prompt = fixture.generation_prompt
     if prompt is None:
@@ -72,8 +72,8 @@ def parse(parser: Parser, pieces: list[str]) -> ParseResult:
 def cuts(fixture: Fixture) -> Iterator[tuple[str, list[str]]]:
     """Cut an answer by each of the package's strategies, and into characters.
 
-    The vocabularies are not at hand, so tokens are marks of the family, and pieces of words of up
-    to five characters.
+    The vocabularies are not available, so tokens are marks of the family, and pieces of words of
+    up to five characters.
     """
     markers = families()[fixture.family].markers
     special = "|".join(map(re.escape, sorted(markers, key=len, reverse=True)))
@@ -96,7 +96,7 @@ def _random_pieces(text: str, seed: int) -> Iterator[str]:
 
 
 def verdict(fixture: Fixture) -> tuple[Status, list[CheckResult]]:
-    """Run all checks of the package; every cut of the text counts."""
+    """Run all checks of the package for every cut of the text."""
     whole = parse(parser_of(fixture), [fixture.raw_output])
     streams = {name: parse(parser_of(fixture), pieces) for name, pieces in cuts(fixture)}
     rows = checks.run_checks(fixture, families()[fixture.family], Observation(whole, streams))

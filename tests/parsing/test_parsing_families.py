@@ -1,6 +1,6 @@
-"""Forms of calls that the recorded answers do not show, or show too few of."""
+"""Forms of calls that the recorded answers lack, or have too few of."""
 
-# ruff: noqa: RUF001 (the bars of DeepSeek's marks are wide on purpose)
+# ruff: noqa: RUF001 (DeepSeek's marks contain full-width bars)
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from whole import parse, tool
 
-from jupyter_ollama.parsing.choice import parser_for, style_for
+from jupyter_ollama.parsing.style_selection import parser_for, style_for
 
 TOOLS = [
     tool("find", what="string", limit="integer"),
@@ -148,7 +148,7 @@ def test_arguments_that_cannot_be_sent_on_stay_content(arguments: str) -> None:
     assert parse(lambda: parser_for(style_for("qwen3"), tools=TOOLS), text) == (text, "", [])
 
 
-def test_calls_are_told_as_soon_as_they_are_whole() -> None:
+def test_calls_are_emitted_as_soon_as_they_are_complete() -> None:
     parser = parser_for(style_for("qwen3"), tools=TOOLS)
     assert parser.feed("<tool_call>\n" + CALL[:-1]).tool_calls == []
     [call] = parser.feed(CALL[-1]).tool_calls

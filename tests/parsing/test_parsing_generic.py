@@ -1,4 +1,4 @@
-"""Calls behind a tag that only the template tells, found by the names of the tools."""
+"""Calls after a tag inferred from the template, found by the names of the tools."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from whole import fed, parse, tool
 
-from jupyter_ollama.parsing.choice import parser_for, style_for
 from jupyter_ollama.parsing.parsed import Parser
+from jupyter_ollama.parsing.style_selection import parser_for, style_for
 
 TOOLS = [
     tool("find", what="string"),
@@ -25,7 +25,7 @@ TEA = '{"name": "find", "arguments": {"what": "tea"}}'
 
 
 def parser(tag: str) -> Parser:
-    """Make the parser that a template with this tag gets."""
+    """Make the parser for a template with this tag."""
     body = "" if tag == "{" else tag
     template = "{{ .Messages }}{{ if .ToolCalls }}" + body + "{{ json .ToolCalls }}{{ end }}"
     return parser_for(style_for(go=template), tools=TOOLS)
@@ -33,7 +33,7 @@ def parser(tag: str) -> Parser:
 
 TAG = "<toolcall>"
 TAGGED: list[tuple[str, str, list[Any]]] = [
-    # content, and where it ends
+    # content, and its end
     ("", "", []),
     ("Hello.", "Hello.", []),
     ("  Hello.\n", "  Hello.\n", []),
@@ -66,7 +66,7 @@ TAGGED: list[tuple[str, str, list[Any]]] = [
     (TAG + 'finder {"what": "tea"}', "", [FIND]),
     (TAG + "find", "", []),
     (TAG + "find_hote", "", []),
-    # where the arguments are
+    # the place of the arguments
     (TAG + '{"arguments": {"city": "Ulm"}, "name": "find_hotel"}', "", [HOTEL]),
     (TAG + '{"name": "find_hotel", "parameters": {"city": "Ulm"}}', "", [HOTEL]),
     (TAG + '{"parameters": {"city": "Ulm"}, "name": "find_hotel"}', "", [HOTEL]),
@@ -91,7 +91,7 @@ TAGGED: list[tuple[str, str, list[Any]]] = [
     (TAG + '{"name": "now", "arguments": []}', "", []),
     (TAG + '{"name": "now", "arguments": "none"}', "", []),
     (TAG + '{"name": "now"}' + CITY, "", [HOTEL]),
-    # tools that nobody offered
+    # tools that were not offered
     (TAG + '{"name": "fly", "arguments": {"to": "Ulm"}}', "", []),
     (TAG + '{"name": "fly", "arguments": {}}' + CITY, "", [HOTEL]),
     (TAG + "[]", "", []),
@@ -206,12 +206,12 @@ def test_generic_calls(tag: str, text: str, content: str, calls: list[Any]) -> N
     assert parse(lambda: parser(tag), text) == (content, "", calls)
 
 
-def test_calls_come_when_they_are_whole() -> None:
+def test_calls_are_emitted_when_complete() -> None:
     parts = fed(parser(TAG), [TAG, CITY[:-1], CITY[-1], TEA])
     assert [len(part.tool_calls) for part in parts] == [0, 0, 1, 1, 0]
 
 
-def test_names_wait_for_what_may_be_longer() -> None:
+def test_names_wait_for_a_possibly_longer_name() -> None:
     parts = fed(parser(TAG), [TAG + 'find_hotel {"city": "Ulm"} find', '_hotel {"city": "Bonn"}'])
     assert [call.function.arguments for part in parts for call in part.tool_calls] == [
         {"city": "Ulm"},

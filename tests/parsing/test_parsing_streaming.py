@@ -1,13 +1,13 @@
-"""Whatever a model writes, and however it is cut: no text is lost, and none comes twice."""
+"""For any output of a model, however it is cut: no text is lost or repeated."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from whole import fed, told, tool
+from whole import fed, joined, tool
 
-from jupyter_ollama.parsing.choice import parser_for, style_for
+from jupyter_ollama.parsing.style_selection import parser_for, style_for
 from jupyter_ollama.parsing.styles import STYLES, Style
 from jupyter_ollama.parsing.tagged import TaggedAnswer
 
@@ -27,7 +27,7 @@ BITS = [*WORDS.split(), " ", "\n", "\t"]
 
 
 def pieces_of(style: Style) -> st.SearchStrategy[str]:
-    """Make texts out of what the formats are made of."""
+    """Make random texts from the elements of the formats."""
     own = [*style.blocks, *style.dropped, *(tag for pair in style.thinking for tag in pair)]
     return st.lists(st.sampled_from([*BITS, *own, *own]), max_size=25).map("".join)
 
@@ -40,21 +40,21 @@ def test_cuts_make_no_difference(style: Style, data: st.DataObject) -> None:
     prompt = data.draw(st.sampled_from(["", *(begin for begin, _ in style.thinking)]))
     places = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=8)))
     cut = [text[a:b] for a, b in zip([0, *places], [*places, len(text)], strict=True)]
-    whole = told(fed(parser_for(style, prompt, TOOLS), [text]))
-    assert told(fed(parser_for(style, prompt, TOOLS), cut)) == whole
-    assert told(fed(parser_for(style, prompt, TOOLS), list(text))) == whole
+    whole = joined(fed(parser_for(style, prompt, TOOLS), [text]))
+    assert joined(fed(parser_for(style, prompt, TOOLS), cut)) == whole
+    assert joined(fed(parser_for(style, prompt, TOOLS), list(text))) == whole
 
 
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(text=st.text())
-def test_text_without_tags_comes_as_it_is(text: str) -> None:
+def test_text_without_tags_is_unchanged(text: str) -> None:
     for style in STYLES:
         if not any(mark in text for mark in '<[{"\x00'):
-            content, thinking, calls = told(fed(parser_for(style, "", TOOLS), list(text)))
+            content, thinking, calls = joined(fed(parser_for(style, "", TOOLS), list(text)))
             assert (content, thinking, calls) == (text, "", [])
 
 
-def test_text_comes_without_delay() -> None:
+def test_text_is_emitted_without_delay() -> None:
     parser = parser_for(style_for("qwen3"), tools=TOOLS)
     for piece in ("One", " two", " <", "b>", " three"):
         parser.feed(piece)

@@ -1,11 +1,11 @@
-"""Thinking: where it begins, where it ends, and what is no thinking."""
+"""Thinking: its beginning, its end, and text that is not thinking."""
 
 from __future__ import annotations
 
 import pytest
 from whole import fed, parse, tool
 
-from jupyter_ollama.parsing.choice import parser_for, style_for
+from jupyter_ollama.parsing.style_selection import parser_for, style_for
 
 QWEN = style_for("qwen3")
 GO = style_for(
@@ -41,12 +41,12 @@ CASES = [
 def test_tags(text: str, content: str, thinking: str) -> None:
     assert parse(lambda: parser_for(QWEN), text) == (content, thinking, [])
     other = text.replace("think>", "mind>").replace("<think", "<mind").replace("</th", "</mi")
-    told = parse(lambda: parser_for(GO, think=True), other)
+    answer = parse(lambda: parser_for(GO, think=True), other)
     assert (
-        told[0].replace("mind>", "think>").replace("<mind", "<think").replace("</mi", "</th")
+        answer[0].replace("mind>", "think>").replace("<mind", "<think").replace("</mi", "</th")
         == content
     )
-    assert bool(told[1]) == bool(thinking)
+    assert bool(answer[1]) == bool(thinking)
 
 
 def test_a_prompt_that_opens_the_tag() -> None:
@@ -66,7 +66,7 @@ def test_without_think_nothing_is_thinking() -> None:
     assert not parser_for(QWEN, think=False).thinking
 
 
-def test_thinking_is_told_while_it_lasts() -> None:
+def test_thinking_is_reported_while_it_lasts() -> None:
     parser = parser_for(QWEN, think=True)
     seen = []
     for piece in ("\n", "<think>", "a", "</thi", "nk>", "\n", "b"):
@@ -95,14 +95,14 @@ def test_harmony_thinks_until_the_final_message() -> None:
     assert seen == [True, True, True, True, False, False]
 
 
-def test_harmony_goes_on_from_a_prompt() -> None:
+def test_harmony_continues_a_prompt() -> None:
     style = style_for("harmony")
-    for prompt, told in {
+    for prompt, expected in {
         "<|start|>assistant<|channel|>final<|message|>He": ("llo", "", []),
         "<|start|>assistant<|channel|>analysis<|message|>": ("", "llo", []),
         "<|start|>assistant<|channel|>analysis": ("", "", []),
     }.items():
-        assert parse(lambda p=prompt: parser_for(style, p), "llo") == told
+        assert parse(lambda p=prompt: parser_for(style, p), "llo") == expected
     header = "<|start|>assistant<|channel|>analysis"
     assert parse(lambda: parser_for(style, header), "<|message|>llo") == ("", "llo", [])
 
@@ -125,9 +125,9 @@ def test_tags_of_families(name: str, text: str) -> None:
 
 def test_a_call_ends_thinking() -> None:
     call = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
-    told = parse(lambda: parser_for(QWEN, "<think>\n", [tool("now")]), "I look.\n" + call)
-    assert told == ("", "I look.", [("now", {})])
-    told = parse(
+    answer = parse(lambda: parser_for(QWEN, "<think>\n", [tool("now")]), "I look.\n" + call)
+    assert answer == ("", "I look.", [("now", {})])
+    answer = parse(
         lambda: parser_for(QWEN, "<think>", [tool("now")]), "<tool_call> is a tag</think>b"
     )
-    assert told == ("b", "<tool_call> is a tag", [])
+    assert answer == ("b", "<tool_call> is a tag", [])

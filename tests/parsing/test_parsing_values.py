@@ -67,7 +67,38 @@ def test_typed_arguments(schema: Any, text: str, value: Any) -> None:
     msgspec.msgpack.encode(typed)
 
 
-def test_tools_that_are_no_tools_are_passed_over() -> None:
+def test_invalid_tools_are_ignored() -> None:
     tools = Tools([{}, {"function": None}, {"function": {"name": 1}}, {"name": "f"}])
     assert tools.names == ("f",)
     assert tools.typed("f", "x", "1") == 1
+
+
+@pytest.mark.parametrize(
+    ("schema", "text", "value"),
+    [
+        (None, "5", "5"),
+        ({}, "[1]", "[1]"),
+        ({}, "null", None),
+        ({"type": "string"}, "null", "null"),
+        ({"type": "integer"}, "null", None),
+        ({"type": "integer"}, "5", 5),
+        ({"type": "number"}, "5.0", 5),
+        ({"type": "number"}, "5.5", 5.5),
+        ({"type": "number"}, "1e20", 1e20),
+        ({"type": "boolean"}, "TRUE", True),
+        ({"type": "boolean"}, "yes", False),
+        ({"type": ["boolean", "string"]}, "yes", "yes"),
+        ({"type": "array"}, "[1, null]", [1, None]),
+    ],
+)
+def test_arguments_that_have_only_the_types_their_schemas_declare(
+    schema: Any, text: str, value: Any
+) -> None:
+    properties = {} if schema is None else {"x": schema}
+    parameters = {"properties": properties, "required": ["x", 1]}
+    tools = Tools([{"type": "function", "function": {"name": "f", "parameters": parameters}}])
+    declared = tools.declared("f", "x", text)
+    assert declared == value
+    assert type(declared) is type(value)
+    assert tools.required("f") == {"x"}
+    assert tools.required("g") == set()

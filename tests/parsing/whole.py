@@ -8,7 +8,7 @@ from typing import Any
 
 from jupyter_ollama.parsing.parsed import Parsed, Parser
 
-Told = tuple[str, str, list[tuple[str, dict[str, Any]]]]
+Joined = tuple[str, str, list[tuple[str, dict[str, Any]]]]
 
 
 def tool(name: str, /, **types: str) -> dict[str, Any]:
@@ -19,12 +19,12 @@ def tool(name: str, /, **types: str) -> dict[str, Any]:
 
 
 def fed(parser: Parser, pieces: Sequence[str]) -> list[Parsed]:
-    """Feed pieces, and return what each made certain."""
+    """Feed pieces, and return the parts that each completed."""
     return [*(parser.feed(piece) for piece in pieces), parser.finish()]
 
 
-def told(parts: Sequence[Parsed]) -> Told:
-    """Put parts together: content, thinking and calls."""
+def joined(parts: Sequence[Parsed]) -> Joined:
+    """Join parts: content, thinking and calls."""
     calls = [call.function for part in parts for call in part.tool_calls]
     assert [call.index for call in calls] == list(range(len(calls)))
     return (
@@ -34,16 +34,16 @@ def told(parts: Sequence[Parsed]) -> Told:
     )
 
 
-def parse(make: Callable[[], Parser], text: str) -> Told:
-    """Parse a text whole and cut, and see that the cuts make no difference."""
-    whole = told(fed(make(), [text]))
+def parse(make: Callable[[], Parser], text: str) -> Joined:
+    """Parse a text whole and cut, and check that the cuts make no difference."""
+    whole = joined(fed(make(), [text]))
     for pieces in (list(text), *random_cuts(text)):
-        assert told(fed(make(), pieces)) == whole
+        assert joined(fed(make(), pieces)) == whole
     return whole
 
 
 def random_cuts(text: str, count: int = 4) -> Iterator[list[str]]:
-    """Cut a text at random, always alike."""
+    """Cut a text at reproducible random places."""
     chooser = random.Random(len(text))
     for _ in range(count):
         places = sorted(chooser.randrange(len(text) + 1) for _ in range(len(text) // 4))

@@ -1,4 +1,4 @@
-"""Go templates: the text they make of conversations, and what they refuse."""
+"""Go templates: rendered conversations, and refused templates."""
 
 from __future__ import annotations
 
@@ -7,16 +7,11 @@ import sys
 from datetime import date, timedelta
 
 import pytest
+from conversations import AGAIN, ANSWER, ASK, CHAT, SYSTEM
 
 from jupyter_ollama.prompt.errors import TemplateError
 from jupyter_ollama.prompt.go_template import GoTemplate
 from jupyter_ollama.prompt.messages import Message, ToolCall, ToolCallFunction
-
-SYSTEM = Message(role="system", content="Be brief.")
-ASK = Message(role="user", content="Why?")
-ANSWER = Message(role="assistant", content="Because.")
-AGAIN = Message(role="user", content="Really?")
-CHAT = [SYSTEM, ASK, ANSWER, AGAIN]
 
 CHATML = """{{- range .Messages }}<|im_start|>{{ .Role }}
 {{ .Content }}<|im_end|>
@@ -49,9 +44,6 @@ GEMMA = """{{- range $i, $m := .Messages }}
 {{- if $last }}<start_of_turn>model
 {{ end }}
 {{- end }}"""
-
-ROUNDS = """{{ if .System }}<sys>{{ .System }}</sys>{{ end }}
-{{- if .Prompt }}<usr>{{ .Prompt }}</usr>{{ end }}<ast>{{ .Response }}</ast>"""
 
 WEATHER = {
     "type": "function",
@@ -112,60 +104,6 @@ def test_gemma_counts_messages() -> None:
         "<start_of_turn>user\nReally?<end_of_turn>\n"
         "<start_of_turn>model\n"
     )
-
-
-def test_rounds_run_the_template_once_each_and_cut_the_last() -> None:
-    assert GoTemplate(ROUNDS).render(CHAT) == (
-        "<sys>Be brief.</sys><usr>Why?</usr><ast>Because.</ast><usr>Really?</usr><ast>"
-    )
-
-
-def test_rounds_go_on_with_a_last_answer() -> None:
-    assert GoTemplate(ROUNDS).render([ASK, ANSWER]) == "<usr>Why?</usr><ast>Because."
-
-
-def test_rounds_start_anew_at_a_later_system_text() -> None:
-    later = [ASK, Message(role="system", content="Now rhyme."), AGAIN]
-    assert GoTemplate(ROUNDS).render(later) == (
-        "<usr>Why?</usr><ast></ast><sys>Now rhyme.</sys><usr>Really?</usr><ast>"
-    )
-
-
-def test_rounds_leave_out_tool_messages() -> None:
-    messages = [ASK, Message(role="tool", content="42")]
-    assert GoTemplate(ROUNDS).render(messages) == "<usr>Why?</usr><ast>"
-
-
-def test_a_template_that_names_no_response_gets_one() -> None:
-    template = GoTemplate("{{ .System }}>{{ .Prompt }}>")
-    assert template.variables == {"system", "prompt", "response"}
-    assert template.render(CHAT) == "Be brief.>Why?>Because.>Really?>"
-
-
-def test_the_cut_is_made_in_each_branch() -> None:
-    source = "{{ if .System }}s{{ .Response }}!{{ else }}n{{ .Response }}!{{ end }}?"
-    assert GoTemplate(source).render([SYSTEM, ASK]) == "s"
-    assert GoTemplate(source).render([ASK]) == "n"
-
-
-def test_a_condition_on_the_response_is_not_the_cut() -> None:
-    source = "{{ .Prompt }}{{ if .Response }}>{{ end }}:{{ .Response }}."
-    assert GoTemplate(source).render([ASK, ANSWER]) == "Why?>:Because."
-    assert GoTemplate(source).render([ASK]) == "Why?:"
-
-
-def test_the_cut_comes_after_a_response_in_a_pipeline() -> None:
-    source = '{{ .Prompt }}{{ printf "<%s>" (print .Response) }}.'
-    assert GoTemplate(source).render([ASK, ANSWER]) == "Why?<Because.>"
-
-
-def test_suffix() -> None:
-    template = GoTemplate(
-        "{{ if .Suffix }}<P>{{ .Prompt }}<S>{{ .Suffix }}<M>{{ else }}no{{ end }}"
-    )
-    assert "suffix" in template.variables
-    assert template.render_suffix("def f(", "return 1") == "<P>def f(<S>return 1<M>"
-    assert template.render([ASK]) == "no"
 
 
 def test_consecutive_messages_of_a_role_are_joined_but_not_those_of_tools() -> None:
@@ -335,7 +273,7 @@ def test_variables(source: str, names: set[str]) -> None:
         ('{{ define "x" }}{{ end }}{{ template "x" }}', "undefined template specified"),
     ],
 )
-def test_what_is_not_a_template(source: str, message: str) -> None:
+def test_invalid_templates(source: str, message: str) -> None:
     with pytest.raises(TemplateError) as caught:
         GoTemplate(source)
     assert str(caught.value) == message
@@ -351,7 +289,7 @@ def test_what_is_not_a_template(source: str, message: str) -> None:
         (in_messages('{{ slice "abc" 2 9 }}'), "out of bounds"),
     ],
 )
-def test_what_fails_when_it_runs(source: str, message: str) -> None:
+def test_failures_at_run_time(source: str, message: str) -> None:
     template = GoTemplate(source)
     with pytest.raises(TemplateError) as caught:
         template.render([ASK])

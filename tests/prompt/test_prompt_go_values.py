@@ -34,7 +34,7 @@ def test_go_json(value: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object()])
-def test_what_go_json_cannot_write(value: Any) -> None:
+def test_values_that_go_json_cannot_write(value: Any) -> None:
     with pytest.raises(TemplateError):
         go_json([value])
 

@@ -1,4 +1,4 @@
-"""Templates that try to get out, to run for ever or to fill the memory."""
+"""Templates that try to escape, to run for ever or to exhaust memory."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from jupyter_ollama.prompt.errors import TemplateError
 from jupyter_ollama.prompt.go_template import GoTemplate
 from jupyter_ollama.prompt.jinja_template import JinjaTemplate
-from jupyter_ollama.prompt.messages import Message
+from jupyter_ollama.prompt.messages import Message, ToolCall, ToolCallFunction
 
 ASK = Message(role="user", content="Why?")
 DOUBLING = "{%% set ns = namespace(x='0123456789') %%}{%% for i in range(60) %%}%s{%% endfor %%}"
@@ -23,12 +23,23 @@ DOUBLING = "{%% set ns = namespace(x='0123456789') %%}{%% for i in range(60) %%}
         "{{ '{0.__class__.__mro__}'.format(1) }}",
         "{{ (messages | map(attribute='__class__') | list)[0].mro() }}",
         "{{ messages.append(1) }}",
+        "{{ messages.pop() }}",
+        "{{ messages[0].tool_calls.append(1) }}",
+        "{{ tools[0].list.extend([1]) }}",
+        "{{ [1].clear() }}",
+        "{{ {}.update(a=1) }}",
+        "{{ 'x'.translate({120: 'y'}) }}",
+        "{{ (1).to_bytes(10, 'big') }}",
+        "{{ '{0.__class__.__mro__}'.format(messages) }}",
+        "{{ '{a.__class__.__mro__}'.format_map({'a': 1}) }}",
         "{{ messages[0].update(role='system') }}",
     ],
 )
-def test_jinja_cannot_leave_or_change_what_it_sees(source: str) -> None:
+def test_jinja_cannot_escape_or_change_its_values(source: str) -> None:
+    call = ToolCall(ToolCallFunction("f"))
+    message = Message(role="assistant", content="Why?", tool_calls=[call])
     with pytest.raises(TemplateError, match=r"unsafe|undefined|no attribute"):
-        JinjaTemplate(source).render([ASK])
+        JinjaTemplate(source).render([message], [{"list": [1]}])
 
 
 @pytest.mark.parametrize(
@@ -57,6 +68,82 @@ def test_jinja_cannot_leave_or_change_what_it_sees(source: str) -> None:
 def test_jinja_runaways_are_stopped(source: str, message: str) -> None:
     with pytest.raises(TemplateError, match=message):
         JinjaTemplate(source).render([ASK])
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "'x'.center(10 ** 9)",
+        "'x'.ljust(10 ** 9)",
+        "'x'.rjust(10 ** 9)",
+        "'x'.zfill(10 ** 9)",
+        "'\t'.expandtabs(10 ** 9)",
+        "'x' | center(10 ** 9)",
+        "('x\n' * 9999) | indent(99999)",
+        "('x\n' * 9999) | indent('x' * 99999)",
+        "('x' * 99999).replace('x', 'y' * 99999)",
+        "('x' * 99999) | replace('x', 'y' * 99999)",
+        "('x ' * 99999) | wordwrap(1, wrapstring='y' * 99999)",
+        "('x' * 99999).join(['y'] * 99999)",
+        "(['y'] * 99999) | join('x' * 99999)",
+        "([{'a': 'x' * 99999}] * 99999) | join(attribute='a')",
+        "'%999999999d' % 1",
+        "'%.999999999f' % 1.5",
+        "'%*d' % (999999999, 1)",
+        "('%(a)s' * 99999) % {'a': 'x' * 99999}",
+        "'%999999999d' | format(1)",
+        "('%s' * 9) | format('x' * 9999999, 1, 1, 1, 1, 1, 1, 1, 1)",
+        "'{:999999999}'.format(1)",
+        "'{:{}}'.format(1, 999999999)",
+        "('{0}' * 99999).format('x' * 99999)",
+        "('{a}' * 99999).format_map({'a': 'x' * 99999})",
+        "[1] | tojson(indent=10 ** 9)",
+        "[1] | tojson(separators=('x' * 10 ** 7, ':'))",
+        "[1] | batch(10 ** 9, 0) | list",
+        "[1] | slice(10 ** 9) | list",
+        "1.5 | round(10 ** 9)",
+        "(['x' * 9999999] * 99999) | sum(start='')",
+    ],
+)
+def test_jinja_texts_from_methods_filters_and_operators_are_bounded(expression: str) -> None:
+    with pytest.raises(TemplateError, match=r"characters of text|too wide|too precise|parts$"):
+        JinjaTemplate("{{ (" + expression + ") | length }}").render([ASK])
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "{{ ns.x }}",
+        "{{ ns.x ~ '' }}",
+        "{{ ns.x | string }}",
+        "{{ ns.x | upper }}",
+        "{{ ns.x | tojson }}",
+        "{{ ns.x | tojson(indent=1) }}",
+        "{{ [ns.x] | map('first') | tojson }}",
+        "{{ '%s' % ns.x }}",
+        "{{ '{}'.format(ns.x) }}",
+        "{{ '{!r}'.format([ns.x]) }}",
+        "{{ ns.x | join }}",
+        "{{ ns.x | e }}",
+    ],
+)
+def test_jinja_lists_that_hold_a_list_twice_stay_small(use: str) -> None:
+    doubling = "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}"
+    doubling += "{% set ns.x = [ns.x, ns.x] %}{% endfor %}"
+    with pytest.raises(TemplateError, match=r"parts|characters of text"):
+        JinjaTemplate(doubling + use).render([ASK])
+
+
+@pytest.mark.parametrize(
+    "grow",
+    [
+        "{% for i in range(60) %}{% set _ = x.extend(x) %}{% endfor %}",
+        "{% for i in range(99) %}{% set _ = x.extend(range(99999)) %}{% endfor %}",
+    ],
+)
+def test_jinja_lists_grow_by_counted_turns(grow: str) -> None:
+    with pytest.raises(TemplateError, match="turns of loops"):
+        JinjaTemplate("{% set x = [1] %}" + grow).render([ASK])
 
 
 def test_jinja_loops_are_counted_afresh_for_each_rendering() -> None:

@@ -8,43 +8,35 @@ from typing import Any
 
 import pytest
 from peers import FaultyRegistry, docker_registry, faulty_registry
-from pulling import Puller
+from pulling import WEIGHTS, Puller
 
 from jupyter_ollama.library.store import Store
 
 
 @pytest.fixture(scope="session")
 def docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host and port of a docker-registry that lets everybody in."""
+    """The host and port of a docker-registry without authentication."""
     with docker_registry(tmp_path_factory.mktemp("docker") / "open") as host:
         yield host
 
 
 @pytest.fixture(scope="session")
 def locked_docker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The host and port of a docker-registry that wants a login."""
+    """The host and port of a docker-registry that requires a login."""
     with docker_registry(tmp_path_factory.mktemp("docker") / "locked", login=True) as host:
         yield host
 
 
 @pytest.fixture
 def registry() -> Iterator[FaultyRegistry]:
-    """A registry that does what a test tells it to."""
+    """A registry whose faults a test sets."""
     with faulty_registry() as registry:
         yield registry
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    """An empty store."""
-    store = Store(tmp_path / "models")
-    store.prepare()
-    return store
-
-
-@pytest.fixture
 def puller(tmp_path: Path) -> Iterator[Callable[..., Puller]]:
-    """Make pullers for stores of their own or a given one; settings are those of Transfers."""
+    """Make pullers for new stores or a given one; settings are those of Transfers."""
     made: list[Puller] = []
 
     def make(store: Store | None = None, **settings: Any) -> Puller:
@@ -57,3 +49,10 @@ def puller(tmp_path: Path) -> Iterator[Callable[..., Puller]]:
     yield make
     for one in made:
         one.transfers.stop()
+
+
+@pytest.fixture
+def name(registry: FaultyRegistry) -> str:
+    """A model with WEIGHTS and a small layer before them."""
+    registry.publish("me/tiny", b"small", WEIGHTS)
+    return f"{registry.host}/me/tiny"

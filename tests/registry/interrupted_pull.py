@@ -9,10 +9,10 @@ from pulling import QUICK, Puller
 
 from jupyter_ollama.library.store import Store
 
-PACE = QUICK._replace(parts=4, min_part=200_000, max_part=400_000, stall=10)
+POLICY = QUICK._replace(parts=4, min_part=200_000, max_part=400_000, stall=10)
 
 if __name__ == "__main__":
     store = Store(Path(sys.argv[1]))
     store.prepare()
     print("ready", flush=True)
-    Puller(store, pace=PACE).pull(sys.argv[2])
+    Puller(store, policy=POLICY).pull(sys.argv[2])

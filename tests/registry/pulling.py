@@ -1,27 +1,35 @@
-"""Pulls and pushes as the tests make them, and what a store has afterwards."""
+"""Pulls and pushes of the tests."""
 
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
+
+from peers import FaultyRegistry, digest_of
 
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.library.store import Store
-from jupyter_ollama.registry.pace import Pace
+from jupyter_ollama.registry.transfer_policy import TransferPolicy
 from jupyter_ollama.registry.transfers import Transfers
 
-QUICK = Pace(min_part=50_000, max_part=200_000, save=10_000, backoff=0.01, stall=0.5)
+QUICK = TransferPolicy(min_part=50_000, max_part=200_000, save=10_000, backoff=0.01, stall=0.5)
 """Small parts and short waits."""
+
+WEIGHTS = os.urandom(1_000_000)
+DIGEST = digest_of(WEIGHTS)
+PARTS = 16
+"""The ranges in which a policy of QUICK downloads WEIGHTS."""
 
 Lines = list[dict[str, Any]]
 
 
 class Puller:
-    """Pulls and pushes of a store with a quick pace."""
+    """Pulls and pushes of a store with a quick policy."""
 
     def __init__(self, store: Store, **settings: Any) -> None:
         self.store = store
-        self.transfers = Transfers(store, **{"pace": QUICK, **settings})
+        self.transfers = Transfers(store, **{"policy": QUICK, **settings})
 
     def pull(self, name: str, insecure: bool = True) -> Lines:
         """Pull and return all status lines."""
@@ -39,11 +47,7 @@ class Puller:
         return [line async for line in self.transfers.push(ModelName.parse(name), insecure)]
 
 
-def files(store: Store) -> dict[str, bytes]:
-    """Tell all files of a store and what is in them; the lock file does not count."""
-    found = (path for path in store.root.rglob("*") if path.is_file())
-    return {
-        str(path.relative_to(store.root)): path.read_bytes()
-        for path in found
-        if path.name != ".jupyter-ollama.lock"
-    }
+def offsets(registry: FaultyRegistry) -> list[int]:
+    """Return the starts of the requested ranges."""
+    ranges = [headers["Range"] for headers in registry.asked_for(DIGEST)]
+    return sorted(int(one.removeprefix("bytes=").split("-")[0]) for one in ranges)

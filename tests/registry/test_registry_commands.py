@@ -12,9 +12,11 @@ import httpx2
 import pytest
 from cli_process import Served, Terminal, serving
 from peers import FaultyRegistry, digest_of, dripping, status
-from pulling import files
+from store_models import store_files
 
+from jupyter_ollama._version import OLLAMA_API_VERSION
 from jupyter_ollama.library import manifest
+from jupyter_ollama.library.manifest import Manifest
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.library.store import Store
 
@@ -24,7 +26,7 @@ Ask = Callable[..., httpx2.Response]
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The environment of a server and of commands: nothing of the user's."""
+    """The environment of a server and of commands, without settings of the user."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     home = tmp_path_factory.mktemp("home")
     kept = {n: v for n, v in os.environ.items() if not n.startswith(("OLLAMA_", "JUPYTER", "JPY_"))}
@@ -99,7 +101,29 @@ def test_errors(registry: FaultyRegistry, ask: Ask) -> None:
     assert plain == (500, "insecure protocol http")
 
 
-def test_push_what_was_pulled(
+def test_models_for_newer_ollamas(registry: FaultyRegistry, ask: Ask, server: Served) -> None:
+    name = f"{registry.host}/me/newer"
+    registry.publish("me/newer", WEIGHTS, described={"requires": "0.1000.0"})
+    registry.manifest_faults.append(status(412, "This needs 0.1000.0."))
+    for start in ("pull model manifest: 412: the model", "model"):
+        code, text = error(ask("/api/pull", model=name, insecure=True, stream=False))
+        assert code == 500
+        assert text.startswith(start)
+        for part in ("requires Ollama 0.1000.0", f"Ollama {OLLAMA_API_VERSION}"):
+            assert part in text
+    # Stored by another program.
+    store = Store(server.models)
+    for content in registry.blobs.values():
+        store.add_blob(content)
+    data = registry.manifests["/v2/me/newer/manifests/latest"]
+    store.write_manifest(ModelName.parse(name), Manifest.from_json(data), data)
+    code, text = error(ask("/api/embed", model=name, input="text"))
+    assert code == 400
+    assert "requires Ollama 0.1000.0 or newer" in text
+    assert name in str(httpx2.get(f"http://{server.host}/api/tags").json())
+
+
+def test_push_a_pulled_model(
     registry: FaultyRegistry, docker: str, ask: Ask, server: Served
 ) -> None:
     registry.publish("me/tiny", WEIGHTS)
@@ -124,9 +148,9 @@ def test_clients_that_go_away_end_the_download(registry: FaultyRegistry, server:
                 break
     store = Store(server.models)
     partial = f"blobs/{store.blob_path(digest_of(weights)).name}-partial"
-    while '"Completed":0}' in (first := files(store)[f"{partial}-0"].decode()):
+    while '"Completed":0}' in (first := store_files(store)[f"{partial}-0"].decode()):
         pass
-    assert first == files(store)[f"{partial}-0"].decode()
+    assert first == store_files(store)[f"{partial}-0"].decode()
     assert registry.sent < len(weights)
 
 

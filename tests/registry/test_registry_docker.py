@@ -1,4 +1,4 @@
-"""Push to and pull from docker-registry: what one store has, another gets byte by byte."""
+"""Push to and pull from docker-registry: stores are equal byte by byte afterwards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from peers import LOGIN, digest_of
-from pulling import Puller, files
+from pulling import Puller
+from store_models import store_files
 
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library import manifest
@@ -29,13 +30,13 @@ def add_model(store: Store, name: str, *contents: bytes, from_: str = "") -> Non
     store.write_manifest(ModelName.parse(name), written)
 
 
-def test_what_is_pushed_is_pulled_byte_by_byte(docker: str, puller: Make) -> None:
+def test_a_pushed_model_is_pulled_byte_by_byte(docker: str, puller: Make) -> None:
     name = f"{docker}/me/round:trip"
     here, there = puller(), puller()
     add_model(here.store, name, WEIGHTS, b"{}", b"")
     pushed = here.push(name)
     pulled = there.pull(name)
-    assert files(there.store) == files(here.store)
+    assert store_files(there.store) == store_files(here.store)
     assert {line["status"].split(" ")[0] for line in pushed[1:-2]} == {"pushing"}
     assert pushed[0] == {"status": "retrieving manifest"}
     assert pushed[-2:] == [{"status": "pushing manifest"}, {"status": "success"}]
@@ -47,9 +48,7 @@ def test_what_is_pushed_is_pulled_byte_by_byte(docker: str, puller: Make) -> Non
     ]
 
 
-def test_a_starter_model_comes_back_ready_to_use(
-    docker: str, puller: Make, scratch_store: Path
-) -> None:
+def test_a_pulled_starter_model_is_usable(docker: str, puller: Make, scratch_store: Path) -> None:
     here, there = puller(Store(scratch_store)), puller()
     name = f"{docker}/library/all-minilm"
     here.store.copy(ModelName.parse("all-minilm"), ModelName.parse(name))
@@ -88,11 +87,11 @@ def test_second_push_sends_the_manifest_alone(docker: str, puller: Make) -> None
 
 def test_unknown_model(docker: str, puller: Make, store: Store) -> None:
     one = puller(store)
-    before = files(store)
+    before = store_files(store)
     with pytest.raises(OllamaError) as caught:
         one.pull(f"{docker}/library/nothing")
     assert caught.value.message == "pull model manifest: file does not exist"
-    assert files(store) == before
+    assert store_files(store) == before
     with pytest.raises(OllamaError, match="not found"):
         one.push(f"{docker}/library/nothing")
 
@@ -103,7 +102,7 @@ def test_login(locked_docker: str, puller: Make) -> None:
     add_model(here.store, name, WEIGHTS)
     here.push(name)
     there.pull(name)
-    assert files(there.store) == files(here.store)
+    assert store_files(there.store) == store_files(here.store)
 
 
 @pytest.mark.parametrize("logins", [{}, {"127.0.0.1": LOGIN}, {"HOST": "ali:open window"}])
@@ -137,7 +136,7 @@ def test_layer_of_another_model_is_mounted(docker: str, puller: Make, tmp_path: 
     assert there.store.blob_path(digest_of(WEIGHTS)).read_bytes() == WEIGHTS
 
 
-def test_models_share_what_is_there(docker: str, puller: Make) -> None:
+def test_models_share_existing_layers(docker: str, puller: Make) -> None:
     here, there = puller(), puller()
     add_model(here.store, f"{docker}/me/a", WEIGHTS, b"a")
     add_model(here.store, f"{docker}/me/b", WEIGHTS, b"b")
@@ -149,7 +148,7 @@ def test_models_share_what_is_there(docker: str, puller: Make) -> None:
     assert [line["completed"] for line in first] == [len(WEIGHTS)]
 
 
-def test_newer_version_replaces_what_only_the_older_one_had(docker: str, puller: Make) -> None:
+def test_newer_version_replaces_layers_of_the_older_one(docker: str, puller: Make) -> None:
     name = f"{docker}/me/versioned"
     here, there = puller(), puller()
     add_model(here.store, name, WEIGHTS, b"old")
@@ -162,7 +161,7 @@ def test_newer_version_replaces_what_only_the_older_one_had(docker: str, puller:
         {"status": "removing unused layers"},
         {"status": "success"},
     ]
-    assert files(there.store) == files(here.store)
+    assert store_files(there.store) == store_files(here.store)
     assert not there.store.has_blob(digest_of(b"old"))
 
 

@@ -1,10 +1,8 @@
-"""Pulls from a registry that goes wrong: what a later try mends is mended, nothing else stays."""
+"""Pulls from a faulty registry: temporary faults are retried, no wrong data is kept."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +10,6 @@ from peers import (
     Blob,
     Fault,
     FaultyRegistry,
-    digest_of,
     dripping,
     dropped,
     faulty_registry,
@@ -23,41 +20,25 @@ from peers import (
     swapped,
     whole,
 )
-from pulling import QUICK, Puller, files
+from pulling import DIGEST, PARTS, QUICK, WEIGHTS, Puller, offsets
+from store_models import store_files
 
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library.name import ModelName
-from jupyter_ollama.library.store import Store
 
 Make = Callable[..., Puller]
 
-WEIGHTS = os.urandom(1_000_000)
-DIGEST = digest_of(WEIGHTS)
-PARTS = 16
 
-
-@pytest.fixture
-def name(registry: FaultyRegistry) -> str:
-    """A model with WEIGHTS and a small layer before them."""
-    registry.publish("me/tiny", b"small", WEIGHTS)
-    return f"{registry.host}/me/tiny"
-
-
-def offsets(registry: FaultyRegistry) -> list[int]:
-    """Return where the ranges began that were asked for."""
-    ranges = [headers["Range"] for headers in registry.asked_for(DIGEST)]
-    return sorted(int(one.removeprefix("bytes=").split("-")[0]) for one in ranges)
-
-
-def test_parts_come_side_by_side(registry: FaultyRegistry, name: str, puller: Make) -> None:
+def test_parts_are_downloaded_concurrently(
+    registry: FaultyRegistry, name: str, puller: Make
+) -> None:
     meeting = asyncio.Barrier(PARTS)
 
     async def wait_for_the_others(handler: Blob, content: bytes) -> None:
         await meeting.wait()
         await handler.send(content)
 
-    one = puller(pace=QUICK._replace(stall=20))
-    registry.faults.append(dripping(0, 2**16))  # the small layer
+    one = puller(policy=QUICK._replace(stall=20))
+    registry.faults.extend([dripping(0, 2**16)] * 2)  # the config and the small layer
     registry.faults.extend([wait_for_the_others] * PARTS)
     one.pull(name)
     assert one.store.blob_path(DIGEST).read_bytes() == WEIGHTS
@@ -75,7 +56,7 @@ def test_parts_come_side_by_side(registry: FaultyRegistry, name: str, puller: Ma
         [dropped(20_000)] * 40,
     ],
 )
-def test_what_a_later_try_mends(
+def test_temporary_faults_are_retried(
     registry: FaultyRegistry, name: str, puller: Make, faults: list[Fault]
 ) -> None:
     one = puller()
@@ -86,12 +67,13 @@ def test_what_a_later_try_mends(
     assert not registry.faults
     done = [line.get("completed", 0) for line in lines if line.get("digest") == DIGEST]
     assert done == sorted(done)
-    assert not [path for path in files(one.store) if "partial" in path]
+    assert not [path for path in store_files(one.store) if "partial" in path]
 
 
-def test_a_cut_part_goes_on_where_it_was(registry: FaultyRegistry, name: str, puller: Make) -> None:
-    one = puller(pace=QUICK._replace(min_part=2**20, max_part=2**20))
-    registry.faults.extend([dripping(0, 2**16), dropped(300_000)])
+def test_an_interrupted_part_is_resumed(registry: FaultyRegistry, name: str, puller: Make) -> None:
+    one = puller(policy=QUICK._replace(min_part=2**20, max_part=2**20))
+    registry.faults.extend([dripping(0, 2**16)] * 2)  # the config and the small layer
+    registry.faults.append(dropped(300_000))
     one.pull(name)
     first, second = offsets(registry)
     assert first == 0
@@ -104,19 +86,19 @@ def test_small_requests_are_tried_again(registry: FaultyRegistry, name: str, pul
 
 
 @pytest.mark.parametrize("fault", [status(503), dropped(0), stalled(0)])
-def test_what_never_mends_ends(
+def test_permanent_faults_end_the_pull(
     registry: FaultyRegistry, name: str, puller: Make, fault: Fault
 ) -> None:
-    one = puller(pace=QUICK._replace(tries=2, stall=0.1))
+    one = puller(policy=QUICK._replace(tries=2, stall=0.1))
     registry.always = fault
     with pytest.raises(OllamaError, match="max retries exceeded") as caught:
         one.pull(name)
     assert caught.value.status == 500
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}
 
 
 def test_slow_is_not_stalled(registry: FaultyRegistry, name: str, puller: Make) -> None:
-    one = puller(pace=QUICK._replace(stall=0.3))
+    one = puller(policy=QUICK._replace(stall=0.3))
     registry.always = dripping(0.05, 5_000)
     one.pull(name)
     assert len(registry.asked_for(DIGEST)) == PARTS
@@ -152,18 +134,18 @@ def test_a_registry_without_ranges(registry: FaultyRegistry, name: str, puller: 
         (redirected(lambda handler: "http://x:port/"), "faulty address"),
     ],
 )
-def test_what_is_wrong_leaves_the_store_as_it_was(
+def test_wrong_data_leaves_the_store_unchanged(
     registry: FaultyRegistry, name: str, puller: Make, fault: Fault, message: str
 ) -> None:
     one = puller()
     one.store.add_blob(b"of another model")
-    before = files(one.store)
-    registry.faults.append(dripping(0, 2**16))  # the small layer arrives, and has to go again
+    before = store_files(one.store)
+    registry.faults.append(dripping(0, 2**16))  # the small layer arrives and must be removed
     registry.always = fault
     with pytest.raises(OllamaError, match=message) as caught:
         one.pull(name)
     assert caught.value.status == 500
-    assert files(one.store) == before
+    assert store_files(one.store) == before
     registry.always = None
     assert one.pull(name)[-1] == {"status": "success"}
 
@@ -178,14 +160,14 @@ def test_a_body_longer_than_its_range(registry: FaultyRegistry, name: str, pulle
     one = puller()
     with pytest.raises(OllamaError, match="longer than its manifest says"):
         one.pull(name)
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}
 
 
 def test_no_registry_at_all(puller: Make) -> None:
     one = puller()
     with pytest.raises(OllamaError, match=r"pull model manifest: 127\.0\.0\.1:1: "):
         one.pull("127.0.0.1:1/me/tiny")
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}
 
 
 def test_another_host_may_send_the_blob_and_sees_no_login(
@@ -212,7 +194,7 @@ def test_another_host_may_send_the_blob_and_sees_no_login(
         assert not [h for h in store.asked_for(DIGEST) if "Authorization" in h]
 
 
-def test_what_another_host_says_is_not_told(
+def test_the_text_of_another_host_is_not_shown(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
     with faulty_registry() as inner:
@@ -222,108 +204,3 @@ def test_what_another_host_says_is_not_told(
         with pytest.raises(OllamaError) as caught:
             puller().pull(name)
         assert caught.value.message == "418: "
-
-
-class TestPartialFiles:
-    """What an earlier try left: of ours, of a real Ollama, or of nobody who knew better."""
-
-    def leave(self, store: Store, data: bytes, *parts: tuple[int, int, int]) -> None:
-        path = store.blob_path(DIGEST)
-        path.with_name(f"{path.name}-partial").write_bytes(data)
-        for n, (offset, size, completed) in enumerate(parts):
-            record = {"N": n, "Offset": offset, "Size": size, "Completed": completed}
-            text = json.dumps(record, separators=(",", ":")) + "\n"
-            path.with_name(f"{path.name}-partial-{n}").write_text(text)
-
-    def test_those_of_ollama_are_finished(
-        self, registry: FaultyRegistry, name: str, puller: Make
-    ) -> None:
-        one = puller()
-        data = WEIGHTS[:400_000] + bytes(600_000)
-        self.leave(one.store, data, (0, 500_000, 400_000), (500_000, 500_000, 0))
-        lines = one.pull(name)
-        assert offsets(registry) == [400_000, 500_000]
-        assert one.store.blob_path(DIGEST).read_bytes() == WEIGHTS
-        first = next(line for line in lines if line.get("digest") == DIGEST)
-        assert first["completed"] >= 400_000
-        assert len(files(one.store)) == 4
-
-    def test_ours_are_in_their_format(
-        self, registry: FaultyRegistry, name: str, puller: Make
-    ) -> None:
-        one = puller(pace=QUICK._replace(tries=1, parts=2, max_part=500_000))
-        registry.faults.extend([dripping(0, 2**16), dropped(100_000), dropped(200_000)])
-        with pytest.raises(OllamaError, match="max retries"):
-            one.pull(name)
-        path = one.store.blob_path(DIGEST)
-        records = [
-            json.loads(path.with_name(f"{path.name}-partial-{n}").read_text()) for n in range(2)
-        ]
-        assert [list(record) for record in records] == [["N", "Offset", "Size", "Completed"]] * 2
-        assert [record["Offset"] for record in records] == [0, 500_000]
-        data = path.with_name(f"{path.name}-partial").read_bytes()
-        assert len(data) == len(WEIGHTS)
-        for record in records:
-            start, end = record["Offset"], record["Offset"] + record["Completed"]
-            assert data[start:end] == WEIGHTS[start:end]
-        assert sum(record["Completed"] for record in records) > 0
-        one.pull(name)
-        assert path.read_bytes() == WEIGHTS
-
-    @pytest.mark.parametrize(
-        "parts",
-        [
-            [],
-            [(0, 500_000, 400_000)],
-            [(0, 500_000, 400_000), (400_000, 600_000, 0)],
-            [(0, 1_000_000, 1_000_001)],
-            [(0, 1_000_000, -1)],
-            [(0, 2_000_000, 5)],
-        ],
-    )
-    def test_those_that_make_no_sense_are_begun_anew(
-        self, registry: FaultyRegistry, name: str, puller: Make, parts: list[tuple[int, int, int]]
-    ) -> None:
-        one = puller()
-        self.leave(one.store, bytes(1_000_000), *parts)
-        one.pull(name)
-        assert one.store.blob_path(DIGEST).read_bytes() == WEIGHTS
-        assert len(files(one.store)) == 4
-
-    def test_records_without_their_file(
-        self, registry: FaultyRegistry, name: str, puller: Make
-    ) -> None:
-        one = puller()
-        self.leave(one.store, b"", (0, 1_000_000, 1_000_000))
-        path = one.store.blob_path(DIGEST)
-        path.with_name(f"{path.name}-partial").unlink()
-        one.pull(name)
-        assert path.read_bytes() == WEIGHTS
-
-    def test_torn_record(self, registry: FaultyRegistry, name: str, puller: Make) -> None:
-        one = puller()
-        self.leave(one.store, WEIGHTS, (0, 1_000_000, 1_000_000))
-        path = one.store.blob_path(DIGEST)
-        path.with_name(f"{path.name}-partial-0").write_text('{"N":0,"Off')
-        one.pull(name)
-        assert path.read_bytes() == WEIGHTS
-
-    def test_wrong_bytes_are_told_and_fetched_by_the_next_pull(
-        self, registry: FaultyRegistry, name: str, puller: Make
-    ) -> None:
-        one = puller()
-        self.leave(one.store, bytes(1_000_000), (0, 1_000_000, 900_000))
-        with pytest.raises(OllamaError, match="digest mismatch"):
-            one.pull(name)
-        assert files(one.store) == {}
-        one.pull(name)
-        assert one.store.blob_path(DIGEST).read_bytes() == WEIGHTS
-
-    def test_blob_of_the_wrong_size_is_replaced(
-        self, registry: FaultyRegistry, name: str, puller: Make
-    ) -> None:
-        one = puller()
-        one.store.blob_path(DIGEST).write_bytes(b"short")
-        one.pull(name)
-        assert one.store.blob_path(DIGEST).read_bytes() == WEIGHTS
-        assert one.store.names() == [ModelName.parse(name)]

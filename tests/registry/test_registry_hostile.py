@@ -1,4 +1,4 @@
-"""Manifests that are meant to do harm, and what never asks a registry."""
+"""Hostile manifests, and pulls that never contact a registry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from peers import FaultyRegistry, digest_of
-from pulling import Puller, files
+from pulling import Puller
+from store_models import store_files
 
 from jupyter_ollama._version import OLLAMA_API_VERSION
 from jupyter_ollama.errors import OllamaError
@@ -52,17 +53,17 @@ def test_manifest_is_refused_before_anything_is_fetched(
     with pytest.raises(OllamaError, match=message) as caught:
         one.pull(f"{registry.host}/me/evil")
     assert caught.value.message.startswith("pull model manifest: ")
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}
     assert not [path for _, path, _ in registry.requests if "/blobs/" in path]
 
 
 @pytest.mark.parametrize("data", [b"", b"{", b"null", b"[]", b"\xff" * 100, b'"text"', b"<html>"])
-def test_what_is_no_manifest(registry: FaultyRegistry, puller: Make, data: bytes) -> None:
+def test_invalid_manifests(registry: FaultyRegistry, puller: Make, data: bytes) -> None:
     registry.publish_bytes("me/evil", data)
     one = puller()
     with pytest.raises(OllamaError, match="pull model manifest: invalid manifest"):
         one.pull(f"{registry.host}/me/evil")
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}
 
 
 def test_a_layer_named_twice_is_fetched_once(registry: FaultyRegistry, puller: Make) -> None:
@@ -75,16 +76,16 @@ def test_a_layer_named_twice_is_fetched_once(registry: FaultyRegistry, puller: M
     assert len({line["digest"] for line in lines if "digest" in line}) == 2
 
 
-def test_wrong_size_of_a_blob_that_is_there_does_it_no_harm(
+def test_wrong_size_of_an_existing_blob_does_not_damage_it(
     registry: FaultyRegistry, puller: Make
 ) -> None:
     registry.publish("me/evil", GOOD, layers=[layer(size=3)])
     one = puller()
     one.store.add_blob(GOOD)
-    before = files(one.store)
+    before = store_files(one.store)
     with pytest.raises(OllamaError, match="bytes, its manifest says 3"):
         one.pull(f"{registry.host}/me/evil")
-    assert files(one.store) == before
+    assert store_files(one.store) == before
 
 
 def test_manifest_is_stored_as_it_came(registry: FaultyRegistry, puller: Make) -> None:
@@ -92,8 +93,8 @@ def test_manifest_is_stored_as_it_came(registry: FaultyRegistry, puller: Make) -
     registry.publish_bytes("me/odd", data)
     one = puller()
     one.pull(f"{registry.host}/me/odd")
-    assert f"manifests/{registry.host}/me/odd/latest" in files(one.store)
-    assert files(one.store)[f"manifests/{registry.host}/me/odd/latest"] == data
+    assert f"manifests/{registry.host}/me/odd/latest" in store_files(one.store)
+    assert store_files(one.store)[f"manifests/{registry.host}/me/odd/latest"] == data
 
 
 def test_plain_http_only_where_it_is_allowed(registry: FaultyRegistry, puller: Make) -> None:
@@ -105,7 +106,7 @@ def test_plain_http_only_where_it_is_allowed(registry: FaultyRegistry, puller: M
     assert one.pull(f"http://{registry.host}/me/tiny")[-1] == {"status": "success"}
 
 
-def test_offline_asks_nobody(registry: FaultyRegistry, puller: Make) -> None:
+def test_offline_sends_no_request(registry: FaultyRegistry, puller: Make) -> None:
     registry.publish("me/tiny", GOOD)
     name = f"{registry.host}/me/tiny"
     offline = puller(offline=True)
@@ -120,7 +121,7 @@ def test_offline_asks_nobody(registry: FaultyRegistry, puller: Make) -> None:
     assert len(registry.requests) == asked
 
 
-def test_registries_are_told_of_ollama(registry: FaultyRegistry, puller: Make) -> None:
+def test_the_user_agent_names_ollama(registry: FaultyRegistry, puller: Make) -> None:
     registry.publish("user/repo:Q4_K_M", GOOD)
     one = puller(mirrors={"models.invalid": f"http://{registry.host}"})
     one.pull("models.invalid/user/repo:Q4_K_M", insecure=False)
@@ -130,4 +131,4 @@ def test_registries_are_told_of_ollama(registry: FaultyRegistry, puller: Make) -
     _, path, headers = registry.requests[0]
     assert path == "/v2/user/repo/manifests/Q4_K_M"
     assert headers["Accept"] == manifest.MANIFEST
-    assert "manifests/models.invalid/user/repo/Q4_K_M" in files(one.store)
+    assert "manifests/models.invalid/user/repo/Q4_K_M" in store_files(one.store)

@@ -1,4 +1,4 @@
-"""`kill -9` in the middle of a pull, at random moments, each time followed by a new try.
+"""`kill -9` during a pull at random moments, each followed by another pull.
 
 PULL_KILLS=50 in the environment makes it fifty times; without it there are ten.
 """
@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from peers import FaultyRegistry, digest_of, dripping
-from pulling import files
+from store_models import store_files
 
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.library.store import Store
@@ -26,8 +26,9 @@ HERE = Path(__file__).parent
 
 
 def start(store: Store, name: str) -> subprocess.Popen[str]:
-    """Start a pull; it has begun when this returns."""
-    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    """Start a pull and wait until it has begun."""
+    helpers = [str(HERE), str(HERE.parent)]
+    path = os.pathsep.join([*helpers, *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
         [sys.executable, str(HERE / "interrupted_pull.py"), str(store.root), name],
         env={**os.environ, "PYTHONPATH": path},
@@ -40,8 +41,8 @@ def start(store: Store, name: str) -> subprocess.Popen[str]:
 
 
 def check(store: Store, name: ModelName) -> None:
-    """Whatever has its name in the store is whole."""
-    for path, data in files(store).items():
+    """Assert that all named blobs in the store are complete."""
+    for path, data in store_files(store).items():
         if path.startswith("blobs/") and "partial" not in path and ".jupyter" not in path:
             assert digest_of(data).replace(":", "-") == Path(path).name
     for found in store.names():
@@ -49,14 +50,14 @@ def check(store: Store, name: ModelName) -> None:
         assert all(store.has_blob(digest) for digest in store.read_manifest(found).digests)
 
 
-def come(store: Store) -> int:
-    """Return how many bytes of the weights a next pull need not fetch."""
+def skippable(store: Store) -> int:
+    """Return the number of bytes of the weights that the next pull can skip."""
     paths = [store.blob_path(digest_of(data)) for data in WEIGHTS]
     whole = sum(path.stat().st_size for path in paths if path.exists())
     return whole + sum(recorded_bytes(path) for path in paths if not path.exists())
 
 
-def test_no_kill_breaks_the_store_or_loses_what_has_come(
+def test_no_kill_breaks_the_store_or_loses_downloaded_bytes(
     registry: FaultyRegistry, store: Store
 ) -> None:
     dice = random.Random(time.time_ns())
@@ -72,9 +73,9 @@ def test_no_kill_breaks_the_store_or_loses_what_has_come(
         assert process.stdout
         process.stdout.close()
         check(store, name)
-        assert come(store) >= before
-        before = come(store)
-        if store.resolve(name):  # it was quicker: once more from the start
+        assert skippable(store) >= before
+        before = skippable(store)
+        if store.resolve(name):  # it finished before the kill: start again
             store.delete(name)
             before = 0
     registry.always = None
@@ -82,4 +83,4 @@ def test_no_kill_breaks_the_store_or_loses_what_has_come(
         assert process.wait(60) == 0
     check(store, name)
     assert store.names() == [name]
-    assert not [path for path in files(store) if "partial" in path or path.endswith(".tmp")]
+    assert not [path for path in store_files(store) if "partial" in path or path.endswith(".tmp")]

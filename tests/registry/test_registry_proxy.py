@@ -13,7 +13,7 @@ Make = Callable[..., Puller]
 
 
 class Proxy(web.RequestHandler):
-    """Answers requests for another host out of what a registry would have."""
+    """Answers requests for another host with the contents of a registry."""
 
     def initialize(self, content: FaultyRegistry) -> None:
         self.content = content
@@ -35,6 +35,6 @@ def test_proxy_of_the_environment(
         one = puller()
         assert one.pull("registry.invalid/me/tiny")[-1] == {"status": "success"}
         assert len(content.requests) == 3
-        # What is on this host is never asked through a proxy.
+        # Servers on this host are never requested through a proxy.
         assert one.pull(f"{registry.host}/me/near")[-1] == {"status": "success"}
         assert len(content.requests) == 3

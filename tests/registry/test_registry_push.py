@@ -22,21 +22,21 @@ Make = Callable[..., Puller]
 
 WEIGHTS = os.urandom(1_000_000)
 DIGEST = digest_of(WEIGHTS)
-PACE = QUICK._replace(min_part=300_000, max_part=300_000)
+POLICY = QUICK._replace(min_part=300_000, max_part=300_000)
 PARTS = 4
 
 
 @pytest.fixture
 def registry() -> Iterator[UploadRegistry]:
-    """A registry that is pushed to."""
+    """A registry for pushes."""
     with upload_registry() as registry:
         yield registry
 
 
 @pytest.fixture
 def pusher(registry: UploadRegistry, puller: Make) -> Puller:
-    """What pushes, with a model to push."""
-    one = puller(pace=PACE)
+    """A puller whose store has a model to push."""
+    one = puller(policy=POLICY)
     blob = one.store.add_blob(WEIGHTS)
     config = one.store.add_blob(b"{}")
     written = Manifest(
@@ -70,7 +70,7 @@ def test_cut_parts_go_on_where_they_were(
     registry.cuts.extend(cuts)
     pusher.push(f"{registry.host}/me/tiny")
     check(registry, pusher)
-    # A registry cannot say that it has one byte alone.
+    # A registry cannot report exactly one byte.
     assert registry.received == len(WEIGHTS) + 2 + (cuts[0] == 1)
 
 
@@ -86,7 +86,7 @@ def test_an_upload_that_the_registry_forgot_begins_anew(
     assert done == sorted(done)
 
 
-def test_next_push_goes_on_where_one_was_cut_off(registry: UploadRegistry, pusher: Puller) -> None:
+def test_the_next_push_resumes_an_interrupted_one(registry: UploadRegistry, pusher: Puller) -> None:
     registry.cuts.extend([None, *[0] * 6])
     with pytest.raises(OllamaError, match="max retries exceeded"):
         pusher.push(f"{registry.host}/me/tiny")
@@ -97,7 +97,7 @@ def test_next_push_goes_on_where_one_was_cut_off(registry: UploadRegistry, pushe
 
 
 def test_parts_that_are_kept_elsewhere(registry: UploadRegistry, pusher: Puller) -> None:
-    registry.elsewhere = True
+    registry.redirects = True
     registry.part_failures = 2
     pusher.push(f"{registry.host}/me/tiny")
     check(registry, pusher)
@@ -120,7 +120,7 @@ def test_leaving_ends_the_upload(registry: UploadRegistry, pusher: Puller) -> No
     check(registry, pusher)
 
 
-def test_a_model_that_is_not_there(registry: UploadRegistry, puller: Make) -> None:
+def test_a_missing_model(registry: UploadRegistry, puller: Make) -> None:
     one = puller()
 
     async def push() -> None:

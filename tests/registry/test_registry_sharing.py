@@ -1,39 +1,37 @@
-"""One download for all who want it, which ends when nobody does any more."""
+"""One download for all its listeners, which ends with the last of them."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Callable
 from contextlib import aclosing
 
 import pytest
 from peers import Blob, FaultyRegistry, digest_of, dripping
-from pulling import QUICK, Puller, files
+from pulling import DIGEST, PARTS, QUICK, WEIGHTS, Puller
+from store_models import store_files
 
 from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.library.manifest import Manifest
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.registry.partial import PartialBlob
 
 Make = Callable[..., Puller]
 
-WEIGHTS = os.urandom(1_000_000)
-DIGEST = digest_of(WEIGHTS)
-PARTS = 16
 SLOW = dripping(0.05, 5_000)
 
 
 @pytest.fixture
 def name(registry: FaultyRegistry) -> str:
-    """A model with one layer, which comes slowly."""
+    """A model with one layer, which is sent slowly."""
     registry.publish("me/tiny", WEIGHTS)
     registry.always = SLOW
     return f"{registry.host}/me/tiny"
 
 
 async def pull_a_little(puller: Puller, name: str) -> int:
-    """Pull until some of the weights have come, then go away; return how many bytes that were."""
+    """Pull some of the weights, then close the pull; return the number of their bytes."""
     async with aclosing(puller.transfers.pull(ModelName.parse(name), True)) as lines:
         async for line in lines:
             if line.get("completed", 0) > 50_000:
@@ -42,9 +40,25 @@ async def pull_a_little(puller: Puller, name: str) -> int:
 
 
 def wait_for(registry: FaultyRegistry, sent: int) -> None:
-    """Return when so many bytes are on their way."""
+    """Return when the registry has sent a number of bytes."""
     while registry.sent < sent:
         time.sleep(0.01)
+
+
+def test_a_pull_parses_its_manifest_once(
+    registry: FaultyRegistry, puller: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.publish("me/tiny", b"weights")
+    parsed: list[bytes] = []
+    parse = Manifest.from_json
+
+    def counted(data: bytes) -> Manifest:
+        parsed.append(data)
+        return parse(data)
+
+    monkeypatch.setattr(Manifest, "from_json", counted)
+    puller().pull(f"{registry.host}/me/tiny")
+    assert parsed == [registry.manifests["/v2/me/tiny/manifests/latest"]]
 
 
 def test_two_pulls_share_the_work(registry: FaultyRegistry, name: str, puller: Make) -> None:
@@ -59,14 +73,14 @@ def test_two_pulls_share_the_work(registry: FaultyRegistry, name: str, puller: M
     assert len(one.store.names()) == 2
 
 
-def test_the_last_to_leave_ends_the_download(
+def test_the_last_listener_ends_the_download(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
     one = puller()
     done = asyncio.run(pull_a_little(one, name))
     sent = registry.sent
-    time.sleep(0.3)
-    assert registry.sent - sent < 100_000  # what was on its way
+    time.sleep(0.3)  # the download may not continue
+    assert registry.sent - sent < 100_000  # bytes in transit
     assert one.store.names() == []
     registry.requests.clear()
     lines = one.pull(name)
@@ -108,7 +122,7 @@ def test_cancelled_at_any_moment(registry: FaultyRegistry, name: str, puller: Ma
         asyncio.run(cancel(after))
     registry.always = None
     assert one.pull(name)[-1] == {"status": "success"}
-    assert len(files(one.store)) == 3
+    assert len(store_files(one.store)) == 3
 
 
 def test_stop_ends_all_and_a_later_pull_begins_again(
@@ -124,12 +138,12 @@ def test_stop_ends_all_and_a_later_pull_begins_again(
             await task
 
     asyncio.run(stopped())
-    assert [path for path in files(one.store) if path.endswith("-partial")]
+    assert [path for path in store_files(one.store) if path.endswith("-partial")]
     registry.always = None
     assert one.pull(name)[-1] == {"status": "success"}
 
 
-def test_what_another_process_downloads_is_waited_for(
+def test_a_download_of_another_process_is_awaited(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
     one = puller()
@@ -139,7 +153,7 @@ def test_what_another_process_downloads_is_waited_for(
 
     async def both() -> None:
         pull = asyncio.create_task(one.pulling(name))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.3)  # the pull may not send a request
         assert not registry.asked_for(DIGEST)
         for part in other.parts:
             other.write(part, WEIGHTS[part.offset : part.offset + part.size])
@@ -148,10 +162,10 @@ def test_what_another_process_downloads_is_waited_for(
 
     asyncio.run(both())
     assert not registry.asked_for(DIGEST)
-    assert len(files(one.store)) == 3
+    assert len(store_files(one.store)) == 3
 
 
-def test_deleting_another_model_meanwhile_keeps_what_is_pulled(
+def test_deleting_another_model_meanwhile_keeps_pulled_blobs(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
     small = b"a layer of both"
@@ -171,11 +185,11 @@ def test_deleting_another_model_meanwhile_keeps_what_is_pulled(
     assert one.store.blob_path(digest_of(small)).read_bytes() == small
 
 
-def test_a_failure_is_told_to_all(registry: FaultyRegistry, name: str, puller: Make) -> None:
+def test_a_failure_is_reported_to_all(registry: FaultyRegistry, name: str, puller: Make) -> None:
     one = puller()
 
     async def fail(handler: Blob, content: bytes) -> None:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.2)  # until the second pull has joined the first
         handler.set_status(403)
 
     registry.always = fail
@@ -185,4 +199,4 @@ def test_a_failure_is_told_to_all(registry: FaultyRegistry, name: str, puller: M
         assert all(isinstance(result, OllamaError) for result in results)
 
     asyncio.run(both())
-    assert files(one.store) == {}
+    assert store_files(one.store) == {}

@@ -1,4 +1,4 @@
-"""Tokens for those who can prove who they are, as Ollama's registries hand them out."""
+"""Tokens for signed requests, as Ollama's registries issue them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ Make = Callable[..., Puller]
 
 
 class Desk:
-    """What hands out tokens, and what it saw."""
+    """The settings of a token server, and the requests it received."""
 
     def __init__(self) -> None:
         self.realm = "http://HOST/token?app=1"
         self.keys: list[str] = []
         self.queries: list[dict[str, list[str]]] = []
         self.answer: Any = {"token": "let-me-in"}
+        self.status = 200
 
 
 class Token(web.RequestHandler):
@@ -43,10 +44,11 @@ class Token(web.RequestHandler):
         self.desk.queries.append(
             {name: [value.decode() for value in values] for name, values in arguments.items()}
         )
+        self.set_status(self.desk.status)
         self.finish(self.desk.answer)
 
     def checked(self, proof: str) -> str:
-        """Return the public key, having checked the signature."""
+        """Verify the signature and return the public key."""
         public, _, signature = proof.partition(":")
         key = load_ssh_public_key(f"ssh-ed25519 {public}".encode())
         assert isinstance(key, Ed25519PublicKey)
@@ -60,7 +62,7 @@ class Token(web.RequestHandler):
 
 
 class Guard(web.RequestHandler):
-    """Asks for a token, then lets the registry answer."""
+    """Requires a token before the registry answers."""
 
     def initialize(self, desk: Desk, target: Callable[[], FaultyRegistry]) -> None:
         self.desk = desk
@@ -88,13 +90,13 @@ class Open(web.RequestHandler):
 
 @pytest.fixture
 def desk() -> Desk:
-    """What hands out tokens."""
+    """A token server."""
     return Desk()
 
 
 @pytest.fixture
 def guarded(desk: Desk) -> Iterator[FaultyRegistry]:
-    """A registry that wants tokens, with a model."""
+    """A registry with a model that requires tokens."""
     content = FaultyRegistry()
     content.publish("me/tiny", b"secret weights")
     handlers = [
@@ -166,6 +168,15 @@ def test_tokens_that_do_not_help(
 ) -> None:
     desk.answer = answer
     with pytest.raises(OllamaError, match="unauthorized: access denied"):
+        puller().pull(f"{guarded.host}/me/tiny")
+
+
+@pytest.mark.parametrize("status", [400, 503])
+def test_an_error_of_the_token_server_is_reported(
+    guarded: FaultyRegistry, desk: Desk, home: Path, puller: Make, status: int
+) -> None:
+    desk.status, desk.answer = status, "no tokens today"
+    with pytest.raises(OllamaError, match=f"{status}: no tokens today"):
         puller().pull(f"{guarded.host}/me/tiny")
 
 

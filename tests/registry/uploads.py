@@ -1,4 +1,4 @@
-"""A registry of the tests that is pushed to, and that cuts connections or sends parts elsewhere."""
+"""A registry for pushes that breaks connections or redirects parts."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tornado import web
 
 @dataclass
 class UploadRegistry:
-    """What was pushed. ``cuts`` are for the next PATCH requests: bytes after which they are cut.
+    """The pushed data. ``cuts`` are the bytes after which the next PATCH requests are cut.
 
-    With ``elsewhere`` parts are sent on to another address, as a registry on an object store does.
+    With ``redirects`` parts are redirected, as by a registry on an object store.
     """
 
     host: str = ""
@@ -24,7 +24,7 @@ class UploadRegistry:
     uploads: dict[str, bytearray] = field(default_factory=dict)
     cuts: deque[int | None] = field(default_factory=deque)
     forgets: bool = False
-    elsewhere: bool = False
+    redirects: bool = False
     part_failures: int = 0
     etags: list[str] = field(default_factory=list)
     received: int = 0
@@ -41,8 +41,8 @@ class _Handler(web.RequestHandler):
     def log_exception(self, *arguments: object) -> None:
         pass
 
-    def told(self, code: int, upload: str, **headers: str) -> None:
-        """Answer with where the upload goes on."""
+    def reply(self, code: int, upload: str, **headers: str) -> None:
+        """Answer with the URL for the next bytes."""
         self.set_status(code)
         self.set_header("Location", f"/v2/me/tiny/blobs/uploads/{upload}?state={len(self.log)}")
         for name, value in headers.items():
@@ -57,7 +57,7 @@ class Begin(_Handler):
     def post(self) -> None:
         upload = str(len(self.registry.uploads))
         self.registry.uploads[upload] = bytearray()
-        self.told(202, upload)
+        self.reply(202, upload)
 
 
 @web.stream_request_body
@@ -70,7 +70,7 @@ class Session(_Handler):
             self.left = self.registry.cuts.popleft() if self.registry.cuts else None
 
     def data_received(self, chunk: bytes) -> None:
-        if self.request.method != "PATCH" or self.registry.elsewhere:
+        if self.request.method != "PATCH" or self.registry.redirects:
             return
         kept = chunk if self.left is None else chunk[: self.left]
         self.registry.uploads[self.upload] += kept
@@ -85,16 +85,16 @@ class Session(_Handler):
             self.set_status(404)
             return
         last = len(self.registry.uploads[upload]) - 1
-        self.told(204, upload, Range=f"0-{max(last, 0)}")
+        self.reply(204, upload, Range=f"0-{max(last, 0)}")
 
     def patch(self, upload: str) -> None:
-        if self.registry.elsewhere:
+        if self.registry.redirects:
             assert self.request.headers["X-Redirect-Uploads"] == "1"
             first = self.request.headers["Content-Range"]
-            self.told(307, upload, Docker_Upload_Location=f"/v2/me/tiny/blobs/uploads/{upload}")
+            self.reply(307, upload, Docker_Upload_Location=f"/v2/me/tiny/blobs/uploads/{upload}")
             self.set_header("Location", f"http://{self.registry.host}/parts/{upload}/{first}")
             return
-        self.told(202, upload)
+        self.reply(202, upload)
 
     def put(self, upload: str) -> None:
         data = bytes(self.registry.uploads[upload])

@@ -1,4 +1,4 @@
-"""The models that schedulers are tried with."""
+"""The models of the scheduler's tests."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 from hosts import Host
+from store_models import create_model
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library, Model
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.library.library import Library
+from jupyter_ollama.library.model import Model
 
 
 @pytest.fixture
@@ -20,24 +21,24 @@ def smollm2(library: Library) -> Model:
 
 @pytest.fixture
 def minilm(library: Library) -> Model:
-    """all-MiniLM-L6-v2, which embeds."""
+    """all-MiniLM-L6-v2, an embedding model."""
     return library.find("all-minilm")
 
 
 @pytest.fixture
 def models(scratch_store: Path) -> list[Model]:
-    """Four that load fast: all-MiniLM-L6-v2 with a byte more each, so that they are not one."""
+    """Four models that load fast: all-MiniLM-L6-v2, each with another byte, so that all differ."""
     library = Library.open(scratch_store)
     weights = library.find("all-minilm").model_path.read_bytes()
     for name in "abcd":
         digest = library.store.add_blob(weights + name.encode()).digest
-        list(library.create(CreateRequest(model=name, files={"model.gguf": digest})))
+        create_model(library, model=name, files={"model.gguf": digest})
     return [library.find(name) for name in "abcd"]
 
 
 @pytest.fixture
 def host(monkeypatch: pytest.MonkeyPatch) -> Host:
-    """A host with room for three runners."""
+    """A host whose memory holds three runners."""
     host = Host(3)
-    monkeypatch.setattr(Runner, "start", host.start)
+    monkeypatch.setattr(RunnerClient, "start", host.start)
     return host

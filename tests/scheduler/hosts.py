@@ -1,13 +1,14 @@
-"""Hosts that are short of memory: one with real runners, one on which all is made up."""
+"""Hosts that are short of memory: one with real runners, one with simulated ones."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 
-from jupyter_ollama.engine.handle import Runner
-from jupyter_ollama.engine.process import CRASHED, LoadRefused
-from jupyter_ollama.engine.protocol import LoadFailed, LoadSpec, Ready
+from jupyter_ollama.engine.events import LoadFailed, Ready
+from jupyter_ollama.engine.protocol import LoadSpec
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.engine.runner_failures import CRASHED, LoadRefused
 from jupyter_ollama.errors import OllamaError
 
 SHORT = "model requires more system memory (2.0 GiB) than is available (1.0 GiB)"
@@ -18,19 +19,19 @@ def refusal(shortage: int) -> LoadRefused:
 
 
 class Host:
-    """Has room for a number of runners; all else about them is real."""
+    """A host whose memory holds a number of runners, which are real."""
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.shortage = 1
         self.refused = 0
         self.started = 0
-        self.runners: list[Runner] = []
-        self._start = Runner.start
+        self.runners: list[RunnerClient] = []
+        self._start = RunnerClient.start
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> Runner:
-        """Start a runner if there is room for it."""
-        if sum(runner.is_alive for runner in self.runners) >= self.room:
+    async def start(self, spec: LoadSpec, load_timeout: float) -> RunnerClient:
+        """Start a runner if it fits."""
+        if sum(runner.is_alive for runner in self.runners) >= self.capacity:
             self.refused += 1
             raise refusal(self.shortage)
         self.started += 1
@@ -38,10 +39,21 @@ class Host:
         return self.runners[-1]
 
 
-class MadeUpRunner:
-    """What the scheduler asks of a runner, in no time and no memory."""
+class SmallHost(Host):
+    """A host whose memory holds short contexts only."""
 
-    def __init__(self, spec: LoadSpec, size: int, host: MadeUpHost) -> None:
+    async def start(self, spec: LoadSpec, load_timeout: float) -> RunnerClient:
+        """Start a runner if its context may be short."""
+        if (spec.num_ctx or spec.min_num_ctx) > 512:
+            self.refused += 1
+            raise refusal(self.shortage)
+        return await super().start(spec, load_timeout)
+
+
+class SimulatedRunner:
+    """The parts of a runner that the scheduler uses, without time and memory."""
+
+    def __init__(self, spec: LoadSpec, size: int, host: SimulatedHost) -> None:
         self.spec = spec
         self.pid = 0
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -54,19 +66,19 @@ class MadeUpRunner:
         return not self.exited.done()
 
     async def stop(self) -> None:
-        """End some time later."""
+        """Exit some time later."""
         assert self._host.closing or not self.users, "unloaded while it was in use"
         await self._host.pause()
         self.end()
 
     def end(self) -> None:
-        """Be gone, by whatever reason."""
+        """Exit, for any reason."""
         if self.is_alive:
             self._host.used -= self.ready.size
             self.exited.set_result(None)
 
     async def resize(self, num_ctx: int) -> None:
-        """Grow if there is room."""
+        """Grow if the memory suffices."""
         size = self._host.size(self.spec.model, num_ctx)
         more = size - self.ready.size
         await self._host.take(more)
@@ -76,8 +88,8 @@ class MadeUpRunner:
         self.ready = Ready(num_ctx, self.ready.slots, size, 0)
 
 
-class MadeUpHost:
-    """Keeps account of what its runners take; sizes are ``sizes`` of the files and a context."""
+class SimulatedHost:
+    """Tracks the memory of its runners: ``sizes`` of the files, and of the context."""
 
     def __init__(self, sizes: dict[str, int], budget: int, chance: random.Random) -> None:
         self.sizes = sizes
@@ -91,23 +103,23 @@ class MadeUpHost:
         return self.sizes[path] + num_ctx
 
     async def pause(self) -> None:
-        """Let others go on, for a while of its own length each time."""
+        """Yield to other tasks for a random number of loop iterations."""
         for _ in range(self._chance.randrange(8)):
             await asyncio.sleep(0)
 
     async def take(self, size: int) -> None:
-        """Look for room and take it later, as runners do: nobody else may do so meanwhile."""
+        """Check the memory and allocate it later, as runners do; no other load may intervene."""
         free = self.budget - self.used
         await self.pause()
         if size > free:
             raise refusal(size - free)
         self.used += size
-        assert self.used <= self.budget, "more was loaded than there is room for"
+        assert self.used <= self.budget, "more was loaded than fits"
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> MadeUpRunner:
+    async def start(self, spec: LoadSpec, load_timeout: float) -> SimulatedRunner:
         size = self.size(spec.model, spec.num_ctx)
         await self.take(size)
-        runner = MadeUpRunner(spec, size, self)
+        runner = SimulatedRunner(spec, size, self)
         try:
             await self.pause()
             if self._chance.random() < self.failing:

@@ -1,4 +1,4 @@
-"""A scheduler over real runners, and what tests do with it."""
+"""A scheduler with real runners, and helpers for its tests."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.protocol import Done, RawPrompt
+from jupyter_ollama.engine.events import Done
+from jupyter_ollama.engine.protocol import RawPrompt
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
+from jupyter_ollama.scheduler.lease import Lease
+from jupyter_ollama.scheduler.scheduler import Scheduler
 
 
 @asynccontextmanager
@@ -40,7 +42,7 @@ async def eventually(condition: Callable[[], bool], seconds: float = 10) -> None
         if condition():
             return
         await asyncio.sleep(0.02)
-    raise AssertionError("it did not come true")
+    raise AssertionError("the condition did not become true")
 
 
 async def raises(status: int, text: str, action: Awaitable[object]) -> None:

@@ -6,9 +6,11 @@ import asyncio
 import math
 import os
 import signal
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import psutil
 import pytest
 from scheduling import eventually, raises, scheduling, use
 
@@ -47,7 +49,7 @@ async def test_keep_alive(ollama_store: Path, smollm2: Model) -> None:
     async with scheduling(ollama_store) as scheduler:
         async with await scheduler.acquire(smollm2, Options(), 0.0) as lease:
             pid = lease.runner.pid
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.1)  # longer than the keep-alive
             assert scheduler.loaded()
         await eventually(lambda: not scheduler.loaded())
         await eventually(lambda: not Path(f"/proc/{pid}").exists())
@@ -59,7 +61,7 @@ async def test_keep_alive(ollama_store: Path, smollm2: Model) -> None:
             pass
         assert math.isinf(loaded.keep_alive)
         async with await scheduler.acquire(smollm2, Options(), 0.2):
-            await asyncio.sleep(0.4)
+            await asyncio.sleep(0.4)  # longer than the keep-alive
             assert scheduler.loaded()
         await eventually(lambda: not scheduler.loaded())
 
@@ -80,7 +82,7 @@ async def test_one_model_too_many_evicts_an_idle_one(
     async with scheduling(ollama_store, max_loaded_models=1) as scheduler:
         async with await scheduler.acquire(smollm2, Options()):
             second = asyncio.create_task(scheduler.acquire(minilm, Options()))
-            await asyncio.sleep(0.3)
+            await asyncio.sleep(0.3)  # the busy model may not be evicted
             assert not second.done()
         async with await second as lease:
             assert (await lease.runner.embed(["text"], 512)).size == 384
@@ -104,7 +106,7 @@ async def test_requests_wait_for_a_slot_and_the_queue_is_bounded(
             assert (await use(lease)).eval_count == 3
 
 
-async def test_a_dead_runner_is_replaced_for_those_who_wait(
+async def test_a_dead_runner_is_replaced_for_waiting_requests(
     ollama_store: Path, smollm2: Model
 ) -> None:
     async with scheduling(ollama_store, num_parallel=1) as scheduler, AsyncExitStack() as stack:
@@ -121,7 +123,7 @@ async def test_a_dead_runner_is_replaced_for_those_who_wait(
         assert (await use(other)).eval_count == 3
 
 
-async def test_a_model_that_cannot_load_harms_nobody(scratch_store: Path, smollm2: Model) -> None:
+async def test_a_failed_load_affects_no_other_model(scratch_store: Path, smollm2: Model) -> None:
     library = OllamaServer(models_dir=str(scratch_store)).library
     broken, missing = library.find("smollm2"), library.find("all-minilm")
     data = broken.model_path.read_bytes()[: 4 * 2**20]
@@ -151,10 +153,12 @@ async def test_a_cancelled_drain_leaves_the_scheduler_in_order(
             assert (await lease.runner.embed(["text"], 512)).size == 384
 
 
-async def test_closing_ends_a_load_under_way(ollama_store: Path, smollm2: Model) -> None:
+async def test_closing_ends_a_load_under_way(
+    ollama_store: Path, smollm2: Model, children: Callable[[], list[psutil.Process]]
+) -> None:
     server = OllamaServer(models_dir=str(ollama_store))
     asking = asyncio.create_task(server.scheduler.acquire(smollm2, Options()))
-    await asyncio.sleep(0.1)
+    await eventually(lambda: bool(children()))
     await server.stop()
     await raises(503, "the server is stopping", asking)
     assert server.scheduler.loaded() == []

@@ -1,4 +1,4 @@
-"""The order in which models make way, and how many of them."""
+"""The order and the number of evictions."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jupyter_ollama.scheduler.eviction import enough, eviction_order
+from jupyter_ollama.scheduler.eviction import eviction_order, select_victims
 
 
 @dataclass(eq=False)
 class Fake:
-    """What counts of a loaded model."""
+    """The properties of a loaded model that matter for eviction."""
 
     size: int = 1
     users: int = 0
@@ -28,7 +28,7 @@ def test_the_order() -> None:
         Fake(used_at=2, keep_alive=900),
         Fake(used_at=3, keep_alive=1),
         Fake(used_at=1, keep_alive=math.inf),
-        # It takes nothing new: were another one chosen now, the wait would begin anew.
+        # It is draining: to choose another one now would restart the wait.
         Fake(used_at=5, users=9, draining=True),
         Fake(used_at=4, users=1),
         Fake(used_at=0, users=1, keep_alive=math.inf),
@@ -37,9 +37,9 @@ def test_the_order() -> None:
 
 
 @given(st.lists(st.integers(1, 9)), st.integers(-5, 40))
-def test_as_many_as_are_needed(sizes: list[int], shortage: int) -> None:
+def test_the_number_of_victims(sizes: list[int], shortage: int) -> None:
     models = [Fake(size) for size in sizes]
-    taken = enough(models, shortage)
+    taken = select_victims(models, shortage)
     if taken is None:
         assert sum(sizes) < shortage
         return

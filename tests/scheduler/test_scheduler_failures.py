@@ -1,4 +1,4 @@
-"""Loads that fail: one answer for each who waited, and another try for the next."""
+"""Loads that fail: all waiting requests get the error, and the next request tries again."""
 
 from __future__ import annotations
 
@@ -11,18 +11,23 @@ from pathlib import Path
 import psutil
 import pytest
 from hosts import Host
-from scheduling import eventually, scheduling, use
+from scheduling import eventually, raises, scheduling, use
 
+from jupyter_ollama._version import OLLAMA_API_VERSION
 from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.library.library import Library
+from jupyter_ollama.library.manifest import CONFIG, Layer, Manifest
 from jupyter_ollama.library.model import Model
+from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
+from jupyter_ollama.scheduler.lease import Lease
+from jupyter_ollama.scheduler.scheduler import Scheduler
 
 Children = Callable[[], list[psutil.Process]]
 
 
 async def together(scheduler: Scheduler, model: Model) -> list[str]:
-    """Ask three times at once; return the errors."""
+    """Send three requests at once; return the errors."""
     asking = (scheduler.acquire(model, Options()) for _ in range(3))
     answers = await asyncio.gather(*asking, return_exceptions=True)
     errors = [error for error in answers if isinstance(error, OllamaError)]
@@ -73,7 +78,7 @@ async def test_a_load_that_takes_too_long(
         assert children() == []
 
 
-async def test_a_load_goes_on_for_those_who_stay(
+async def test_a_load_goes_on_for_the_remaining_requests(
     ollama_store: Path, smollm2: Model, host: Host
 ) -> None:
     async with scheduling(ollama_store) as scheduler:
@@ -88,7 +93,7 @@ async def test_a_load_goes_on_for_those_who_stay(
 
 
 @pytest.mark.parametrize("hops", [0, 1, 2])
-async def test_a_load_that_nobody_waits_for_is_given_up(
+async def test_a_load_without_requests_is_cancelled(
     ollama_store: Path, smollm2: Model, host: Host, children: Children, hops: int
 ) -> None:
     async with scheduling(ollama_store) as scheduler:
@@ -98,9 +103,28 @@ async def test_a_load_that_nobody_waits_for_is_given_up(
             task.cancel()
         for _ in range(hops):
             await asyncio.sleep(0)
-        # Who comes now must not share what is about to be given up.
+        # A new request must not share the load that is about to be abandoned.
         late: Lease = await scheduler.acquire(smollm2, Options())
         async with late:
             assert (await use(late)).eval_count == 3
         assert all(task.cancelled() for task in asking)
         assert len(children()) == 1
+
+
+async def test_a_model_that_requires_a_newer_ollama_is_not_loaded(
+    scratch_store: Path, models: list[Model], host: Host
+) -> None:
+    library = Library.open(scratch_store)
+    config = library.store.add_blob(b'{"model_format":"gguf","requires":"0.1000.0"}')
+    made = Manifest(
+        config=Layer(CONFIG, config.digest, config.size), layers=models[0].manifest.layers
+    )
+    library.store.write_manifest(ModelName.parse("newer"), made)
+    async with scheduling(scratch_store) as scheduler:
+        message = f"'newer:latest' requires Ollama 0.1000.0 or newer.* Ollama {OLLAMA_API_VERSION}"
+        await raises(400, message, scheduler.acquire(library.find("newer"), Options()))
+        assert host.started == 0
+        scheduler.expire(library.find("newer"))  # nothing to unload, and no error
+        # The same weights can be loaded for a model without the requirement.
+        async with await scheduler.acquire(models[0], Options()):
+            assert host.started == 1

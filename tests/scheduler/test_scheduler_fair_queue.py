@@ -1,4 +1,4 @@
-"""Who gets the next slot of a model: by what users have spent, whatever else happens."""
+"""The order in which users get the slots of a model: by the tokens that they have spent."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from jupyter_ollama.scheduler.fair_queue import FairQueue, Grant
+from jupyter_ollama.scheduler.account import Account
+from jupyter_ollama.scheduler.fair_queue import FairQueue
 from jupyter_ollama.scheduler.limits import Limits
 from jupyter_ollama.scheduler.loaded import RunnerGone
-from jupyter_ollama.scheduler.ticket import Account, Ticket
+from jupyter_ollama.scheduler.request import ModelRequest, SlotClaim
+from jupyter_ollama.scheduler.share import Grant
 
 
 class Users:
-    """Users of one queue, whose requests cost what a test says."""
+    """Users of one queue, whose requests have the cost that a test sets."""
 
     def __init__(self, slots: int, names: Iterable[str] = "ab") -> None:
         self.queue = FairQueue(slots)
@@ -31,23 +33,23 @@ class Users:
     def ask(
         self, name: str, *, bulk: bool = False, label: str = "", limits: Limits | None = None
     ) -> asyncio.Task[None]:
-        """Ask for a slot; the request is in ``order`` and ``running`` once it has one."""
-        ticket = Ticket(self.accounts[name], limits or Limits(), bulk=bulk)
+        """Request a slot; the request is in ``order`` and ``running`` once it has one."""
+        request = ModelRequest(self.accounts[name], limits or Limits(), bulk=bulk)
 
         async def wait() -> None:
-            grant = await self.queue.take(ticket, None)
+            grant = await self.queue.acquire(SlotClaim(request))
             self.order.append(label or name)
             self.running.append((grant, name))
 
         return asyncio.create_task(wait())
 
     def end(self, cost: int, index: int = 0) -> str:
-        """End a request that runs, having cost so much."""
+        """End a running request with its cost."""
         grant, name = self.running.pop(index)
-        grant.ticket.begin()
-        grant.ticket.settle(cost // 2, 0, cost - cost // 2, 0)
+        grant.request.begin()
+        grant.request.settle(cost // 2, 0, cost - cost // 2, 0)
         self.spent[name] += cost
-        self.queue.give_back(grant)
+        self.queue.release(grant)
         return name
 
 
@@ -67,7 +69,7 @@ async def test_one_user_is_served_in_order() -> None:
     assert users.order == [*"012345"]
 
 
-async def test_interactive_requests_of_a_user_go_before_his_bulk() -> None:
+async def test_interactive_requests_of_a_user_go_before_bulk_ones() -> None:
     users = Users(1)
     users.ask("a", label="first")
     await turn()
@@ -94,7 +96,7 @@ async def test_users_take_turns_by_tokens_not_by_requests() -> None:
 
 
 @pytest.mark.parametrize("was_there", [False, True])
-async def test_who_comes_late_starts_level_and_saved_nothing(
+async def test_a_new_or_returning_user_has_no_credit(
     was_there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     users = Users(1)
@@ -123,8 +125,8 @@ async def test_who_comes_late_starts_level_and_saved_nothing(
         task.cancel()
 
 
-async def test_who_asks_again_at_once_was_not_away() -> None:
-    """What others had in the meantime, because nobody else was there, they had before him."""
+async def test_a_user_who_pauses_briefly_keeps_the_balance() -> None:
+    """Tokens that the others spent in the pause count as spent before."""
     users = Users(1)
     users.ask("b")
     await turn()
@@ -149,7 +151,7 @@ async def test_who_asks_again_at_once_was_not_away() -> None:
 @example(465)
 @example(2061)
 def test_shares_of_busy_users_are_equal(seed: int) -> None:
-    """Whatever requests cost and in whatever order they end: all want more than they can get."""
+    """For any costs and any order of ends, while all users want more than they get."""
 
     async def course() -> None:
         chance = random.Random(seed)
@@ -157,14 +159,16 @@ def test_shares_of_busy_users_are_equal(seed: int) -> None:
         slots = chance.randrange(1, 17)
         users = Users(slots, names + "yz")
         means = {name: chance.choice([5, 40, 150]) for name in names}
-        # All slots are taken when the others come: who is alone rightly gets all there is.
+        # All slots are taken before the others arrive, as a single user may take all of them.
         tasks = [users.ask("yz"[number % 2]) for number in range(slots)]
         await turn()
 
+        pending: Counter[str] = Counter()
+
         def keep_asking() -> None:
             for name in names:
-                while users.accounts[name].waiting < 20:
-                    users.accounts[name].waiting += 1
+                while pending[name] < 20:
+                    pending[name] += 1
                     tasks.append(users.ask(name, bulk=chance.random() < 0.5))
 
         for _ in range(1000):
@@ -172,7 +176,7 @@ def test_shares_of_busy_users_are_equal(seed: int) -> None:
             await turn()
             index = chance.randrange(len(users.running))
             _, name = users.running[index]
-            users.accounts[name].waiting -= 1
+            pending[name] -= 1
             mean = means.get(name, 1)
             users.end(1 + int(chance.expovariate(1 / mean)), index)
         served = [users.spent[name] for name in names]
@@ -184,7 +188,7 @@ def test_shares_of_busy_users_are_equal(seed: int) -> None:
     asyncio.run(course())
 
 
-async def test_slots_are_kept_for_users_who_may_be_back_soon() -> None:
+async def test_slots_are_reserved_for_users_who_may_return_soon() -> None:
     users = Users(16, "abcd")
     for name in ("b", "c", "d"):
         users.ask(name)
@@ -197,7 +201,7 @@ async def test_slots_are_kept_for_users_who_may_be_back_soon() -> None:
         tasks.append(users.ask(name, label=f"{name} at once"))
         await turn()
         assert users.order[-1] == f"{name} at once"
-    # Now that these are here only one is expected.
+    # These two have returned: one more is expected.
     users.end(10)
     users.end(10)
     await turn()
@@ -232,34 +236,35 @@ async def test_the_limit_of_a_user_counts_over_all_models() -> None:
     assert users.accounts["a"].queues == set()
 
 
-async def test_places_in_the_queue() -> None:
+async def test_positions_in_the_queue() -> None:
     users = Users(1)
-    told: dict[str, list[int]] = {"a1": [], "a2": [], "b1": []}
+    reported: dict[str, list[int]] = {"a1": [], "a2": [], "b1": []}
     users.ask("a")
     await turn()
 
     def wait(label: str) -> asyncio.Task[Grant]:
-        ticket = Ticket(users.accounts[label[0]], bulk=False, request_id=label)
-        tickets[label] = ticket
-        return asyncio.create_task(users.queue.take(ticket, told[label].append))
+        request = ModelRequest(users.accounts[label[0]], bulk=False, request_id=label)
+        requests[label] = request
+        claim = SlotClaim(request, reported[label].append)
+        return asyncio.create_task(users.queue.acquire(claim))
 
-    tickets: dict[str, Ticket] = {}
+    requests: dict[str, ModelRequest] = {}
     tasks = []
-    for label in told:
+    for label in reported:
         tasks.append(wait(label))
         await turn()
-    # The other user has had less.
-    assert told == {"a1": [1, 2], "a2": [2, 3], "b1": [1]}
-    assert users.queue.place(tickets["a2"]) == 3
+    # The other user has spent less.
+    assert reported == {"a1": [1, 2], "a2": [2, 3], "b1": [1]}
+    assert requests["a2"].position == 3
     users.end(10)
     await turn()
-    assert told == {"a1": [1, 2, 1], "a2": [2, 3, 2], "b1": [1]}
-    assert users.queue.place(tickets["b1"]) == 0
+    assert reported == {"a1": [1, 2, 1], "a2": [2, 3, 2], "b1": [1]}
+    assert requests["b1"].position is None
     for task in tasks:
         task.cancel()
 
 
-async def test_who_leaves_at_the_last_moment_passes_the_slot_on() -> None:
+async def test_a_request_cancelled_as_it_starts_passes_its_slot_on() -> None:
     users = Users(1)
     users.ask("a")
     await turn()
@@ -273,8 +278,8 @@ async def test_who_leaves_at_the_last_moment_passes_the_slot_on() -> None:
     assert users.accounts["b"].running == 0
 
 
-async def test_who_was_just_cancelled_is_passed_over() -> None:
-    """Its task has not run since, so it still is in line."""
+async def test_a_request_that_was_just_cancelled_is_skipped() -> None:
+    """Its task has not run since, so it is still in the queue."""
     users = Users(1)
     users.ask("a")
     await turn()
@@ -287,30 +292,30 @@ async def test_who_was_just_cancelled_is_passed_over() -> None:
     assert users.order == ["a", "next"]
 
 
-async def test_all_who_wait_learn_that_the_runner_is_gone() -> None:
+async def test_all_waiting_requests_fail_when_the_runner_ends() -> None:
     users = Users(1)
     users.ask("a")
     await turn()
     tasks = [users.ask(name) for name in "abab"]
     await turn()
-    users.queue.dismiss(RunnerGone())
+    users.queue.fail(RunnerGone())
     for task in tasks:
         with pytest.raises(RunnerGone):
             await task
     assert users.accounts["a"].queues == set()
 
 
-async def test_cancelled_requests_cost_what_was_computed() -> None:
-    """Their cost is known only after their slot is somebody else's."""
+async def test_cancelled_requests_cost_their_computed_tokens() -> None:
+    """Their cost is known only after their slot was granted to another request."""
     users = Users(1)
     users.ask("a")
     await turn()
     tasks = [users.ask(name) for name in "ab" for _ in range(3)]
     grant, _ = users.running.pop()
-    grant.ticket.begin()
-    users.queue.give_back(grant)
+    grant.request.begin()
+    users.queue.release(grant)
     await turn()
-    grant.ticket.settle(500, 0, 500, 0)
+    grant.request.settle(500, 0, 500, 0)
     for _ in range(4):
         users.end(100)
         await turn()

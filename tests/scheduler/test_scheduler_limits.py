@@ -1,4 +1,4 @@
-"""What users may do: how limits are read, whose count, and what they do to requests."""
+"""Limits: how they are read, which of them apply to a user, and their effect on requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.options import Options
 from jupyter_ollama.scheduler.limits import LimitReached, Limits, limits_of
-from jupyter_ollama.scheduler.window import Window
+from jupyter_ollama.scheduler.sliding_window import SlidingWindow
 
 TABLE: dict[str, dict[str, Any]] = {
     "*": {"concurrent": 4, "queue": 8, "tokens_per_day": 1000, "models": ["tiny*"]},
@@ -38,7 +38,7 @@ TABLE: dict[str, dict[str, Any]] = {
         ("root", ("students",), {"tokens_per_minute": 50}),
     ],
 )
-def test_whose_limits_count(name: str, groups: tuple[str, ...], expected: dict[str, Any]) -> None:
+def test_the_limits_of_a_user(name: str, groups: tuple[str, ...], expected: dict[str, Any]) -> None:
     assert limits_of(TABLE, name, groups) == Limits(**expected)
 
 
@@ -57,7 +57,7 @@ def test_no_limits() -> None:
         ({"*": 5}, "Expected `object`, got `int`"),
     ],
 )
-def test_what_cannot_be_read(table: dict[str, Any], message: str) -> None:
+def test_invalid_limits(table: dict[str, Any], message: str) -> None:
     with pytest.raises(TraitError) as caught:
         OllamaServer(limits=table)
     assert str(caught.value).startswith("limits: ")
@@ -99,8 +99,8 @@ def test_caps(asked: dict[str, int], given: tuple[int, int]) -> None:
     assert options == Options(**asked)
 
 
-def test_a_window_forgets() -> None:
-    window = Window(60)
+def test_amounts_leave_a_window() -> None:
+    window = SlidingWindow(60)
     now = time.time()
     for ago, tokens in ((100, 7), (50, 10), (20, 30), (0, 5)):
         window.add(tokens, now - ago)
@@ -111,12 +111,35 @@ def test_a_window_forgets() -> None:
     assert window.wait(1) == pytest.approx(60, abs=1)
 
 
+@pytest.mark.parametrize("jump", [-3 * 86400, 3 * 86400])
+def test_a_clock_that_jumps_locks_no_user_out(monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    window = SlidingWindow(60)
+    window.add(10)
+    before, wall, steady = window.wait(5), time.time, time.monotonic
+    monkeypatch.setattr(time, "time", lambda: wall() + jump)
+    assert window.total == 10
+    assert window.wait(5) == pytest.approx(before, abs=5)
+    window.add(10)
+    monkeypatch.setattr(time, "time", wall)
+    assert window.wait(5) == pytest.approx(60, abs=5)
+    monkeypatch.setattr(time, "monotonic", lambda: steady() + 61)
+    assert window.total == window.wait(5) == 0
+
+
+def test_records_of_the_future_are_dropped() -> None:
+    window = SlidingWindow(60)
+    window.add(7, time.time() + 3 * 86400)
+    assert window.total == 0
+    window.add(7, time.time() - 30)
+    assert window.wait(5) == pytest.approx(30, abs=5)
+
+
 def test_a_window_is_bounded() -> None:
-    window = Window(60)
+    window = SlidingWindow(60)
     start = time.time() - 60
     for number in range(20000):
         window.add(1, start + number * 0.003)
-    assert len(window._parts) < 300
+    assert len(window._buckets) < 300
     assert window.total == pytest.approx(20000, rel=0.01)
 
 

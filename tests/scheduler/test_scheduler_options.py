@@ -1,4 +1,4 @@
-"""What requests name of how a model is loaded: checked, shared where it can be, else reloaded."""
+"""Load options of requests: their checks, and when they share or reload a loaded model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,21 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from scheduling import raises, scheduling, use
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.protocol import Done, RawPrompt
+from jupyter_ollama.engine.events import Done
+from jupyter_ollama.engine.protocol import RawPrompt
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options, merge_options
+from jupyter_ollama.scheduler.account import Account
+from jupyter_ollama.scheduler.limits import Limits
+from jupyter_ollama.scheduler.load_request import build_load_request
+from jupyter_ollama.scheduler.request import ModelRequest, current_request
 from jupyter_ollama.scheduler.scheduler import Scheduler
-from jupyter_ollama.scheduler.wanted import wanted_of
 
 
 async def pid(scheduler: Scheduler, model: Model, **options: Any) -> int:
@@ -57,7 +62,7 @@ def test_options_that_decide_on_the_load(name: str, value: Any, taken: Any) -> N
         ("tensor_split", [True], "must be an array of numbers"),
     ],
 )
-def test_values_that_make_no_sense(name: str, value: Any, text: str) -> None:
+def test_invalid_values(name: str, value: Any, text: str) -> None:
     with pytest.raises(OllamaError) as caught:
         merge_options({name: value})
     assert caught.value.status == 400
@@ -66,10 +71,10 @@ def test_values_that_make_no_sense(name: str, value: Any, text: str) -> None:
 
 def test_the_request_wins_over_the_server(smollm2: Model) -> None:
     server = OllamaServer(kv_cache_type="q4_0", flash_attention=True)
-    spec = wanted_of(smollm2, Options(), None, server).spec
+    spec = build_load_request(smollm2, Options(), None, server).spec
     assert (spec.kv_cache_type, spec.flash_attention) == ("q4_0", True)
     options = Options(kv_cache_type="f16", flash_attention=False, tensor_split=[2, 1])
-    spec = wanted_of(smollm2, options, None, server).spec
+    spec = build_load_request(smollm2, options, None, server).spec
     assert (spec.kv_cache_type, spec.flash_attention) == ("f16", False)
     assert spec.tensor_split == (2, 1)
 
@@ -91,17 +96,17 @@ async def test_a_quantized_cache_without_flash_attention_is_refused(
         assert scheduler.loaded() == []
 
 
-def test_a_server_that_is_set_up_so_says_it_and_goes_on(
+def test_the_server_warns_of_such_a_setting_and_starts(
     smollm2: Model, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = OllamaServer(kv_cache_type="q8_0", flash_attention=False)
     with caplog.at_level(logging.WARNING, "jupyter_ollama"):
-        Scheduler(server)
+        Scheduler(server, server.library)
     assert "needs flash attention" in caplog.text
-    assert wanted_of(smollm2, Options(), None, server).spec.kv_cache_type == "f16"
+    assert build_load_request(smollm2, Options(), None, server).spec.kv_cache_type == "f16"
 
 
-async def test_who_names_nothing_shares_and_who_names_another_value_reloads(
+async def test_requests_without_options_share_and_other_values_reload(
     ollama_store: Path, smollm2: Model
 ) -> None:
     async with scheduling(ollama_store, context_length=512) as scheduler:
@@ -115,7 +120,7 @@ async def test_who_names_nothing_shares_and_who_names_another_value_reloads(
         assert await pid(scheduler, smollm2, kv_cache_type="q8_0") == quantized
         other = await pid(scheduler, smollm2, flash_attention=False)
         assert other != quantized
-        # There is no GPU to tell apart, but the wish is one of the load all the same.
+        # This host has no GPU, but the option is still a load option.
         assert await pid(scheduler, smollm2, tensor_split=[1, 1]) != other
 
 
@@ -134,6 +139,55 @@ async def test_a_longer_context_does_not_reload(ollama_store: Path, smollm2: Mod
         async with await scheduler.acquire(smollm2, Options(num_ctx=10**9)) as lease:
             assert lease.num_ctx == 8192
             assert lease.runner.pid == first
+
+
+async def test_a_request_without_num_ctx_gets_the_default_of_the_machine(
+    ollama_store: Path, smollm2: Model
+) -> None:
+    async with scheduling(ollama_store) as scheduler:
+        async with await scheduler.acquire(smollm2, Options(num_ctx=256)) as lease:
+            assert (lease.num_ctx, lease.runner.ready.num_ctx) == (256, 256)
+            first = lease.runner.pid
+        async with await scheduler.acquire(smollm2, Options()) as lease:
+            assert (lease.num_ctx, lease.runner.ready.num_ctx) == (4096, 4096)
+            assert lease.runner.pid == first
+        # A request for more does not change the lengths of the others.
+        async with await scheduler.acquire(smollm2, Options(num_ctx=8192)) as lease:
+            assert lease.num_ctx == 8192
+        async with await scheduler.acquire(smollm2, Options()) as lease:
+            assert (lease.num_ctx, lease.runner.ready.num_ctx) == (4096, 8192)
+            assert lease.runner.pid == first
+
+
+async def test_a_request_without_num_ctx_does_not_share_the_load_of_a_shorter_context(
+    ollama_store: Path, smollm2: Model
+) -> None:
+    async with scheduling(ollama_store) as scheduler:
+
+        async def ask(**options: int) -> int:
+            async with await scheduler.acquire(smollm2, Options(**options)) as lease:
+                return lease.num_ctx
+
+        asked = ({"num_ctx": 64}, {}, {"num_ctx": 8192}, {}, {"num_ctx": 128})
+        lengths = await asyncio.gather(*(ask(**options) for options in asked))
+        assert lengths == [64, 4096, 8192, 4096, 128]
+
+
+@pytest.mark.parametrize(("limit", "given"), [(100, 100), (5000, 5000), (9000, 8192)])
+async def test_a_limit_applies_to_requests_without_num_ctx(
+    ollama_store: Path, smollm2: Model, limit: int, given: int
+) -> None:
+    async with scheduling(ollama_store) as scheduler:
+        async with await scheduler.acquire(smollm2, Options(num_ctx=8192)) as lease:
+            # As on a host with a large GPU.
+            ready = msgspec.structs.replace(lease.runner.ready, default_num_ctx=8192)
+            lease.runner.ready = ready
+        token = current_request.set(ModelRequest(Account("ann"), Limits(num_ctx=limit), bulk=False))
+        try:
+            async with await scheduler.acquire(smollm2, Options()) as lease:
+                assert lease.num_ctx == given
+        finally:
+            current_request.reset(token)
 
 
 async def test_contexts_of_many_lengths_at_once(ollama_store: Path, smollm2: Model) -> None:
@@ -162,7 +216,7 @@ async def test_a_stream_goes_on_while_the_context_grows(ollama_store: Path, smol
         assert done.eval_count == 150
 
 
-async def test_a_context_that_cannot_grow_is_loaded_anew_or_refused(
+async def test_a_context_that_cannot_grow_is_reloaded_or_refused(
     ollama_store: Path, smollm2: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(smollm2.header.metadata, "llama.context_length", 10**9)
@@ -177,7 +231,7 @@ async def test_a_context_that_cannot_grow_is_loaded_anew_or_refused(
         assert await pid(scheduler, smollm2) != first
 
 
-async def test_requests_at_once_run_as_many_as_the_model_says(
+async def test_as_many_requests_run_at_once_as_the_model_has_slots(
     ollama_store: Path, smollm2: Model
 ) -> None:
     async with scheduling(ollama_store, num_parallel=3, context_length=256) as scheduler:

@@ -1,4 +1,4 @@
-"""Models that are loaded before anybody asks for them."""
+"""Models that are loaded at the start of the server."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from cli_process import serving
 from run_notebook import Server, jupyter_server
 from scheduling import eventually, names
+from store_models import create_model
 from traitlets import TraitError
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.library.create import CreateRequest
-from jupyter_ollama.library.model import Library, Model
+from jupyter_ollama.library.library import Library
+from jupyter_ollama.library.model import Model
 
 
-async def test_they_are_loaded_as_a_request_would(
+async def test_they_are_loaded_as_by_a_request(
     scratch_store: Path, models: list[Model], caplog: pytest.LogCaptureFixture
 ) -> None:
-    create = CreateRequest(model="b", from_="b", parameters={"num_ctx": 64})
-    list(Library.open(scratch_store).create(create))
+    body: dict[str, Any] = {"model": "b", "from": "b", "parameters": {"num_ctx": 64}}
+    create_model(Library.open(scratch_store), **body)
     server = OllamaServer(
         models_dir=str(scratch_store),
         pinned_models=["a"],
@@ -48,7 +50,7 @@ async def test_they_are_loaded_as_a_request_would(
         await server.stop()
 
 
-async def test_stopping_ends_it(
+async def test_stopping_cancels_the_loads(
     scratch_store: Path, models: list[Model], children: Callable[[], list[psutil.Process]]
 ) -> None:
     server = OllamaServer(models_dir=str(scratch_store), preload_models=["a", "b"])
@@ -59,8 +61,8 @@ async def test_stopping_ends_it(
 
 
 @pytest.mark.parametrize("trait", ["preload_models", "pinned_models"])
-def test_names_that_none_can_have(trait: str) -> None:
-    with pytest.raises(TraitError, match=f"{trait}: 'a b' is no model's name"):
+def test_invalid_names_of_models(trait: str) -> None:
+    with pytest.raises(TraitError, match=f"{trait}: 'a b' is not a model name"):
         OllamaServer(**{trait: ["a", "a b"]})
 
 
@@ -69,9 +71,9 @@ def loaded(server: Server, prefix: str) -> list[str]:
 
 
 def test_the_stand_alone_server_does_so(ollama_store: Path, tmp_path: Path) -> None:
-    arguments = ("--OllamaServer.pinned_models=all-minilm", "--OllamaServer.preload_models=nobody")
+    arguments = ("--OllamaServer.pinned_models=all-minilm", "--OllamaServer.preload_models=unknown")
     with serving({"HOME": str(tmp_path)}, ollama_store, tmp_path, *arguments) as served:
-        served.wait_for("nobody is not loaded: model 'nobody' not found")
+        served.wait_for("unknown is not loaded: model 'unknown' not found")
         assert loaded(Server(f"http://{served.host}", ""), "") == ["all-minilm:latest"]
 
 

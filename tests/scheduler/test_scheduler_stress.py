@@ -1,7 +1,7 @@
-"""Many requests for more models than there is room for, on hosts whose runners are made up.
+"""Many requests for more models than fit, on hosts with simulated runners.
 
-Each seed is a course of events of its own: who asks for what and when, how long loads, answers and
-unloads take, who leaves early. What must hold in every course is asserted while it goes on.
+Each seed gives another course of events: the requests and their times, the durations of loads,
+answers and unloads, and cancellations. Invariants are asserted during the course.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import random
 from pathlib import Path
 
 import pytest
-from hosts import MadeUpHost, MadeUpRunner
+from hosts import SimulatedHost, SimulatedRunner
 
 from jupyter_ollama.config import OllamaServer
-from jupyter_ollama.engine.handle import Runner
 from jupyter_ollama.engine.protocol import LoadSpec
+from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
@@ -25,8 +25,8 @@ REQUESTS = 100
 LENGTHS = (64, 128, 256)
 
 
-class Course(MadeUpHost):
-    """A course of events. A calm one has nobody leave and nothing fail."""
+class Course(SimulatedHost):
+    """A course of events. In a calm one no request is cancelled and nothing fails."""
 
     def __init__(self, seed: int, models: list[Model], store: Path) -> None:
         self.chance = random.Random(seed)
@@ -47,7 +47,7 @@ class Course(MadeUpHost):
         self._waiting: dict[object, str] = {}
 
     async def run(self) -> None:
-        """Let all happen; fail if somebody gets no answer."""
+        """Run all events; fail if a request gets no answer."""
         tasks = []
         for _ in range(REQUESTS):
             tasks.append(asyncio.create_task(self.request()))
@@ -61,7 +61,7 @@ class Course(MadeUpHost):
             assert task.cancelled() or not task.exception()
 
     def disturb(self, tasks: list[asyncio.Task[None]]) -> None:
-        """Have somebody leave, a runner crash, a file be deleted or be back."""
+        """Cancel a request, crash a runner, or delete or restore a file."""
         event = self.chance.random()
         if event < 0.2:
             self.chance.choice(tasks).cancel()
@@ -73,7 +73,7 @@ class Course(MadeUpHost):
             path.rename(away) if path.exists() else away.rename(path)
 
     async def request(self) -> None:
-        """Ask, use what comes for a while, and give it back."""
+        """Acquire a lease, hold it for a while and release it."""
         model, num_ctx = self.chance.choice(self.models), self.chance.choice(LENGTHS)
         keep_alive = self.chance.choice([None, None, 0, math.inf])
         key = object()
@@ -98,8 +98,8 @@ class Course(MadeUpHost):
                 runner.users -= 1  # type: ignore[attr-defined]
         self.answers.append(200)
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> MadeUpRunner:
-        """Load; it must be what the one who waits longest asked for."""
+    async def start(self, spec: LoadSpec, load_timeout: float) -> SimulatedRunner:
+        """Load; it must be the model of the request that has waited longest."""
         if self.calm:
             loaded = [loaded.spec.model for loaded in self.server.scheduler.loaded()]
             wanted = (path for path in self._waiting.values() if path not in loaded)
@@ -107,14 +107,14 @@ class Course(MadeUpHost):
         return await super().start(spec, load_timeout)
 
 
-async def test_whatever_happens(
+async def test_random_events(
     scratch_store: Path, models: list[Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for seed in range(400):
         course = Course(seed, models, scratch_store)
-        monkeypatch.setattr(Runner, "start", course.start)
+        monkeypatch.setattr(RunnerClient, "start", course.start)
         scheduler = course.server.scheduler
-        print("seed", seed)  # to be seen where it fails
+        print("seed", seed)  # shown if the test fails
         await course.run()
         for path in course.sizes:
             if not Path(path).exists():
@@ -125,7 +125,7 @@ async def test_whatever_happens(
             assert course.answers == [200] * REQUESTS
             pinned = [loaded.model.name.model for loaded in scheduler.loaded() if loaded.pinned]
             assert pinned == course.pinned
-        # Nobody is counted as waiting any more.
+        # No request counts as waiting any more.
         course.calm, course.failing, course.server.max_queue = False, 0.0, 1
         async with await scheduler.acquire(models[1], Options(num_ctx=64)):
             pass

@@ -1,4 +1,4 @@
-"""Requests that wait for the memory of busy models: in which order, and whom that holds up."""
+"""Requests that wait for the memory of busy models: their order, and which others they delay."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from scheduling import eventually, names, raises, scheduling, touch
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.library.model import Model
 from jupyter_ollama.options import Options
-from jupyter_ollama.scheduler.scheduler import Lease, Scheduler
+from jupyter_ollama.scheduler.lease import Lease
+from jupyter_ollama.scheduler.scheduler import Scheduler
 
 
 class Asking:
@@ -24,22 +25,22 @@ class Asking:
         self.served: list[str] = []
         self._scheduler = scheduler
 
-    async def _ask(self, model: Model, told: list[int]) -> None:
-        async with await self._scheduler.acquire(model, Options(), None, told.append):
+    async def _ask(self, model: Model, reported: list[int]) -> None:
+        async with await self._scheduler.acquire(model, Options(), None, reported.append):
             self.served.append(model.name.model)
 
     async def begin(self, model: Model, place: int) -> asyncio.Task[None]:
-        """Ask for a model; return once the request has this place in the queue."""
-        told: list[int] = []
-        task = asyncio.create_task(self._ask(model, told))
-        await eventually(lambda: told[-1:] == [place])
+        """Request a model; return once the request has this position in the queue."""
+        reported: list[int] = []
+        task = asyncio.create_task(self._ask(model, reported))
+        await eventually(lambda: reported[-1:] == [place])
         return task
 
 
 @pytest.fixture
 def refused(host: Host) -> Iterator[Host]:
-    """A host with room for two, where somebody was refused in the end."""
-    host.room = 2
+    """A host for two runners that has refused a load at the end."""
+    host.capacity = 2
     yield host
     assert host.refused
 
@@ -50,16 +51,16 @@ async def hold(stack: AsyncExitStack, scheduler: Scheduler, model: Model) -> Lea
     )
 
 
-async def test_they_are_served_in_their_order_and_those_for_one_model_together(
+async def test_loads_are_in_order_and_shared_by_requests_for_one_model(
     scratch_store: Path, models: list[Model], refused: Host
 ) -> None:
     a, b, c, _ = models
-    refused.room = 1
+    refused.capacity = 1
     async with scheduling(scratch_store) as scheduler:
         asking = Asking(scheduler)
         async with await scheduler.acquire(a, Options()) as lease:
             tasks = [await asking.begin(b, 0), await asking.begin(c, 1)]
-            # The model that makes way takes nothing new, or those who wait might do so for ever.
+            # The model to be evicted accepts no new requests, or the load might wait for ever.
             tasks += [await asking.begin(a, 2), await asking.begin(c, 1), await asking.begin(b, 0)]
             assert asking.served == []
             assert (await lease.runner.embed(["text"], 512)).size == 384
@@ -68,11 +69,11 @@ async def test_they_are_served_in_their_order_and_those_for_one_model_together(
         assert refused.started == 4
 
 
-async def test_a_steady_stream_does_not_keep_others_waiting(
+async def test_a_steady_stream_of_requests_does_not_block_a_load(
     scratch_store: Path, models: list[Model], refused: Host
 ) -> None:
     a, b, _, _ = models
-    refused.room = 1
+    refused.capacity = 1
     async with scheduling(scratch_store) as scheduler:
         over = asyncio.Event()
 
@@ -90,7 +91,7 @@ async def test_a_steady_stream_does_not_keep_others_waiting(
         await asyncio.gather(*streams)
 
 
-async def test_models_that_need_not_go_are_used_meanwhile(
+async def test_models_that_are_not_evicted_serve_requests_meanwhile(
     scratch_store: Path, models: list[Model], refused: Host
 ) -> None:
     a, b, c, _ = models
@@ -102,17 +103,17 @@ async def test_models_that_need_not_go_are_used_meanwhile(
             await eventually(lambda: refused.refused == 1)
             await hold(stack, scheduler, b)
             assert not waiting.done()
-        # It was to be the other one, which is busy yet; this one is idle now.
+        # The other model was chosen and is still busy; this one is idle now.
         await waiting
         assert names(scheduler) == "ac"
         await hold(end, scheduler, a)
 
 
-async def test_who_leaves_is_not_waited_for(
+async def test_a_cancelled_request_is_not_waited_for(
     scratch_store: Path, models: list[Model], refused: Host
 ) -> None:
     a, b, c, _ = models
-    refused.room = 1
+    refused.capacity = 1
     async with scheduling(scratch_store) as scheduler, AsyncExitStack() as stack:
         asking = Asking(scheduler)
         await hold(stack, scheduler, a)
@@ -123,13 +124,13 @@ async def test_who_leaves_is_not_waited_for(
         assert not tasks[1].done()
         tasks[1].cancel()
         await asyncio.wait([tasks[1]])
-        # Nobody wants its place any more: the busy one is to be had again.
+        # No load needs its memory any more: the busy model is available again.
         await hold(stack, scheduler, a)
         assert names(scheduler) == "a"
         assert refused.started == 1
 
 
-async def test_nobody_waits_for_what_would_not_help(
+async def test_no_load_waits_for_a_useless_eviction(
     scratch_store: Path, models: list[Model], refused: Host
 ) -> None:
     a, b, c, _ = models
@@ -144,7 +145,7 @@ async def test_nobody_waits_for_what_would_not_help(
             assert (await lease.runner.embed(["text"], 512)).size == 384
 
 
-async def test_who_waits_is_told_when_the_server_stops(
+async def test_waiting_requests_fail_when_the_server_stops(
     ollama_store: Path, smollm2: Model, minilm: Model
 ) -> None:
     server = OllamaServer(models_dir=str(ollama_store), num_parallel=1, max_loaded_models=1)

@@ -1,16 +1,20 @@
-"""The record of usage: what is in the file, and what becomes of it."""
+"""The usage file: its contents, and its recovery from locks, damage and removal."""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from jupyter_ollama.scheduler.ticket import Account, Ticket
-from jupyter_ollama.usage.store import UsageStore
+from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.scheduler.account import Account
+from jupyter_ollama.scheduler.request import ModelRequest
+from jupyter_ollama.usage.store import LastDay, UsageStore
 
 
 @pytest.fixture
@@ -18,26 +22,55 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "folder" / "usage.sqlite"
 
 
-def ticket(
+def finished(
     user: str, groups: tuple[str, ...] = (), model: str = "tiny", tokens: int = 10
-) -> Ticket:
-    made = Ticket(Account(user), path="/api/chat", groups=groups, model=model, digest="d")
-    made.begin()
-    made.settle(tokens, 2, tokens * 2, 10**9)
-    made.close(200)
-    return made
+) -> ModelRequest:
+    request = ModelRequest(Account(user), path="/api/chat", groups=groups, model=model, digest="d")
+    request.begin()
+    request.settle(tokens, 2, tokens * 2, 10**9)
+    request.close(200)
+    return request
+
+
+def last_day(path: Path) -> LastDay:
+    """Start a store and close it; return the last day that it has read."""
+    store = UsageStore(path, 90)
+    store.start()
+    store.close()
+    assert store.last_day is not None
+    return store.last_day
+
+
+@contextmanager
+def started(path: Path, keep_days: float = 90) -> Iterator[UsageStore]:
+    store = UsageStore(path, keep_days)
+    store.start()
+    store.wait_for_last_day()
+    yield store
+    store.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Lock the file against readers and writers."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA locking_mode=EXCLUSIVE")
+    connection.execute("BEGIN EXCLUSIVE")
+    yield
+    connection.rollback()
+    connection.close()
 
 
 def test_sums(path: Path) -> None:
     store = UsageStore(path, 90)
+    store.start()
     for one in (
-        ticket("ann", ("a", "b")),
-        ticket("ann", ("a",), "big", 100),
-        ticket("bob", ("b",), tokens=1),
+        finished("ann", ("a", "b")),
+        finished("ann", ("a",), "big", 100),
+        finished("bob", ("b",), tokens=1),
     ):
         store.add(one)
     store.close()
-    store = UsageStore(path, 90)
     names = ("requests", "prompt_tokens", "cached_tokens", "generated_tokens")
 
     def sums(by: str, user: str | None = None, since: float = 0) -> dict[str, list[int]]:
@@ -49,34 +82,45 @@ def test_sums(path: Path) -> None:
     assert sums("model", "bob") == {"tiny": [1, 1, 2, 2]}
     assert sums("model", "eve") == {}
     assert sums("user", since=time.time() + 1) == {}
-    assert [tokens for _, tokens in store.spent("ann", 0)] == [330]
-    assert store.spent("ann", time.time() + 1) == []
     assert [row[1:5] for row in store.days(0)] == [
         ("ann", '["a"]', "big", "/api/chat"),
         ("ann", '["a", "b"]', "tiny", "/api/chat"),
         ("bob", '["b"]', "tiny", "/api/chat"),
     ]
-    store.close()
 
 
-def test_old_rows_go(path: Path) -> None:
-    store = UsageStore(path, 1)
-    store.add(ticket("ann"))
-    store.close()
+def test_budgets_are_read_at_the_start(path: Path) -> None:
+    with started(path) as store:
+        for _ in range(3):
+            store.add(finished("ann", tokens=100))
+        store.add(finished("bob"))
+    spent = last_day(path).spent
+    assert {user: [tokens for _, tokens in parts] for user, parts in spent.items()} == {
+        "ann": [900],
+        "bob": [30],
+    }
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE usage SET time = time - 2 * 86400 WHERE user = 'ann'")
+    assert {*last_day(path).spent} == {"bob"}
+
+
+def test_old_rows_are_removed(path: Path) -> None:
+    with started(path, 1) as store:
+        store.add(finished("ann"))
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE usage SET time = time - 2 * 86400")
-    store = UsageStore(path, 1)
-    store.add(ticket("bob"))
-    store.close()
-    assert [row["user"] for row in UsageStore(path, 1).sums("user", 0)] == ["bob"]
+    with started(path, 1) as store:
+        store.add(finished("bob"))
+    assert [row["user"] for row in store.sums("user", 0)] == ["bob"]
 
 
 def test_two_servers_share_a_file(path: Path) -> None:
     stores = [UsageStore(path, 90) for _ in range(2)]
 
     def add(store: UsageStore) -> None:
+        store.start()
         for _ in range(200):
-            store.add(ticket("ann"))
+            store.add(finished("ann"))
         store.close()
 
     threads = [threading.Thread(target=add, args=(store,)) for store in stores]
@@ -88,26 +132,96 @@ def test_two_servers_share_a_file(path: Path) -> None:
     assert row["requests"] == 400
 
 
-def test_others_cannot_read_it(path: Path) -> None:
-    UsageStore(path, 90).close()
+def test_other_users_cannot_read_the_file(path: Path) -> None:
+    with started(path):
+        pass
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_a_lost_file_stops_nobody(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_rows_that_cannot_be_written_by_the_end_are_reported(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with started(path) as store:
+        path.unlink()
+        path.mkdir()
+        store.add(finished("ann"))
+    assert "1 rows of usage are lost" in caplog.text
+
+
+def test_a_removed_file_is_created_again(path: Path) -> None:
+    with started(path) as store:
+        store.block("eve", True)
+        store.add(finished("ann"))
+        wait_for(lambda: rows(path) == 1)
+        for one in path.parent.iterdir():
+            one.unlink()
+        store.add(finished("bob"))
+    assert [row["user"] for row in store.sums("user", 0)] == ["bob"]
+    assert last_day(path).blocked == {"eve"}
+
+
+@pytest.mark.parametrize("when", ["before the start", "while it is used"])
+def test_a_damaged_file_is_kept_and_replaced(
+    path: Path, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    garbage = b"no database " * 1000
+    path.parent.mkdir()
+    if when == "before the start":
+        path.write_bytes(garbage)
+    with started(path) as store:
+        if when == "while it is used":
+            for one in path.parent.iterdir():
+                one.unlink()
+            path.write_bytes(garbage)
+        store.add(finished("ann"))
+    (aside,) = path.parent.glob("usage.sqlite.damaged-*")
+    assert aside.read_bytes() == garbage
+    assert [row["user"] for row in store.sums("user", 0)] == ["ann"]
+    assert "it is kept as usage.sqlite.damaged-" in caplog.text
+
+
+def test_rows_wait_for_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jupyter_ollama.usage.store.READ_SECONDS", 0.1)
+    monkeypatch.setattr("jupyter_ollama.usage.store.LOCKED_SECONDS", 0.1)
+    monkeypatch.setattr("jupyter_ollama.usage.store.RETRY_SECONDS", 0.1)
+    with started(path) as store:
+        store.add(finished("ann", tokens=100))
+        store.block("eve", True)
     store = UsageStore(path, 90)
-    path.unlink()
-    path.mkdir()
-    store.add(ticket("ann"))
+    with locked(path):
+        store.start()
+        store.wait_for_last_day()
+        store.add(finished("bob"))
+        with pytest.raises(OllamaError, match="cannot be read now: database is locked") as caught:
+            store.sums("user", 0)
+        assert caught.value.status == 503
+        assert store.last_day is None
+    wait_for(lambda: store.last_day is not None)
+    assert {*store.last_day.spent} == {"ann"}
+    assert store.last_day.blocked == {"eve"}
     store.close()
-    assert "rows of usage are lost" in caplog.text
+    assert {row["user"] for row in store.sums("user", 0)} == {"ann", "bob"}
+
+
+def rows(path: Path) -> int:
+    with sqlite3.connect(path) as connection:
+        return int(connection.execute("SELECT count(*) FROM usage").fetchone()[0])
+
+
+def wait_for(holds: Callable[[], bool]) -> None:
+    """Wait until a condition holds, half a minute at most."""
+    for _ in range(3000):
+        if holds():
+            return
+        time.sleep(0.01)
+    assert holds()
 
 
 def test_blocked_users(path: Path) -> None:
-    store = UsageStore(path, 90)
-    store.block("ann", True)
-    store.block("ann", True)
-    store.block("bob", True)
-    store.block("bob", False)
-    store.close()
-    assert UsageStore(path, 90).blocked() == {"ann"}
+    with started(path) as store:
+        store.block("ann", True)
+        store.block("ann", True)
+        store.block("bob", True)
+        store.block("bob", False)
+    assert last_day(path).blocked == {"ann"}

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import os
+import secrets
 
 c = get_config()  # noqa: F821 - JupyterHub puts it here
 
 HUB = "http://127.0.0.1:8000"  # the Hub's proxy, as the servers of its users reach it
+
+# For a trial on this machine: every name may log in with the password that is printed at the start.
+# A site has an authenticator and a spawner of its own in place of these lines.
+c.JupyterHub.bind_url = HUB
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = secrets.token_urlsafe(12)
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+print(f"Log in at {HUB} as alice or bob, password {c.DummyAuthenticator.password}")
 
 c.JupyterHub.load_groups = {
     "ollama-users": {"users": ["alice", "bob"]},
@@ -30,7 +40,7 @@ c.JupyterHub.services = [
     },
 ]
 
-# What runs goes on while the Hub restarts. The proxy has to run by itself for that, too:
+# Running requests continue while the Hub restarts. That requires a proxy of its own process:
 # c.ConfigurableHTTPProxy.should_start = False, and configurable-http-proxy as a service.
 c.JupyterHub.cleanup_servers = False
 

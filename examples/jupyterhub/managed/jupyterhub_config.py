@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+
 c = get_config()  # noqa: F821 - JupyterHub puts it here
 
 HUB = "http://127.0.0.1:8000"  # the Hub's proxy, as the servers of its users reach it
+
+# For a trial on this machine: every name may log in with the password that is printed at the start.
+# A site has an authenticator and a spawner of its own in place of these lines.
+c.JupyterHub.bind_url = HUB
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = secrets.token_urlsafe(12)
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+print(f"Log in at {HUB} as alice or bob, password {c.DummyAuthenticator.password}")
 
 # Who may run models, and who may change them. Groups can as well come from the authenticator.
 c.JupyterHub.load_groups = {
@@ -27,15 +39,17 @@ c.JupyterHub.services = [
             "jupyter-ollama",
             "hub",
             "--OllamaAuthorizer.may_manage=ollama-managers",
+            # Better for a Hub that is root: "user": "ollama" beside "command", with an account
+            # of that name.
+            *(["--allow-root"] if os.geteuid() == 0 else []),
         ],
-        # With a Hub that is root, "user": "ollama" runs the endpoint as somebody else.
         "environment": {"OLLAMA_MODELS": "/srv/ollama/models"},
         "oauth_no_confirm": True,
     },
 ]
 
-# Without this the endpoint refuses the token that a notebook has. It gives nobody more than the
-# role above does: a server's token holds what its user holds, of these.
+# Without this the endpoint refuses the token that a notebook has. It grants no more than the role
+# above: a server's token has those of these scopes that its user has.
 c.Spawner.server_token_scopes = [
     "users:activity!user",
     "access:servers!server",

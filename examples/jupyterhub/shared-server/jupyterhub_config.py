@@ -1,16 +1,26 @@
 """The endpoint as the server of a user of its own: wherever the Hub's spawner can start servers.
 
 An administrator starts the server of the user "gpubot" once, at the Hub's admin page or with
-POST /hub/api/users/gpubot/server. Nobody logs in as gpubot.
+POST /hub/api/users/gpubot/server. No person logs in as gpubot.
 """
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 c = get_config()  # noqa: F821 - JupyterHub puts it here
 
 HUB = "http://127.0.0.1:8000"  # the Hub's proxy, as the servers of its users reach it
+
+# For a trial on this machine: every name may log in with the password that is printed at the start.
+# A site has an authenticator and a spawner of its own in place of these lines.
+c.JupyterHub.bind_url = HUB
+c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = secrets.token_urlsafe(12)
+c.Authenticator.allow_all = True
+c.JupyterHub.spawner_class = "simple"
+print(f"Log in at {HUB} as alice or bob, password {c.DummyAuthenticator.password}")
 
 c.JupyterHub.load_groups = {
     "ollama-users": {"users": ["alice", "bob"]},

@@ -11,13 +11,13 @@ Part = dict[str, Any]
 
 _REASONS = {"length": "max_tokens"}
 _MORE: dict[str, dict[str, Any]] = {"thinking": {"signature": ""}, "text": {"citations": None}}
-"""What blocks of a kind have besides their text."""
+"""The fields of each kind of block besides its text."""
 
 
 class MessageWriter:
     """Turns the parts of an answer into events. ``message`` is the whole once all are through.
 
-    ``estimate`` stands for the tokens of the prompt until the last part tells their number.
+    ``estimate`` stands for the tokens of the prompt until the last part reports their number.
     """
 
     def __init__(self, model: str, estimate: int = 0) -> None:

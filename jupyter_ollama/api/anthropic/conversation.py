@@ -6,9 +6,13 @@ from typing import Any
 
 from ...errors import OllamaError
 from ...prompt.messages import Message, ToolCall, ToolCallFunction
+from ..images import needed_capabilities
 from ..translation import name_tools, optional, typed
 
 Block = dict[str, Any]
+
+_SOUNDS = ("audio", "input_audio")
+_NO_SOUND = "Anthropic's API has no audio inputs: send them to /api/chat or /v1/chat/completions"
 
 
 def native_messages(system: Any, messages: list[dict[str, Any]]) -> list[Message]:
@@ -48,7 +52,7 @@ def openai_tool_choice(choice: dict[str, Any]) -> Any:
 
 
 def _messages(message: dict[str, Any]) -> list[Message]:
-    """Return what a message holds: results of tools first, each a message of its own."""
+    """Return the parts of a message: tool results first, each as a separate message."""
     role = optional(message, "role", str, "role must be a string").lower()
     content = message.get("content")
     blocks = [] if isinstance(content, str) else _blocks(content)
@@ -83,6 +87,8 @@ def _content(content: Any) -> tuple[str, list[str]]:
     if content is None or isinstance(content, str):
         return content or "", []
     blocks = _blocks(content)
+    if any(block["type"] in _SOUNDS for block in blocks):
+        raise OllamaError(400, _NO_SOUND)
     texts = [
         typed(block.get("text"), str, "text block needs a text")
         for block in blocks
@@ -99,7 +105,10 @@ def _image(block: Block) -> str:
             f"invalid image source type: {source.get('type', '')}. "
             "Only base64 images are supported.",
         )
-    return typed(source.get("data"), str, "invalid base64 image data")
+    data = typed(source.get("data"), str, "invalid base64 image data")
+    if needed_capabilities([data]) == ["audio"]:
+        raise OllamaError(400, _NO_SOUND)
+    return data
 
 
 def _tool_call(block: Block) -> ToolCall:

@@ -1,10 +1,11 @@
-"""The bodies of requests, field for field as Anthropic's clients send them."""
+"""The wire of Anthropic's API: bodies of requests, errors and streams."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..translation import Extensions
+from ..endpoint import EVENT_STREAM, Dialect
+from ..translation import Extensions, event_bytes, new_id
 
 
 class CountRequest(Extensions, kw_only=True):
@@ -28,3 +29,28 @@ class MessagesRequest(CountRequest, kw_only=True):
     top_p: float | None = None
     top_k: int | None = None
     stop_sequences: list[str] = []
+
+
+_ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
+    kind = _ERROR_TYPES.get(status, "api_error")
+    error = {"type": kind, "message": message}
+    return {"type": "error", "error": error, "request_id": new_id("req_")}
+
+
+def _event(part: dict[str, Any], number: int) -> bytes:
+    return event_bytes(part)
+
+
+ANTHROPIC = Dialect(_error, EVENT_STREAM, _event, no_body="EOF")

@@ -1,4 +1,4 @@
-"""What the answers of chats and completions have in common: heads, ends, usage, logprobs."""
+"""The common parts of chats and completions: heads, ends, usage, logprobs."""
 
 from __future__ import annotations
 

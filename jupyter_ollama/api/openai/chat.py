@@ -10,6 +10,7 @@ import msgspec
 from ...errors import OllamaError
 from .. import chat as native
 from ..endpoint import Call, Reply, Stream
+from ..request_bounds import check_messages
 from ..translation import answer_fields, merged, parts, together, whole
 from ..wire import ChatRequest
 from .answers import Part, finish_reason, head, logprobs, usage
@@ -23,6 +24,7 @@ async def chat_completions(call: Call) -> Reply | Stream:
     """Answer with one message or several, whole or in chunks."""
     request = call.decode(ChatCompletionRequest)
     asked = chat_request(request, await default_options(call, request.model))
+    check_messages(call.server, asked.messages, request.n)
     calls = [
         call.carrying(msgspec.structs.replace(asked, options=choice_options(asked.options, choice)))
         for choice in range(request.n)
@@ -96,7 +98,7 @@ def _told(tokens: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 class Chunks:
-    """Turns the parts of an answer into what the chunks of one choice hold."""
+    """Converts the parts of an answer to the deltas of one choice."""
 
     def __init__(self, index: int) -> None:
         self._index = index
@@ -104,7 +106,7 @@ class Chunks:
         self._calls = 0
 
     def of(self, part: Part) -> list[dict[str, Any]]:
-        """Return what a part makes: thoughts, then text and calls, then an end of its own."""
+        """Return the deltas of a part: thoughts, then text and calls, then a separate end."""
         tokens = logprobs(part)
         deltas = self._deltas(part["message"])
         if not deltas and (tokens or not self._started):

@@ -10,6 +10,7 @@ import msgspec
 from ...errors import OllamaError
 from .. import generate as native
 from ..endpoint import Call, Reply, Stream
+from ..request_bounds import check_choices
 from ..translation import answer_fields, merged, parts, together, whole
 from ..wire import GenerateRequest
 from .answers import Part, finish_reason, head, logprobs, usage
@@ -20,6 +21,9 @@ from .wire import CompletionRequest
 async def completions(call: Call) -> Reply | Stream:
     """Answer with the texts that go on with the prompts, whole or in chunks."""
     request = call.decode(CompletionRequest)
+    prompts = _prompts(request.prompt)
+    longest = max(map(len, prompts)) + len(request.suffix)
+    check_choices(call.server, len(prompts) * request.n, longest)
     asked = generate_requests(request, await default_options(call, request.model))
     answers = [native.generate(call.carrying(one)) for one in asked]
     if not asked[0].stream:
@@ -81,7 +85,7 @@ class Texts:
         self._offset = len(prompt)
 
     def of(self, part: Part, reason: str | None = None) -> dict[str, Any]:
-        """Return what a part makes, after the prompt where it is asked back."""
+        """Return the chunk of a part, after the prompt where it is to be echoed."""
         text, self._echo = self._echo + part.get("response", ""), ""
         return {
             "text": text,

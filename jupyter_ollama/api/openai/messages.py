@@ -6,7 +6,8 @@ from typing import Any
 
 from ...errors import OllamaError
 from ...prompt.messages import Message, ToolCall, ToolCallFunction
-from ..translation import name_tools, optional, parse_arguments, typed
+from ..images import needed_capabilities
+from ..translation import name_tools, native_role, optional, parse_arguments, typed
 from .options import GO_TYPES
 
 _IMAGE_PREFIXES = (
@@ -14,7 +15,7 @@ _IMAGE_PREFIXES = (
     *(f"data:image/{kind};base64," for kind in ("jpeg", "jpg", "png", "webp")),
 )
 _NO_URLS = "image URLs are not currently supported, please use base64 encoded data instead"
-NO_AUDIO = "audio inputs are not currently supported"
+_BAD_SOUND = "invalid input_audio: data must be a WAV, MP3 or FLAC file in base64"
 _BAD_MESSAGE = "invalid message format"
 _TEXTS = {"text": "text", "refusal": "refusal"}
 
@@ -22,11 +23,6 @@ _TEXTS = {"text": "text", "refusal": "refusal"}
 def native_messages(messages: list[dict[str, Any]]) -> list[Message]:
     """Return the messages of a chat. Raises OllamaError(400)."""
     return name_tools([_message(message) for message in messages])
-
-
-def native_role(role: str) -> str:
-    """Return the role of a message; what a developer says is for Ollama's models the system's."""
-    return "system" if role.lower() == "developer" else role.lower()
 
 
 def image_data(url: str) -> str:
@@ -37,6 +33,17 @@ def image_data(url: str) -> str:
         if url.startswith(prefix):
             return url.removeprefix(prefix)
     raise OllamaError(400, "invalid image input")
+
+
+def sound_data(audio: Any) -> str:
+    """Return the base64 text of a part ``input_audio``; the file itself states its format.
+
+    Raises OllamaError(400).
+    """
+    data = typed(typed(audio, dict, _BAD_SOUND).get("data"), str, _BAD_SOUND)
+    if needed_capabilities([data]) != ["audio"]:
+        raise OllamaError(400, _BAD_SOUND)
+    return data
 
 
 def _message(message: dict[str, Any]) -> Message:
@@ -56,9 +63,9 @@ def _message(message: dict[str, Any]) -> Message:
 
 
 def _content(content: Any, may_lack: bool) -> tuple[str, list[str]]:
-    """Return the text and the images of a message.
+    """Return the text of a message, and its images and sounds.
 
-    Ollama makes a message of each part; templates that want the roles to take turns refuse that.
+    Ollama makes a message of each part; templates that require alternating roles refuse that.
     """
     if isinstance(content, str):
         return content, []
@@ -77,7 +84,7 @@ def _content(content: Any, may_lack: bool) -> tuple[str, list[str]]:
             url = image.get("url") if isinstance(image, dict) else image
             images.append(image_data(typed(url, str, _BAD_MESSAGE)))
         elif kind == "input_audio":
-            raise OllamaError(400, NO_AUDIO)
+            images.append(sound_data(part.get("input_audio")))
         else:
             raise OllamaError(400, _BAD_MESSAGE)
     return "\n\n".join(texts), images

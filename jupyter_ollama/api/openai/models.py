@@ -1,26 +1,24 @@
-"""GET /v1/models and /v1/models/<name>: what is in the store, as OpenAI's clients list it."""
+"""GET /v1/models and /v1/models/<name>: the stored models, as OpenAI's clients list them."""
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ..endpoint import Call, Reply
-from ..models import find_model
+from ..models import allowed_models, find_model
 
 if TYPE_CHECKING:
     from ...library.model import Model
 
 
 async def models(call: Call) -> Reply:
-    """Answer with all models, newest first."""
-    found = await asyncio.to_thread(call.server.library.list)
-    data = [_entry(model, model.name.display) for model in found]
+    """Answer with all models that the caller may use, newest first."""
+    data = [_entry(model, model.name.display) for model in await allowed_models(call)]
     return Reply({"object": "list", "data": data})
 
 
 async def model(call: Call) -> Reply:
-    """Answer with one model, under the name that was asked for."""
+    """Answer with one model, under the name that was requested."""
     name = call.arguments[0]
     return Reply(_entry(await find_model(call, name), name))
 

@@ -1,10 +1,11 @@
-"""OpenAI's knobs as Ollama's options: sampling, stops, biases, reasoning, formats."""
+"""OpenAI's parameters as Ollama's options: sampling, stops, biases, reasoning, formats."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from ...errors import OllamaError
+from ...option_bounds import check_field
 from ..endpoint import Call
 from ..models import find_model
 from ..translation import Extensions, native_options
@@ -21,7 +22,6 @@ _EFFORTS: dict[str, bool | str | None] = {
     "ultra": "max",
     "max": "max",
 }
-_MOST_CHOICES = 128
 
 GO_TYPES = {
     type(None): "<nil>",
@@ -32,11 +32,11 @@ GO_TYPES = {
     list: "[]interface {}",
     dict: "map[string]interface {}",
 }
-"""How Go names the types of free JSON values, as Ollama's messages quote them."""
+"""Go's names of the types of free JSON values, as in Ollama's messages."""
 
 
 async def default_options(call: Call, model: str) -> dict[str, Any]:
-    """Return OpenAI's defaults where the model sets none of its own. Raises OllamaError."""
+    """Return OpenAI's defaults where the model sets none. Raises OllamaError."""
     if not model:
         raise OllamaError(400, "model is required")
     found = await find_model(call, model)
@@ -57,8 +57,7 @@ def completion_options(
     request: CompletedRequest, defaults: dict[str, Any], num_predict: int | None
 ) -> dict[str, Any]:
     """Return the options of a request for completions. Raises OllamaError(400)."""
-    if not 1 <= request.n <= _MOST_CHOICES:
-        raise OllamaError(400, f"n must be between 1 and {_MOST_CHOICES}")
+    check_field("n", request.n)
     return sampling_options(
         request,
         defaults,
@@ -70,7 +69,7 @@ def completion_options(
 
 
 def choice_options(options: dict[str, Any], choice: int) -> dict[str, Any]:
-    """Return the options for one of several choices: with a seed each gets a seed of its own."""
+    """Return the options for one of several choices: each gets its own seed if one is given."""
     seed = options.get("seed")
     if not choice or not isinstance(seed, int) or seed < 0:
         return options
@@ -86,9 +85,9 @@ def think(request: Extensions, effort: str) -> bool | str | None:
 
 
 def response_format(asked: dict[str, Any], schema: Any) -> Any:
-    """Return Ollama's ``format`` for one of OpenAI's, whose ``schema`` stands where its API says.
+    """Return Ollama's ``format`` for one of OpenAI's; the place of ``schema`` differs by API.
 
-    A format that is not known raises OllamaError(400): an answer in another form helps nobody.
+    An unknown format raises OllamaError(400), since an answer in another form is useless.
     """
     kind = str(asked.get("type", "text")).strip().lower()
     if kind == "text":

@@ -9,8 +9,8 @@ import msgspec
 
 from ...errors import OllamaError
 from ...prompt.messages import Message
-from ..translation import name_tools, optional, typed
-from .messages import NO_AUDIO, image_data, native_role, tool_call
+from ..translation import name_tools, native_role, optional, typed
+from .messages import image_data, sound_data, tool_call
 
 _TEXTS = {"input_text": "text", "output_text": "text", "text": "text", "refusal": "refusal"}
 _BAD_TOOL = "invalid tool"
@@ -53,7 +53,7 @@ def native_tools(tools: list[Any], prefix: str = "") -> list[dict[str, Any]]:
 
 
 def _add(messages: list[Message], item: Item) -> None:
-    """Add an item. What an assistant thought, then said and called is one message."""
+    """Add an item. The thoughts, text and calls of an assistant become one message."""
     kind = item.get("type") or ("message" if item.get("role") else None)
     if kind is None:
         raise OllamaError(400, "input item missing required 'type' field")
@@ -114,7 +114,7 @@ def _content(content: Any) -> tuple[str, list[str]]:
         elif kind == "input_file":
             raise OllamaError(400, "file inputs are not currently supported")
         elif kind == "input_audio":
-            raise OllamaError(400, NO_AUDIO)
+            images.append(sound_data(part.get("input_audio")))
         else:
             raise OllamaError(400, f"unknown content type: {kind}")
     return "".join(texts), images

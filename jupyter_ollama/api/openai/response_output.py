@@ -142,14 +142,14 @@ def _output_text(text: str, tokens: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
-    """Return a tool as it is repeated: a function has all of its fields."""
+    """Return a tool as the answer repeats it: a function has all fields."""
     if tool.get("type") != "function":
         return tool
     return {"description": None, "parameters": None, "strict": None} | tool
 
 
 def _response(request: ResponsesRequest) -> dict[str, Any]:
-    """Return a response that has just begun, with what the request asked for."""
+    """Return a response that has just begun, with the parameters of the request."""
     reasoning = request.reasoning
     return {
         "id": new_id("resp_"),

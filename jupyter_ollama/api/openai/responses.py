@@ -1,4 +1,4 @@
-"""POST /v1/responses: the next turn of a conversation, nothing of which is kept on the server."""
+"""POST /v1/responses: the next turn of a conversation, which the server does not store."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ _BAD_CHOICE = "tool_choice must be none, auto, required, or name functions"
 
 
 def choose_tools(tools: Tools, choice: Any) -> tuple[Tools, Any]:
-    """Return the tools to offer, and which of them the model has to call.
+    """Return the tools to offer, and those of them that the model must call.
 
     That is None where it may choose, "required" for any, {"type": "function", "function": {"name"}}
     for one. Where none may be called none is offered. Raises OllamaError(400).

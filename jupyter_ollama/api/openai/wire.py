@@ -1,29 +1,31 @@
-"""The bodies of requests, field for field as OpenAI's clients send them."""
+"""The wire of OpenAI's API: bodies of requests, errors and streams."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import msgspec
+import orjson
 
-from ..translation import Extensions
+from ..endpoint import EVENT_STREAM, Dialect
+from ..translation import Extensions, event_bytes
 
 
 class StreamOptions(msgspec.Struct):
-    """What a stream holds besides the answer."""
+    """The contents of a stream besides the answer."""
 
     include_usage: bool = False
 
 
 class Reasoning(msgspec.Struct):
-    """How much a model is to think."""
+    """The effort that a model spends on thinking."""
 
     effort: str = ""
     summary: str | None = None
 
 
 class SampledRequest(Extensions, kw_only=True):
-    """What all requests for an answer have in common. None stands for what was not sent."""
+    """The common fields of requests for an answer. None stands for a field that was not sent."""
 
     model: str = ""
     stream: bool = False
@@ -34,7 +36,7 @@ class SampledRequest(Extensions, kw_only=True):
 
 
 class CompletedRequest(SampledRequest, kw_only=True):
-    """What the requests for completions have in common."""
+    """The common fields of requests for completions."""
 
     stream_options: StreamOptions = msgspec.field(default_factory=StreamOptions)
     n: int = 1
@@ -61,7 +63,7 @@ class ChatCompletionRequest(CompletedRequest, kw_only=True):
 
 
 class CompletionRequest(CompletedRequest, kw_only=True):
-    """The body of POST /v1/completions. ``logprobs`` is how many tokens are told at each place."""
+    """The body of POST /v1/completions. ``logprobs`` is the number of tokens per position."""
 
     prompt: Any = ""
     suffix: str = ""
@@ -76,6 +78,23 @@ class EmbeddingsRequest(Extensions, kw_only=True):
     input: Any = None
     dimensions: int = 0
     encoding_format: str = "float"
+
+
+class TranscriptionRequest(msgspec.Struct, kw_only=True):
+    """The form of POST /v1/audio/transcriptions. Ollama's fields among them are extensions."""
+
+    file: bytes = b""
+    model: str = ""
+    language: str = ""
+    prompt: str = ""
+    response_format: str = "json"
+    temperature: float = 0.0
+    stream: bool = False
+    timestamp_granularities: list[str] = msgspec.field(
+        default_factory=list, name="timestamp_granularities[]"
+    )
+    num_ctx: int | None = None
+    keep_alive: str = ""
 
 
 class ResponsesRequest(SampledRequest, kw_only=True):
@@ -96,3 +115,28 @@ class ResponsesRequest(SampledRequest, kw_only=True):
     background: bool = False
     previous_response_id: str = ""
     conversation: Any = None
+
+
+_ERROR_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
+
+
+def _error(status: int, message: str) -> dict[str, Any]:
+    kind = _ERROR_TYPES.get(status, "api_error")
+    return {"error": {"message": message, "type": kind, "param": None, "code": None}}
+
+
+def _data(part: dict[str, Any], number: int) -> bytes:
+    return b"data: %b\n\n" % orjson.dumps(part)
+
+
+def _numbered_event(part: dict[str, Any], number: int) -> bytes:
+    """Write an event of /v1/responses; errors have the documented fields and those of clients."""
+    if "type" not in part:
+        error = part["error"]
+        part = {"type": "error", "code": error["type"], "message": error["message"], "param": None}
+        part["error"] = error
+    return event_bytes({"type": part["type"], "sequence_number": number} | part)
+
+
+OPENAI = Dialect(_error, EVENT_STREAM, _data, b"data: [DONE]\n\n", no_body="EOF")
+RESPONSES = Dialect(_error, EVENT_STREAM, _numbered_event, no_body="EOF")

@@ -1,4 +1,4 @@
-"""Converting LoRA adapters in the layout of PEFT for a model that is a GGUF already."""
+"""Converting LoRA adapters in the layout of PEFT for a base model in GGUF."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _alpha(config: dict[str, Any]) -> float:
 
 
 def _scale(config: dict[str, Any], module: str, rank: int) -> float:
-    """By how much the change of a module counts."""
+    """The scale of each module's change."""
     patterns = config.get("alpha_pattern") or {}
     own = (value for key, value in patterns.items() if re.fullmatch(rf"(.*\.)?({key})", module))
     alpha = next(own, _alpha(config))

@@ -72,7 +72,7 @@ def _rows(tensors: list[Tensor]) -> int:
 
 
 def _trimmed(tensors: list[Tensor], rows: int) -> list[Tensor]:
-    """Leave out the embeddings of no token at the end."""
+    """Drop the trailing embeddings that have no token."""
     rows = min(rows, _rows(tensors))
     return [
         tensor.cut(rows) if tensor.name == "token_embd.weight" else tensor for tensor in tensors
@@ -80,7 +80,7 @@ def _trimmed(tensors: list[Tensor], rows: int) -> list[Tensor]:
 
 
 def _phi3_title(title: str, vocabulary: Vocabulary) -> str:
-    """By the name llama.cpp knows that Phi-3's special tokens take the spaces after them."""
+    """llama.cpp recognises by this name that Phi-3's special tokens absorb following spaces."""
     known = "phi-3" in title.lower() or "phi3" in title.lower()
     if known or not _PHI3_TOKENS.issubset(vocabulary.tokens):
         return title

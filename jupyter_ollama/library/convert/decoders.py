@@ -1,4 +1,4 @@
-"""The families of models that write text."""
+"""The families of models that generate text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PLAIN = (*_LAYER, "attn_q", "attn_k", "attn_v", "ffn_gate")
 _GEMMA = (*_PLAIN, "post_attention_norm", "post_ffw_norm")
 _GELU = ("gelu_pytorch_tanh", "gelu_tanh")
 _LARGEST_GEMMAS = {"gemma2": 46, "gemma3": 62}
-"""Their layers: llama.cpp scales the attention of these by the width of the model."""
+"""Numbers of layers for which llama.cpp scales attention by the width of the model."""
 
 
 def _describe(writer: gguf.GGUFWriter, config: Config, special: tuple[str, ...] = ()) -> None:
@@ -82,7 +82,7 @@ def _describe_phi3(writer: gguf.GGUFWriter, config: Config) -> None:
     longest, trained = config.number("max_position_embeddings"), _trained_length(config)
     writer.add_rope_scaling_orig_ctx_len(trained)
     writer.add_rope_dimension_count(_turned_width(config))
-    # llama.cpp knows Phi-4 from its forerunners by a window of 0.
+    # llama.cpp distinguishes Phi-4 from its predecessors by a window of 0.
     writer.add_sliding_window(config.get("sliding_window", 0))
     rope = Rope.read(config)
     if rope.kind == "longrope":
@@ -139,7 +139,7 @@ _GEMMA3 = Family(
     always_tied=True,
     trimmed=True,
     prefixes=("language_model.model.", "model.language_model."),
-    # Models that also see leave out what is as in the first ones.
+    # Configs of multimodal models omit settings that equal those of the first models.
     defaults={
         "max_position_embeddings": 131072,
         "num_attention_heads": 8,

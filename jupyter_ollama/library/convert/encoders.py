@@ -1,4 +1,4 @@
-"""The families of models that make vectors of sentences, such as all-MiniLM-L6-v2."""
+"""The families of models that embed sentences, such as all-MiniLM-L6-v2."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _describe_nomic(writer: gguf.GGUFWriter, config: Config) -> None:
             raise ConversionError(f"{key} {config.get(key)} is not supported")
     if config.get("moe_every_n_layers"):
         raise ConversionError("models with experts are not supported")
-    # Longer texts were not trained on, though the positions would reach further.
+    # The model was not trained on longer texts, although it has more positions.
     length = min(config.number("n_positions"), config.get("max_trained_positions", 2048))
     _describe(writer, config, length)
     writer.add_layer_norm_eps(config.get("layer_norm_epsilon", 1e-12))
@@ -57,7 +57,7 @@ def _describe_nomic(writer: gguf.GGUFWriter, config: Config) -> None:
 
 
 def nomic_names(config: Config) -> Config:
-    """Return the settings of a nomic-bert model under the names that others have."""
+    """Return the settings of a nomic-bert model under the names that other models use."""
     return config.with_defaults(
         {ours: config.get(theirs) for ours, theirs in _NOMIC_NAMES.items()}
         | {"hidden_act": config.get("activation_function")}
@@ -65,7 +65,7 @@ def nomic_names(config: Config) -> Config:
 
 
 def add_pooling(writer: gguf.GGUFWriter, folder: Path) -> None:
-    """Tell how token vectors become one vector, as modules.json and the module's config have it."""
+    """Return how token vectors are pooled, by modules.json and the config of the module."""
     modules = read_json(folder / "modules.json") if (folder / "modules.json").exists() else []
     kinds = {module["type"].rpartition(".")[2]: module.get("path") for module in modules}
     path = folder / (kinds.get("Pooling") or "1_Pooling") / "config.json"

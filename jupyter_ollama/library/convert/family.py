@@ -1,4 +1,4 @@
-"""What the families of models have in common, and what a family says of itself."""
+"""Model families: the common steps of conversion, and the description of one family."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .tensors import Tensor
 _UNUSED = re.compile(
     r"(.*\.)?(inv_freq|position_ids)$|(pooler|cls)\.|(model\.)?(vision_tower|multi_modal_projector)\."
 )
-"""Tensors that can be computed, and those of parts that are not converted."""
+"""Tensors that can be recomputed, and tensors of parts that are not converted."""
 
 _ALWAYS_WIDE = ("token_types.weight", "position_embd.weight")
 _KINDS = (".weight", ".bias")
@@ -36,7 +36,7 @@ class Family:
     """How to convert the models of a family.
 
     ``describe`` writes the metadata, ``factors`` gives tensors that are computed from the config.
-    ``blocks`` and ``outside`` name the weights that must be there, in each layer and besides.
+    ``blocks`` and ``outside`` name the required weights, in each layer and outside of the layers.
     """
 
     architecture: str
@@ -48,14 +48,14 @@ class Family:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     prefixes: tuple[str, ...] = ()
     turned: bool = False
-    """Whether llama.cpp wants the halves of a head, which RoPE turns together, in turns."""
+    """Whether llama.cpp expects the two halves of a head, which RoPE rotates, interleaved."""
     norm_shift: float = 0.0
     half: bool = True
     biased: bool = False
     """Whether every weight of a layer has a bias."""
     always_tied: bool = False
     trimmed: bool = False
-    """Whether the embeddings have rows after those of the vocabulary that mean nothing."""
+    """Whether the embeddings have unused rows after those of the vocabulary."""
 
     @property
     def kind(self) -> gguf.MODEL_ARCH:
@@ -69,19 +69,19 @@ class Family:
         return kinds.MOSTLY_F16 if self.half else kinds.ALL_F32
 
     def short(self, name: str) -> str:
-        """Return the name of a tensor without the wrappings that differ between models."""
+        """Return the name of a tensor without the prefixes that differ between models."""
         for prefix in self.prefixes:
             if name.startswith(prefix):
                 return name.replace(prefix, "model." if "language_model" in prefix else "", 1)
         return name
 
     def rename(self, blocks: int) -> Callable[[str], str | None]:
-        """Return what gives a tensor its name in a GGUF, or None if it has none."""
+        """Return the GGUF name of a tensor, or None if it has none."""
         table = gguf.get_tensor_name_map(self.kind, blocks)
         return lambda name: table.get_name(self.short(name), _KINDS)
 
     def order(self, name: str, rows: int, heads: int, kv_heads: int) -> NDArray[np.intp] | None:
-        """Return the order in which llama.cpp wants the rows of a weight, None for their own."""
+        """Return the order in which llama.cpp expects the rows of a weight, None if unchanged."""
         count = {"attn_q": heads, "attn_k": kv_heads}.get(name.split(".")[-2])
         if not self.turned or not count:
             return None
@@ -91,7 +91,7 @@ class Family:
         """Plan the tensors of the new file. Raises ConversionError."""
         count = config.number("num_hidden_layers")
         if not 0 < count <= _MOST_LAYERS:
-            raise ConversionError(f"{count} layers make no sense")
+            raise ConversionError(f"invalid number of layers: {count}")
         rename = self.rename(count)
         tied = self.always_tied or config.get("tie_word_embeddings", False)
         planned: dict[str, Tensor] = {}

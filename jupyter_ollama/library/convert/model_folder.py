@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..regular_file import read_regular
+
 
 class ConversionError(ValueError):
-    """A model that cannot be converted; the text says why."""
+    """A model that cannot be converted; the text gives the reason."""
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of the model. Raises ConversionError if it is missing or faulty."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_regular(path))
     except FileNotFoundError:
         raise ConversionError(f"{path.name} is missing") from None
     except ValueError as error:
@@ -23,7 +25,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_optional(path: Path) -> dict[str, Any]:
-    """Read a JSON object; one that is not there is empty. Raises ConversionError."""
+    """Read a JSON object; a missing file is empty. Raises ConversionError."""
     found = read_json(path) if path.exists() else {}
     if not isinstance(found, dict):
         raise ConversionError(f"{path.name} is not a JSON object")
@@ -31,7 +33,7 @@ def read_optional(path: Path) -> dict[str, Any]:
 
 
 class Config:
-    """The settings in config.json, those of the text part of a model that also sees included."""
+    """The settings in config.json, including those of the text part of a multimodal model."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         text = values.get("text_config")
@@ -47,17 +49,17 @@ class Config:
         return cls(values)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Config:
-        """Return the settings with others for what is not said."""
+        """Return the settings with defaults for missing keys."""
         known = {key: value for key, value in self._values.items() if value is not None}
         return Config({**defaults, **known, "architectures": self.names})
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a setting; one that is null counts as absent."""
+        """Return a setting; null means absent."""
         value = self._values.get(key)
         return default if value is None else value
 
     def number(self, key: str) -> int:
-        """Return a whole number that must be there. Raises ConversionError."""
+        """Return a required integer. Raises ConversionError."""
         value = self._values.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
             raise ConversionError(f"config.json has no {key}")
@@ -75,5 +77,5 @@ class Config:
 
     @property
     def title(self) -> str:
-        """The name that the model was saved under, "" if it is not said."""
+        """The name under which the model was saved, "" if the config has none."""
         return str(self.get("_name_or_path", "")).rstrip("/").rpartition("/")[2]

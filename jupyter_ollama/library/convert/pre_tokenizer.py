@@ -1,4 +1,4 @@
-"""How a byte-level tokenizer cuts text into words, under the name that llama.cpp has for it."""
+"""How a byte-level tokenizer splits text into words, as the name that llama.cpp uses."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _cased(ending: str, digits: str) -> str:
 
 
 _KEEPING = (("Isolated", False), ("Removed", True))
-"""Ways to split that keep what the expression finds as words."""
+"""Split behaviours that keep the matches of the expression as words."""
 
-_GPT2 = "<gpt-2>"  # the expression that a byte-level step has by itself
+_GPT2 = "<gpt-2>"  # the default expression of a byte-level step
 _DIGITS = "<digits>"
 
 _NAMES: dict[tuple[str, ...], str] = {
@@ -37,13 +37,13 @@ _NAMES: dict[tuple[str, ...], str] = {
     (_cased(_ENDING, r"\p{N}{1,3}"),): "gpt-4o",
     (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", "[一-龥ࠀ-一가-퟿]+", _DIGITS): "deepseek-coder",
 }
-"""The expressions by which text is split one after the other, as tokenizer.json has them."""
+"""The expressions that split the text in sequence, as in tokenizer.json."""
 
 
 def pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     """Return the name of the way in which a tokenizer splits text. Raises ConversionError.
 
-    What llama.cpp does not know is refused: the words would be others than those of the training.
+    Unknown ways are refused, because llama.cpp would split differently than in training.
     """
     found = tokenizer.get("pre_tokenizer") or {}
     steps = found.get("pretokenizers", [found])
@@ -52,7 +52,7 @@ def pre_tokenizer(tokenizer: dict[str, Any]) -> str:
     if name is None:
         raise ConversionError(f"unsupported pre-tokenizer {' then '.join(splits) or '(none)'}")
     if name == "dbrx" and tokenizer["model"].get("ignore_merges"):
-        return "llama-bpe"  # the same words, but those in the vocabulary are taken whole
+        return "llama-bpe"  # the same words, but words in the vocabulary become one token
     return name
 
 

@@ -1,4 +1,4 @@
-"""How a model turns its heads with the position (RoPE): the settings and the factors."""
+"""Rotary position embedding (RoPE, Su et al. 2021): settings and factors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .model_folder import Config, ConversionError
 
 _PLAIN = ("default", "dynamic")
-"""Nothing changes within the context that the model was trained for."""
+"""No scaling within the context that the model was trained for."""
 
 
 class Rope(NamedTuple):
@@ -25,7 +25,7 @@ class Rope(NamedTuple):
 
     @classmethod
     def read(cls, config: Config) -> Rope:
-        """Read the settings as older and newer models have them."""
+        """Read the settings in the older or the newer form."""
         everything = config.get("rope_parameters") or config.get("rope_scaling") or {}
         values = everything.get("full_attention") or everything
         kind = values.get("rope_type") or values.get("type") or "default"
@@ -38,7 +38,7 @@ class Rope(NamedTuple):
         )
 
     def number(self, key: str) -> float:
-        """Return a setting that must be there. Raises ConversionError."""
+        """Return a required setting. Raises ConversionError."""
         value = self.values.get(key)
         if not isinstance(value, int | float):
             raise ConversionError(f"config.json has no {key} for its RoPE scaling")
@@ -46,7 +46,7 @@ class Rope(NamedTuple):
 
 
 def add_rope(writer: gguf.GGUFWriter, rope: Rope, special: tuple[str, ...]) -> None:
-    """Write the settings. ``special`` are kinds of scaling that the family cares for itself."""
+    """Write the settings. ``special`` are kinds of scaling that the family handles itself."""
     writer.add_rope_freq_base(rope.base)
     if rope.local_base is not None:
         writer.add_rope_freq_base_swa(rope.local_base)
@@ -71,13 +71,13 @@ def _add_yarn(writer: gguf.GGUFWriter, rope: Rope, factor: float) -> None:
         if rope.values.get(key) is not None:
             add(rope.number(key))
     if rope.values.get("attention_factor") is not None:
-        # llama.cpp multiplies this with the factor that YaRN gives by itself.
+        # llama.cpp multiplies this by the factor that it computes for YaRN.
         own = 0.1 * math.log(factor) + 1.0
         writer.add_rope_scaling_attn_factors(rope.number("attention_factor") / own)
 
 
 def llama3_factors(config: Config, rope: Rope) -> NDArray[np.float32]:
-    """Return by how much Llama 3.1 and later slow each frequency down."""
+    """Return the factor by which Llama 3.1 and later divide each frequency."""
     width = config.head_width
     factor = rope.number("factor")
     low, high = rope.number("low_freq_factor"), rope.number("high_freq_factor")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..regular_file import open_regular
 from .model_folder import ConversionError, read_json
 
 _MAX_HEADER = 100_000_000
@@ -20,7 +21,7 @@ _INDEX = "model.safetensors.index.json"
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor as it lies in a file. ``shape`` has the slowest dimension first."""
+    """A tensor as stored in a file. ``shape`` has the slowest dimension first."""
 
     type_name: str
     shape: tuple[int, ...]
@@ -29,7 +30,7 @@ class Stored:
 
     @classmethod
     def of(cls, values: NDArray[np.float32]) -> Stored:
-        """Make a tensor of numbers that are in no file."""
+        """Make a tensor of computed numbers."""
         return cls("F32", values.shape, values)
 
     def rows(self, index: slice | NDArray[np.intp]) -> NDArray[np.float32]:
@@ -46,7 +47,7 @@ class Stored:
         return self.rows(slice(None))
 
     def _numbers(self) -> NDArray[Any]:
-        # Mapped anew for each reading: what stays mapped counts as memory of the process.
+        # Mapped anew for each read: mapped pages count as memory of the process.
         if isinstance(self.source, Path):
             return np.memmap(self.source, _TYPES[self.type_name], "r", self.offset, self.shape)
         return self.source
@@ -73,15 +74,15 @@ def read_file(path: Path) -> dict[str, Stored]:
     except FileNotFoundError:
         raise ConversionError(f"{path.name} is missing") from None
     header.pop("__metadata__", None)
-    room = path.stat().st_size - start
+    available = path.stat().st_size - start
     try:
-        return {name: _tensor(path, start, room, about) for name, about in header.items()}
+        return {name: _tensor(path, start, available, about) for name, about in header.items()}
     except (KeyError, TypeError, ValueError):
         raise ConversionError(f"{path.name} has a faulty header") from None
 
 
 def _header(path: Path) -> tuple[dict[str, Any], int]:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= _MAX_HEADER:
             raise ConversionError(f"{path.name} is not a safetensors file")
@@ -94,12 +95,14 @@ def _header(path: Path) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def _tensor(path: Path, start: int, room: int, about: dict[str, Any]) -> Stored:
+def _tensor(path: Path, start: int, available: int, about: dict[str, Any]) -> Stored:
     begin, end = about["data_offsets"]
     kind, shape = about["dtype"], tuple(about["shape"])
-    if not 0 <= begin <= end <= room or any(type(size) is not int or size < 0 for size in shape):
+    if not 0 <= begin <= end <= available or any(
+        type(size) is not int or size < 0 for size in shape
+    ):
         raise ValueError("data_offsets")
-    # Others are refused when they are read: what is not needed may be of any type.
+    # Unknown types are refused on reading: unused tensors may have any type.
     if kind in _TYPES and end - begin != math.prod(shape) * np.dtype(_TYPES[kind]).itemsize:
         raise ValueError("shape")
     return Stored(kind, shape, path, start + begin)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from gguf import TokenType
 
+from ..regular_file import read_regular
 from .model_folder import ConversionError
 
 _PIECE, _TRAINING, _NORMALIZING = 1, 2, 3
@@ -24,7 +25,7 @@ _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
 class Piece(NamedTuple):
-    """A token. Of the pairs in a text the one whose piece has the highest score is joined first."""
+    """A token. The pair whose merged piece has the highest score is merged first."""
 
     text: str
     score: float
@@ -36,7 +37,7 @@ def read_model(path: Path) -> tuple[list[Piece], bool]:
     pieces: list[Piece] = []
     space = True
     try:
-        for field, value in _fields(path.read_bytes()):
+        for field, value in _fields(read_regular(path)):
             if field == _PIECE:
                 about = dict(_fields(value))
                 text, kind = about[_TEXT].decode(), about.get(_TYPE, TokenType.NORMAL)

@@ -1,4 +1,4 @@
-"""Tokens with a role, when they are added to a text, and the chat template."""
+"""Special tokens, when they are added to a text, and the chat template."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import gguf
 
+from ..regular_file import read_regular
 from .model_folder import Config, ConversionError, read_optional
 from .vocabulary import Vocabulary
 
@@ -14,7 +15,7 @@ _ROLES = ("bos", "eos", "unk", "sep", "pad", "mask")
 
 
 def add_special_tokens(writer: gguf.GGUFWriter, folder: Path, vocabulary: Vocabulary) -> None:
-    """Write what the tokenizer's settings and the model's say. Raises ConversionError."""
+    """Write the settings of the tokenizer and the model. Raises ConversionError."""
     settings = read_optional(folder / "tokenizer_config.json")
     configs: list[Any] = [read_optional(folder / "generation_config.json"), Config.read(folder)]
     ids = {text: number for number, text in enumerate(vocabulary.tokens)}
@@ -34,7 +35,7 @@ def add_special_tokens(writer: gguf.GGUFWriter, folder: Path, vocabulary: Vocabu
 
 
 def _ids(own: int | None, given: list[Any], count: int) -> list[int]:
-    """The tokenizer's own first, then those of the model's settings: numbers or lists of them."""
+    """The tokens of the tokenizer, then those of the model's settings: numbers or lists of them."""
     numbers = [own]
     for item in given:
         numbers += item if isinstance(item, list) else [item]
@@ -48,7 +49,7 @@ def _text(token: Any) -> str:
 
 
 def _add_ends(writer: gguf.GGUFWriter, ends: list[int]) -> None:
-    """llama.cpp has three places for tokens at which an answer ends, Ollama a list."""
+    """llama.cpp has three keys for tokens that end an answer, Ollama a list."""
     if len(ends) > 1:
         writer.add_array("tokenizer.ggml.eos_token_ids", ends)
     places = (writer.add_eot_token_id, writer.add_eom_token_id)
@@ -83,7 +84,7 @@ def _template(tokenizer: dict[str, Any]) -> list[str | None]:
 def _chat_template(folder: Path, settings: dict[str, Any]) -> str | list[dict[str, str]] | None:
     plain = folder / "chat_template.jinja"
     if plain.exists():
-        return plain.read_text(encoding="utf-8")
+        return read_regular(plain).decode()
     found = settings.get("chat_template")
     found = found or read_optional(folder / "chat_template.json").get("chat_template")
     if found is None or isinstance(found, str):

@@ -16,7 +16,7 @@ from .model_folder import ConversionError
 from .safetensors import Stored
 
 _PIECE = 1 << 22
-"""The numbers to hold in memory at a time."""
+"""Numbers held in memory at a time."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The tokens of a model that writes text, read from its tokenizer's files."""
+"""The tokens of a model that generates text, read from the files of its tokenizer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ENCODED_SPACE = chr(ord(" ") + 256)
 
 
 class Added(NamedTuple):
-    """A token beside those that were learned. ``special`` ones are no text."""
+    """A token added to the learned vocabulary. ``special`` tokens are control tokens."""
 
     token: str
     special: bool
@@ -29,7 +29,7 @@ class Added(NamedTuple):
 
 @dataclass
 class Vocabulary:
-    """Tokens by id, and what llama.cpp needs to find them in a text."""
+    """Tokens by id, and the data that llama.cpp needs to tokenize a text."""
 
     model: str
     pre: str
@@ -40,7 +40,7 @@ class Vocabulary:
     first_space: bool | None = None
 
     def fit(self, rows: int) -> None:
-        """Give each of the embeddings a token, and leave out tokens that have none."""
+        """Give each embedding a token, and drop tokens without an embedding."""
         if len(self.tokens) > rows and _Type.NORMAL in self.types[rows:]:
             raise ConversionError(f"{len(self.tokens)} tokens, but only {rows} embeddings")
         del self.tokens[rows:], self.types[rows:]
@@ -65,7 +65,7 @@ class Vocabulary:
 
 
 def read_vocabulary(folder: Path) -> Vocabulary:
-    """Read tokenizer.json, or tokenizer.model where there is no such. Raises ConversionError."""
+    """Read tokenizer.json, or else tokenizer.model. Raises ConversionError."""
     tokenizer = read_optional(folder / "tokenizer.json")
     pieces = folder / "tokenizer.model"
     added = dict(_added(folder, tokenizer))
@@ -125,7 +125,7 @@ def _of_pieces(pieces: list[Piece], space: bool, added: dict[int, Added]) -> Voc
         missing = range(len(pieces), number + 1)
         pieces += [Piece(f"[PAD{unused}]", _ABSENT_SCORE, _Type.UNUSED) for unused in missing]
         kind = _kind(about)
-        # In text there are spaces where pieces have marks; only these are not looked up there.
+        # Text has spaces where pieces have marks, except in these tokens.
         token = about.token if kind == _Type.CONTROL else about.token.replace(_SPACE, " ")
         if pieces[number].type != _Type.UNKNOWN:
             pieces[number] = Piece(token, _ADDED_SCORE, kind)
@@ -140,10 +140,10 @@ def _of_pieces(pieces: list[Piece], space: bool, added: dict[int, Added]) -> Voc
 
 
 def _kind(added: Added) -> int:
-    """Some tokens that are no text are not marked as such."""
+    """Detect control tokens that the tokenizer does not mark as special."""
     token = added.token
     framed = (token.startswith("<|") and token.endswith("|>")) or (
         token.startswith("<unused") and token.endswith(">")
     )
     special = added.special or framed or token in ("<pad>", "<mask>", "<2mass>", "[@BOS@]")
-    return _Type.CONTROL if special else _Type.USER_DEFINED
+    return int(_Type.CONTROL if special else _Type.USER_DEFINED)

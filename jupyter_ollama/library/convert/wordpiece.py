@@ -6,6 +6,7 @@ from pathlib import Path
 
 import gguf
 
+from ..regular_file import read_regular
 from .model_folder import ConversionError, read_json, read_optional
 
 _SPECIAL = ("[CLS]", "[SEP]", "[PAD]", "[UNK]", "[MASK]")
@@ -38,13 +39,13 @@ def add_wordpiece(writer: gguf.GGUFWriter, folder: Path, rows: int) -> None:
 def _read(folder: Path) -> list[str]:
     """Return the tokens by id, from vocab.txt or tokenizer.json.
 
-    Vocabularies that tell upper from lower case are refused: llama.cpp lowers all text for them.
+    Case-sensitive vocabularies are refused: llama.cpp lowercases all text for WordPiece.
     """
     if read_optional(folder / "tokenizer_config.json").get("do_lower_case") is False:
         raise ConversionError("cased BERT vocabularies are not supported")
     plain = folder / "vocab.txt"
     if plain.exists():
-        return plain.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        return read_regular(plain).decode().rstrip("\n").split("\n")
     tokenizer = read_json(folder / "tokenizer.json")
     model = tokenizer.get("model", {})
     if model.get("type", "WordPiece") != "WordPiece" or "vocab" not in model:
@@ -60,7 +61,7 @@ def _read(folder: Path) -> list[str]:
 
 
 def _with_space(token: str) -> str:
-    """llama.cpp marks the beginnings of words, WordPiece their continuations."""
+    """llama.cpp marks the start of a word, WordPiece its continuation."""
     if token.startswith("[") and token.endswith("]"):
         return token
     return token[2:] if token.startswith("##") else f"\u2581{token}"

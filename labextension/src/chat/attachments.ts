@@ -4,9 +4,9 @@ import type { Contents } from '@jupyterlab/services';
 
 import type { IAttachment } from './conversation';
 
-/** No more of a text than this, in characters, goes with a question. */
+/** The maximum length of an attached text, in characters. */
 const LONGEST = 20_000;
-// The escape sequences by which tracebacks are coloured.
+// The escape sequences of colours in tracebacks.
 // eslint-disable-next-line no-control-regex
 const COLOURS = /\u001b\[[0-9;]*m/g;
 
@@ -31,7 +31,7 @@ export function cellError(cell: Cell | null | undefined, name: string): IAttachm
   };
 }
 
-/** Return what a cell has printed and shown. */
+/** Return the outputs of a cell. */
 export function cellOutputs(cell: Cell | null | undefined, name: string): IAttachment[] {
   const attachments: IAttachment[] = [];
   const texts: string[] = [];

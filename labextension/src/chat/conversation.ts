@@ -1,9 +1,9 @@
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import type { ChatEvent, ChatMessage, OllamaApi, ToolCall } from '../api';
-import type { IProgress } from './progress';
+import { type IProgress, progressOf } from './progress';
 
-/** Something that goes with a question: text, or an image in base64. */
+/** An attachment of a question: text, or an image in base64. */
 export interface IAttachment {
   readonly kind: 'text' | 'image';
   readonly name: string;
@@ -23,10 +23,10 @@ export interface ITurn {
   readonly stopped?: boolean;
 }
 
-/** Milliseconds between two repaints of an answer that grows. */
+/** Milliseconds between two renderings of a growing answer. */
 const PACE = 80;
 
-/** Return a question as the model reads it: what is attached first, in fences. */
+/** Return the message of a question: first the attached texts in fences, then the question. */
 export function messageOf(turn: ITurn): ChatMessage {
   const { role, content, attachments = [] } = turn;
   const texts = attachments
@@ -48,7 +48,7 @@ export function fenced(text: string, language = ''): string {
   return `${fence}${language}\n${text}\n${fence}`;
 }
 
-/** A conversation with a model. Thoughts are shown and never sent back. */
+/** A conversation with a model. Thinking is shown but not sent back. */
 export class Conversation {
   constructor(private readonly _api: Pick<OllamaApi, 'chat'>) {}
 
@@ -57,29 +57,34 @@ export class Conversation {
     return this._turns;
   }
 
-  /** What happens until the first text comes. */
+  /** The progress until the first text. */
   get progress(): IProgress | null {
     return this._progress;
   }
 
-  /** Whether an answer is being written. */
+  /** The time of the last request, in milliseconds of `performance.now`. */
+  get since(): number {
+    return this._since;
+  }
+
+  /** Whether an answer is being generated. */
   get isRunning(): boolean {
     return !!this._running;
   }
 
-  /** Emitted when anything of it has changed. */
+  /** Emitted when the conversation has changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
 
-  /** Ask, and write down the answer as it comes. */
+  /** Send a question and append its answer while it streams. */
   ask(model: string, content: string, attachments: readonly IAttachment[] = []): Promise<void> {
     this.stop();
     this._turns = [...this._turns, { role: 'user', content, attachments }];
     return this.answer(model);
   }
 
-  /** Have the last question answered once more. */
+  /** Regenerate the last answer. */
   regenerate(model: string): Promise<void> {
     this.stop();
     const last = this._turns.map(turn => turn.role).lastIndexOf('user');
@@ -87,7 +92,7 @@ export class Conversation {
     return this._turns.length ? this.answer(model) : Promise.resolve();
   }
 
-  /** Put another question in the place of one, and forget what came after it. */
+  /** Replace a question and drop the turns after it. */
   edit(model: string, index: number, content: string): Promise<void> {
     this.stop();
     const { attachments } = this._turns[index];
@@ -95,7 +100,7 @@ export class Conversation {
     return this.ask(model, content, attachments);
   }
 
-  /** End the answer; what has come of it stays. */
+  /** Stop the answer; its text so far stays. */
   stop(): void {
     if (this._running) {
       this._running.abort();
@@ -108,12 +113,12 @@ export class Conversation {
     }
   }
 
-  /** Whether there was a conversation before this one. */
+  /** Whether there is a previous conversation. */
   get hasLast(): boolean {
     return this._last.length > 0;
   }
 
-  /** Begin anew, or with what was said before. */
+  /** Start a new conversation, empty or with saved turns. */
   reset(turns: readonly ITurn[] = []): void {
     this.stop();
     this._last = this._turns;
@@ -122,8 +127,8 @@ export class Conversation {
     this._changed.emit();
   }
 
-  /** Go on with the conversation before this one. */
-  bringBack(): void {
+  /** Restore the previous conversation. */
+  restoreLast(): void {
     this.reset(this._last);
   }
 
@@ -134,9 +139,10 @@ export class Conversation {
       .map(messageOf);
     const at = this._turns.length;
     this._running = controller;
+    this._since = performance.now();
     this._turns = [...this._turns, { role: 'assistant', content: '', model }];
     this._changed.emit();
-    const become = (change: Partial<ITurn>) => {
+    const update = (change: Partial<ITurn>) => {
       if (this._running === controller) {
         this._turns = this._turns.map((turn, i) => (i === at ? { ...turn, ...change } : turn));
       }
@@ -146,11 +152,11 @@ export class Conversation {
         if (this._running !== controller) {
           return;
         }
-        become(this.advance(this._turns[at], event));
+        update(this.advance(this._turns[at], event));
         this.repaint();
       }
     } catch (error) {
-      become({ error: (error as Error).message });
+      update({ error: (error as Error).message });
     }
     if (this._running === controller) {
       this._running = null;
@@ -160,7 +166,7 @@ export class Conversation {
   }
 
   private advance(turn: ITurn, event: ChatEvent): Partial<ITurn> {
-    this._progress = event.status ? { status: event.status, position: event.position } : null;
+    this._progress = progressOf(event);
     const { content = '', thinking = '', tool_calls: calls = [] } = event.message ?? {};
     return {
       content: turn.content + content,
@@ -180,6 +186,7 @@ export class Conversation {
   private _turns: readonly ITurn[] = [];
   private _last: readonly ITurn[] = [];
   private _progress: IProgress | null = null;
+  private _since = 0;
   private _running: AbortController | null = null;
   private _timer: ReturnType<typeof setTimeout> | null = null;
 }

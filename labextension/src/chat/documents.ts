@@ -1,12 +1,10 @@
 import type { ICell, IKernelspecMetadata, INotebookContent } from '@jupyterlab/nbformat';
 import { UUID } from '@lumino/coreutils';
 
+import { safeMarkdown } from './answer/markdown';
 import { fenced, type ITurn } from './conversation';
 
-/** Code, in which all may stand, or what makes a page fetch something. */
-const PICTURE =
-  /^(`{3,})[\s\S]*?(?:^\1`*[ \t]*$|(?![\s\S]))|`[^`\n]+`|!\[|<(?=(?:img|source|video|audio|picture|svg|iframe)\b)/gim;
-/** Other names that models give to languages. */
+/** Aliases of languages in the answers of models. */
 const NAMES: Readonly<Record<string, string>> = {
   ipython: 'python',
   jl: 'julia',
@@ -21,12 +19,7 @@ export interface IPart {
   readonly text: string;
 }
 
-/** Make links of the pictures that a model names: who opens what is saved fetches them. */
-export function withoutPictures(markdown: string): string {
-  return markdown.replace(PICTURE, found => ({ '![': '[', '<': '&lt;' })[found] ?? found);
-}
-
-/** Cut a text where its fences of code in a language begin and end. */
+/** Split a text at its code fences of a language. */
 export function partsOf(markdown: string, language: string): IPart[] {
   const parts: IPart[] = [];
   let from = 0;
@@ -45,19 +38,19 @@ export function partsOf(markdown: string, language: string): IPart[] {
     .filter(part => part.text);
 }
 
-/** Write a conversation down as markdown. */
+/** Return a conversation as markdown. */
 export function asMarkdown(turns: readonly ITurn[]): string {
   const sections = turns.map(turn => {
     const attached = (turn.attachments ?? [])
       .filter(one => one.kind === 'text')
       .map(one => `${one.name}:\n\n${fenced(one.content, one.language)}`);
-    const content = turn.role === 'user' ? turn.content : withoutPictures(turn.content);
-    return [`## ${speaker(turn)}`, ...attached, content].join('\n\n');
+    const written = safeMarkdown([...attached, turn.content].join('\n\n'));
+    return `## ${safeMarkdown(speaker(turn))}\n\n${written}`;
   });
   return sections.join('\n\n') + '\n';
 }
 
-/** Write a conversation down as a notebook; code in the answers becomes cells. */
+/** Return a conversation as a notebook; code in the answers becomes cells. */
 export function asNotebook(
   turns: readonly ITurn[],
   kernelspec?: IKernelspecMetadata
@@ -69,11 +62,11 @@ export function asNotebook(
       cells.push(cell(false, asMarkdown([turn]).trim()));
       continue;
     }
-    cells.push(cell(false, `## ${speaker(turn)}`));
+    cells.push(cell(false, `## ${safeMarkdown(speaker(turn))}`));
     const parts = partsOf(turn.content, language);
-    cells.push(...parts.map(({ code, text }) => cell(code, code ? text : withoutPictures(text))));
+    cells.push(...parts.map(({ code, text }) => cell(code, code ? text : safeMarkdown(text))));
   }
-  // Without a kernel Lab asks for one as soon as the notebook is opened.
+  // Without a kernel JupyterLab prompts for one when the notebook is opened.
   return { cells, metadata: kernelspec ? { kernelspec } : {}, nbformat: 4, nbformat_minor: 5 };
 }
 

@@ -1,10 +1,10 @@
 import { HTMLSelect } from '@jupyterlab/ui-components';
 
 import { Action } from '../action';
-import type { ChatPanel, IChatProps } from './panel';
+import type { IPartProps } from './props';
 
-/** The choice of the model, and what can be done with the whole conversation. */
-export function Header(props: IChatProps & { panel: ChatPanel }): React.ReactElement {
+/** The choice of the model, and the actions on the whole conversation. */
+export function Header(props: IPartProps): React.ReactElement {
   const { client, conversation, trans, chatActions, panel } = props;
   const names = client.watch.state.models
     .filter(one => one.capabilities?.includes('completion') ?? true)

@@ -1,9 +1,9 @@
 import { closeIcon } from '@jupyterlab/ui-components';
 
-import type { ChatPanel, IChatProps } from './panel';
+import type { IPartProps } from './props';
 
-/** The question that is being written, and what goes with it. */
-export function Input(props: IChatProps & { panel: ChatPanel }): React.ReactElement {
+/** The editor of the next question and its attachments. */
+export function Input(props: IPartProps): React.ReactElement {
   const { conversation, trans, panel, attachActions } = props;
   const { draft, attachments } = panel;
   const canSend = !!draft.trim() && panel.canAsk;
@@ -62,7 +62,7 @@ export function Input(props: IChatProps & { panel: ChatPanel }): React.ReactElem
           value={draft}
           aria-label={trans.__('Your question')}
           placeholder={trans.__('Ask…')}
-          title={trans.__('Enter sends, Shift Enter begins a line, Escape stops the answer')}
+          title={trans.__('Enter sends, Shift Enter starts a new line, Escape stops the answer')}
           onChange={event => panel.edit({ draft: event.target.value })}
           onKeyDown={event => {
             if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {

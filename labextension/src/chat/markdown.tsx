@@ -1,43 +1,17 @@
-import type { ISanitizer } from '@jupyterlab/apputils';
 import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import { useLayoutEffect, useRef } from 'react';
 
+import { safeMarkdown } from './answer/markdown';
+
 const MARKDOWN = 'text/markdown';
 
-/** What can be done with the code of an answer. */
+/** An action on the code of an answer. */
 export interface ICodeAction {
   readonly icon: LabIcon;
   readonly label: string;
   readonly run: (code: string) => void;
-}
-
-/**
- * Keep a page from fetching the pictures that a model names.
- *
- * The address of a picture could carry what the conversation says to a stranger.
- */
-export function withoutRemoteImages(sanitizer: IRenderMime.ISanitizer): IRenderMime.ISanitizer {
-  return {
-    sanitize: (dirty: string, options?: ISanitizer.IOptions) => {
-      const page = new DOMParser().parseFromString(sanitizer.sanitize(dirty, options), 'text/html');
-      for (const image of page.querySelectorAll('img, source, video, audio')) {
-        const address = image.getAttribute('src') ?? '';
-        if (!address.startsWith('data:')) {
-          const link = page.createElement('a');
-          link.href = address;
-          link.rel = 'noopener noreferrer';
-          link.textContent = image.getAttribute('alt') || address;
-          image.replaceWith(link);
-        }
-      }
-      for (const element of page.querySelectorAll('[style*="url("]')) {
-        element.removeAttribute('style');
-      }
-      return page.body.innerHTML;
-    }
-  };
 }
 
 interface IMarkdownProps {
@@ -46,11 +20,11 @@ interface IMarkdownProps {
   actions: readonly ICodeAction[];
 }
 
-/** Markdown that may still grow, with buttons at its code. */
+/** Markdown that may still grow, with buttons for its code blocks. */
 export function Markdown({ rendermime, text, actions }: IMarkdownProps): React.ReactElement {
   const host = useRef<HTMLDivElement>(null);
   const shown = useRef<{ renderer: IRenderMime.IRenderer; done: Promise<void>; text: string }>();
-  // A widget can be detached only while it is in the page, which it no more is in an effect's end.
+  // A widget can be detached only while it is in the page; in an effect's cleanup it is not.
   useLayoutEffect(() => {
     const renderer = rendermime.createRenderer(MARKDOWN);
     shown.current = { renderer, done: Promise.resolve(), text: '' };
@@ -69,9 +43,10 @@ export function Markdown({ rendermime, text, actions }: IMarkdownProps): React.R
     }
     now.text = text;
     now.done = now.done.then(async () => {
-      // Of the texts that came while one was drawn, only the last counts.
+      // Of the texts that arrived during a rendering, only the last is rendered.
       if (now.text === text && !now.renderer.isDisposed) {
-        await now.renderer.renderModel(rendermime.createModel({ data: { [MARKDOWN]: text } }));
+        const data = { [MARKDOWN]: safeMarkdown(text) };
+        await now.renderer.renderModel(rendermime.createModel({ data }));
         addBars(now.renderer.node, actions);
       }
     });

@@ -10,9 +10,9 @@ import { addBelowIcon, copyIcon, editIcon } from '@jupyterlab/ui-components';
 import { cellError, cellOutputs, cellSource, fileAttachment } from './attachments';
 import type { IAttachment } from './conversation';
 import type { ICodeAction } from './markdown';
-import type { IAttachAction } from './panel';
+import type { IAttachAction } from './props';
 
-/** Return what a notebook tells of its kernel: as the current one does, or the server's first. */
+/** Return the kernel metadata of the current notebook, or of the server's default kernel. */
 export function kernelIn(
   notebooks: INotebookTracker | null,
   manager: ServiceManager.IManager
@@ -32,18 +32,18 @@ export function languageIn(notebooks: INotebookTracker): string {
   return info?.name ?? 'python';
 }
 
-/** Return what can be done with the code of an answer. */
+/** Return the actions on the code of an answer. */
 export function codeActions(
   notebooks: INotebookTracker | null,
   trans: TranslationBundle,
-  tell: (message: string) => void
+  notify: (message: string) => void
 ): ICodeAction[] {
   const copy: ICodeAction = {
     icon: copyIcon,
     label: trans.__('Copy'),
     run: code => {
       Clipboard.copyToSystem(code);
-      tell(trans.__('Copied.'));
+      notify(trans.__('Copied.'));
     }
   };
   if (!notebooks) {
@@ -52,7 +52,7 @@ export function codeActions(
   const put = (code: string, below: boolean) => {
     const content = notebooks.currentWidget?.content;
     if (!content) {
-      tell(trans.__('No notebook is open.'));
+      notify(trans.__('No notebook is open.'));
       return;
     }
     if (below) {
@@ -60,7 +60,7 @@ export function codeActions(
     }
     content.activeCell?.model.sharedModel.setSource(code);
     void content.scrollToItem(content.activeCellIndex, 'smart');
-    tell(below ? trans.__('Inserted below.') : trans.__('Replaced.'));
+    notify(below ? trans.__('Inserted below.') : trans.__('Replaced.'));
   };
   return [
     { icon: addBelowIcon, label: trans.__('Insert below'), run: code => put(code, true) },
@@ -69,7 +69,7 @@ export function codeActions(
   ];
 }
 
-/** Return what can be attached to a question. */
+/** Return the actions that attach something to a question. */
 export function attachActions(
   notebooks: INotebookTracker | null,
   documents: IDocumentManager | null,

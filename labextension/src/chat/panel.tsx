@@ -1,47 +1,19 @@
-import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
-import type { TranslationBundle } from '@jupyterlab/translation';
-import { type LabIcon, UseSignal } from '@jupyterlab/ui-components';
+import { UseSignal } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import type { IOllamaClient } from '../client';
+import { sizeOf } from '../client';
 import { chatIcon } from '../icon';
 import { Panel } from '../panel';
-import type { Conversation, IAttachment } from './conversation';
+import type { IAttachment } from './conversation';
 import { Header } from './header';
 import { Input } from './input';
-import type { ICodeAction } from './markdown';
+import type { IChatPanel, IChatProps, IDraft } from './props';
 import { Turns } from './turns';
 import { Welcome } from './welcome';
 
-/** A way to attach something, offered as a button. */
-export interface IAttachAction {
-  readonly label: string;
-  /** Return what is attached, or why nothing is. */
-  readonly attach: () => Promise<readonly IAttachment[] | string>;
-}
-
-/** A thing to do with the whole conversation. */
-export interface IChatAction {
-  readonly icon: LabIcon;
-  readonly label: string;
-  readonly run: () => unknown;
-}
-
-export interface IChatProps {
-  client: IOllamaClient;
-  conversation: Conversation;
-  rendermime: IRenderMimeRegistry;
-  trans: TranslationBundle;
-  codeActions: readonly ICodeAction[];
-  attachActions: readonly IAttachAction[];
-  chatActions: readonly IChatAction[];
-  /** Show the panel of models; undefined where there is none. */
-  openModels: () => (() => unknown) | undefined;
-}
-
 /** A conversation beside the notebook. */
-export class ChatPanel extends Panel {
+export class ChatPanel extends Panel implements IChatPanel {
   constructor(private readonly _props: IChatProps) {
     const { trans, client } = _props;
     super('jupyter-ollama-chat', trans.__('Chat'), chatIcon, client.watch);
@@ -52,21 +24,21 @@ export class ChatPanel extends Panel {
     });
   }
 
-  /** What is typed and not sent yet. */
+  /** The text that is typed and not sent yet. */
   draft = '';
-  /** What goes with the next question. */
+  /** The attachments of the next question. */
   attachments: readonly IAttachment[] = [];
-  /** What the last click did, where it cannot be seen. */
+  /** The result of the last action, if the panel does not show it elsewhere. */
   notice = '';
-  /** Whether the user may have models work. */
+  /** Whether the user may run models. */
   mayRun = true;
 
-  /** The model that answers. */
+  /** The model of the next answer. */
   get model(): string {
     return this._model || (this._props.client.defaultModel() ?? '');
   }
 
-  /** Have another model answer from now on. */
+  /** Select the model of the next answers. */
   choose(model: string): void {
     this._model = model;
     this._edited.emit();
@@ -82,13 +54,13 @@ export class ChatPanel extends Panel {
     return !!this.model && this.mayRun;
   }
 
-  /** Change what is about to be sent. */
-  edit(change: Partial<Pick<ChatPanel, 'draft' | 'attachments' | 'notice'>>): void {
+  /** Change the draft, its attachments or the notice. */
+  edit(change: Partial<IDraft>): void {
     Object.assign(this, { notice: '' }, change);
     this._edited.emit();
   }
 
-  /** Ask something, as if it were typed. */
+  /** Send a question as if it were typed. */
   async ask(text: string, attachments: readonly IAttachment[]): Promise<void> {
     const { client, conversation, trans } = this._props;
     if (!this.model) {
@@ -116,7 +88,11 @@ export class ChatPanel extends Panel {
     const { client, conversation, trans } = this._props;
     const turns = () =>
       conversation.turns.length ? (
-        <Turns {...this._props} model={() => this.model} />
+        <Turns
+          {...this._props}
+          model={() => this.model}
+          sizeOf={model => sizeOf(client.watch.state, model)}
+        />
       ) : (
         <Welcome panel={this} {...this._props} />
       );

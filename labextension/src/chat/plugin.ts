@@ -18,11 +18,12 @@ import { Throttler } from '@lumino/polling';
 import { DOMAIN, IOllamaClient } from '../client';
 import { CommandIDs } from '../commandIds';
 import { chatIcon } from '../icon';
+import { strict } from './answer/sanitizer';
 import { Conversation, type IAttachment, type ITurn } from './conversation';
 import { asMarkdown, asNotebook } from './documents';
-import { withoutRemoteImages } from './markdown';
 import { attachActions, codeActions, kernelIn } from './notebook';
-import { ChatPanel, type IChatAction } from './panel';
+import { ChatPanel } from './panel';
+import type { IChatAction } from './props';
 
 const CHAT_ID = 'jupyter-ollama:chat';
 
@@ -86,7 +87,7 @@ export const chat: JupyterFrontEndPlugin<void> = {
     const panel: ChatPanel = new ChatPanel({
       client,
       conversation,
-      rendermime: rendermime.clone({ sanitizer: withoutRemoteImages(rendermime.sanitizer) }),
+      rendermime: rendermime.clone({ sanitizer: strict(rendermime.sanitizer) }),
       trans,
       chatActions,
       codeActions: codeActions(notebooks, trans, notice => panel.edit({ notice })),
@@ -130,7 +131,7 @@ export const chat: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** Keep the conversation over a reload of the page; pictures are too big for that. */
+/** Save the conversation across reloads of the page, without images, which are too large. */
 function remember(panel: ChatPanel, conversation: Conversation, state: IStateDB): void {
   const small = (turn: ITurn): ITurn => ({
     ...turn,
@@ -141,11 +142,11 @@ function remember(panel: ChatPanel, conversation: Conversation, state: IStateDB)
       const turns = conversation.turns.map(small);
       const last = turns.pop();
       if (last) {
-        // A page that is closed ends the answer.
+        // Closing the page ends the answer.
         turns.push(conversation.isRunning ? { ...last, stopped: true } : last);
       }
       const saved = { model: panel.model, turns };
-      // Keys without a value are no JSON for Lab.
+      // JupyterLab does not accept undefined values as JSON.
       await state.save(CHAT_ID, JSON.parse(JSON.stringify(saved)) as ReadonlyJSONValue);
     },
     { limit: 1000, edge: 'trailing' }

@@ -1,21 +1,15 @@
-import type { TranslationBundle } from '@jupyterlab/translation';
-
-/** What happens before the first text of an answer. */
+/** The progress of an answer before its first text. */
 export interface IProgress {
   readonly status: 'queued' | 'loading' | 'prompt';
+  /** The place in the queue. */
   readonly position?: number;
+  /** The tokens of the prompt that are processed, and their total. */
+  readonly completed?: number;
+  readonly total?: number;
 }
 
-/** Say what happens before the first text of an answer. */
-export function saidOf(progress: IProgress | null, trans: TranslationBundle): string {
-  switch (progress?.status) {
-    case 'queued':
-      return trans.__('Waiting, place %1', progress.position ?? '');
-    case 'loading':
-      return trans.__('Loading the model…');
-    case 'prompt':
-      return trans.__('Reading…');
-    default:
-      return trans.__('Waiting…');
-  }
+/** Return the progress in an event before the first text, or null for text. */
+export function progressOf(event: Partial<IProgress>): IProgress | null {
+  const { status, position, completed, total } = event;
+  return status ? { status, position, completed, total } : null;
 }

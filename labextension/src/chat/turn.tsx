@@ -14,11 +14,11 @@ export interface ITurnProps {
   actions: readonly ICodeAction[];
   trans: TranslationBundle;
   onEdit: (content: string) => void;
-  /** Undefined where the answer cannot be asked for again. */
+  /** Undefined if the answer cannot be regenerated. */
   onRegenerate?: () => void;
 }
 
-/** A question, which can be asked in other words, or an answer. */
+/** A question, which can be edited, or an answer. */
 export function Turn(props: ITurnProps): React.ReactElement {
   const { turn, trans } = props;
   const [isEdited, setEdited] = useState(false);
@@ -113,7 +113,7 @@ function Attached({ attachment }: { attachment: IAttachment }): React.ReactEleme
       {kind === 'text' ? (
         <pre>{content}</pre>
       ) : (
-        // The kind of an image is found by its first bytes, whatever the address says.
+        // Browsers detect the image type from the bytes, whatever the URL declares.
         <img src={`data:image/png;base64,${content}`} alt={name} />
       )}
     </details>

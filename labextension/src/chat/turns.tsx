@@ -4,28 +4,30 @@ import { useLayoutEffect, useRef } from 'react';
 
 import type { Conversation } from './conversation';
 import type { ICodeAction } from './markdown';
-import { saidOf } from './progress';
 import { Turn } from './turn';
+import { Waiting } from './waiting';
 
 export interface ITurnsProps {
   conversation: Conversation;
   rendermime: IRenderMimeRegistry;
   trans: TranslationBundle;
   codeActions: readonly ICodeAction[];
-  /** The model that answers from now on. */
+  /** The model of the next answers. */
   model: () => string;
+  /** Return the size of a model's files in bytes, if known. */
+  sizeOf: (model: string) => number | undefined;
 }
 
-/** The questions and answers, scrolled to the end unless the user reads further up. */
+/** The questions and answers, scrolled to the end unless the user has scrolled up. */
 export function Turns(props: ITurnsProps): React.ReactElement {
   const { conversation, trans, rendermime, model } = props;
   const list = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
-  const { turns, progress, isRunning } = conversation;
+  const { turns, isRunning } = conversation;
   const last = turns[turns.length - 1];
   useLayoutEffect(() => {
-    // Markdown is drawn later than the rest, so that only the browser knows when there is more.
+    // Markdown is rendered asynchronously, so only the browser reports that the height has grown.
     const observer = new ResizeObserver(() => {
       if (list.current && follows.current) {
         list.current.scrollTop = list.current.scrollHeight;
@@ -63,12 +65,23 @@ export function Turns(props: ITurnsProps): React.ReactElement {
             }
           />
         ))}
-        {isRunning && !last?.content && (
-          <p className="jpo-detail" role="status">
-            {last?.thinking ? trans.__('Thinking…') : saidOf(progress, trans)}
-          </p>
-        )}
+        {isRunning && !last?.content && <Pending {...props} />}
       </div>
     </div>
   );
+}
+
+/** The state of an answer before its first text. */
+function Pending({ conversation, trans, model, sizeOf }: ITurnsProps): React.ReactElement {
+  const { turns, progress, since } = conversation;
+  const last = turns[turns.length - 1];
+  if (last?.thinking) {
+    return (
+      <p className="jpo-detail" role="status">
+        {trans.__('Thinking…')}
+      </p>
+    );
+  }
+  const name = last?.model ?? model();
+  return <Waiting key={since} {...{ progress, since, trans }} model={name} size={sizeOf(name)} />;
 }

@@ -1,11 +1,11 @@
-import type { ChatPanel, IChatProps } from './panel';
+import type { IPartProps } from './props';
 
-/** What is shown as long as nothing has been asked. */
-export function Welcome(props: IChatProps & { panel: ChatPanel }): React.ReactElement {
+/** The panel before the first question. */
+export function Welcome(props: IPartProps): React.ReactElement {
   const { client, conversation, trans, panel } = props;
   const { server, models } = client.watch.state;
   const openModels = props.openModels();
-  const isEmpty = server === 'there' && !models.length && !panel.model;
+  const isEmpty = server === 'up' && !models.length && !panel.model;
   return (
     <div className="jpo-list jpo-welcome">
       {server === 'missing' && <p>{trans.__('This server does not have jupyter-ollama.')}</p>}
@@ -16,16 +16,14 @@ export function Welcome(props: IChatProps & { panel: ChatPanel }): React.ReactEl
           {trans.__('Get a model')}
         </button>
       )}
-      {server === 'there' && !isEmpty && (
+      {server === 'up' && !isEmpty && (
         <p>
-          {trans.__(
-            'Ask a model of this server. A cell, its output or its error can go with the question.'
-          )}
+          {trans.__('Ask a model of this server. A cell, its output or its error can be attached.')}
         </p>
       )}
       {conversation.hasLast && (
-        <button className="jp-mod-styled" onClick={() => conversation.bringBack()}>
-          {trans.__('Bring the last conversation back')}
+        <button className="jp-mod-styled" onClick={() => conversation.restoreLast()}>
+          {trans.__('Restore the last conversation')}
         </button>
       )}
     </div>

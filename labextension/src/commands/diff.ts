@@ -1,14 +1,14 @@
-/** A line of a comparison, and whether it is gone, new or kept. */
+/** A line of a diff, and whether it is removed, added or unchanged. */
 export interface IDiffLine {
   readonly kind: '-' | '+' | ' ';
   readonly text: string;
 }
 
-/** Compare two texts line by line, keeping as many lines as can be kept. */
+/** Return the line diff of two texts, by their longest common subsequence. */
 export function diffLines(before: string, after: string): IDiffLine[] {
   const a = before.split('\n');
   const b = after.split('\n');
-  // kept[i][j]: how many lines of a from i on and of b from j on can be kept.
+  // kept[i][j]: the length of the longest common subsequence of a[i:] and b[j:].
   const kept = Array.from({ length: a.length + 1 }, () => new Uint32Array(b.length + 1));
   for (let i = a.length - 1; i >= 0; i--) {
     for (let j = b.length - 1; j >= 0; j--) {
@@ -32,7 +32,7 @@ export function diffLines(before: string, after: string): IDiffLine[] {
   return lines;
 }
 
-/** Return the code of an answer: that of its longest fence, or all of it if it has none. */
+/** Return the code of an answer: its longest code fence, or the whole text without one. */
 export function codeOf(answer: string): string {
   const blocks = [...answer.matchAll(/^(`{3,})[^\n`]*\n([\s\S]*?)(?:^\1`*[ \t]*$|(?![\s\S]))/gm)];
   const codes = blocks.map(block => block[2]);

@@ -9,14 +9,14 @@ import { codeCheckIcon, textEditorIcon } from '@jupyterlab/ui-components';
 import { cellError, cellSource } from '../chat/attachments';
 import { messageOf } from '../chat/conversation';
 import { languageIn } from '../chat/notebook';
-import { DOMAIN, IOllamaClient } from '../client';
+import { DOMAIN, IOllamaClient, sizeOf } from '../client';
 import { CommandIDs } from '../commandIds';
 import { chatIcon } from '../icon';
 import { propose } from './proposal';
 
 const COMMANDS_ID = 'jupyter-ollama:commands';
 const ONLY_CODE = 'Answer with the whole cell in one fence and nothing else.';
-/** How much of the cells before one goes with it, in characters. */
+/** The number of characters of earlier cells in a request. */
 const BEFORE = 4000;
 
 export const commands: JupyterFrontEndPlugin<void> = {
@@ -34,7 +34,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
-    // The toolbars, menus and shortcuts of the schema are there once it is loaded.
+    // Loading the schema adds its toolbars, menus and shortcuts.
     void settingRegistry?.load(COMMANDS_ID).catch(() => undefined);
     let mayRun = true;
     void client.mayRun.then(may => {
@@ -67,9 +67,14 @@ export const commands: JupyterFrontEndPlugin<void> = {
         ...(error ? [error] : [])
       ];
       const question = messageOf({ role: 'user', content: `${task} ${ONLY_CODE}`, attachments });
+      const size = () => sizeOf(client.watch.state, model);
+      if (size() === undefined) {
+        // No panel has listed the models yet.
+        void client.watch.refresh();
+      }
       const { api } = client;
-      const code = await propose({ api, model, messages: [question], before, title, trans });
-      // Whoever has edited the cell meanwhile has seen another text than the model.
+      const code = await propose({ api, model, messages: [question], before, title, trans, size });
+      // If the cell was edited meanwhile, the proposal is for another text.
       if (code !== undefined && !cell.isDisposed) {
         if (cell.model.sharedModel.getSource() === before) {
           cell.model.sharedModel.setSource(code);
@@ -106,7 +111,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
     });
     app.commands.addCommand(CommandIDs.explainSelection, {
       label: trans.__('Explain Selection'),
-      caption: trans.__('Have a model explain what is selected, or the cell'),
+      caption: trans.__('Have a model explain the selection or the cell'),
       icon: chatIcon,
       describedBy: described,
       isVisible: () => hasChat() && isCode(),
@@ -145,7 +150,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
   }
 };
 
-/** Return what is selected in a cell, or all of it. */
+/** Return the selection in a cell, or the whole source. */
 function selectionOf(cell: Cell): string {
   const text = cell.model.sharedModel.getSource();
   const { editor } = cell;

@@ -4,10 +4,11 @@ import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import type { ChatMessage, OllamaApi } from '../api';
-import { type IProgress, saidOf } from '../chat/progress';
+import { type IProgress, progressOf } from '../chat/progress';
+import { Waiting } from '../chat/waiting';
 import { codeOf, diffLines } from './diff';
 
-/** What a model is asked to write anew. */
+/** The request for a rewrite of code. */
 export interface IProposalOptions {
   api: Pick<OllamaApi, 'chat'>;
   model: string;
@@ -15,19 +16,21 @@ export interface IProposalOptions {
   before: string;
   title: string;
   trans: TranslationBundle;
+  /** Return the size of the model's files in bytes, if known. */
+  size: () => number | undefined;
 }
 
-/** Code that a model proposes, shown beside what it would replace as it is written. */
+/** Code that a model proposes, shown as a diff while it streams. */
 class Proposal extends ReactWidget {
   constructor(private readonly _options: IProposalOptions) {
     super();
     this.addClass('jpo-proposal');
   }
 
-  /** What is proposed; empty until the answer is whole, and where nothing would change. */
+  /** The proposed code; empty until the answer is complete, and if nothing would change. */
   code = '';
 
-  /** Emitted when there is more to show. */
+  /** Emitted when the proposal has changed. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
@@ -39,15 +42,16 @@ class Proposal extends ReactWidget {
       for await (const event of api.chat({ model, messages }, signal)) {
         answer += event.message?.content ?? '';
         this._draft = codeOf(answer);
-        this._said = answer
-          ? trans.__('%1 is writing…', model)
-          : event.message?.thinking
-            ? trans.__('%1 is thinking…', model)
-            : saidOf((event as Partial<IProgress>).status ? (event as IProgress) : null, trans);
+        this._progress = progressOf(event);
+        if (answer) {
+          this._message = trans.__('%1 is writing…', model);
+        } else if (event.message?.thinking) {
+          this._message = trans.__('%1 is thinking…', model);
+        }
         this._changed.emit();
       }
       this.code = this._draft === before ? '' : this._draft;
-      this._said = this.code
+      this._message = this.code
         ? trans.__('Accept to change the cell.')
         : trans.__('%1 would change nothing.', model);
     } catch (error) {
@@ -61,7 +65,7 @@ class Proposal extends ReactWidget {
   }
 
   private _content(): React.ReactElement {
-    const { before, trans } = this._options;
+    const { before, model, size, trans } = this._options;
     if (this._error) {
       return (
         <p className="jpo-error" role="alert">
@@ -69,16 +73,25 @@ class Proposal extends ReactWidget {
         </p>
       );
     }
-    const said = { '-': trans.__('removed'), '+': trans.__('added'), ' ': '' };
+    const labels = { '-': trans.__('removed'), '+': trans.__('added'), ' ': '' };
     return (
       <>
-        <p role="status">{this._said || saidOf(null, trans)}</p>
+        {this._message ? (
+          <p role="status">{this._message}</p>
+        ) : (
+          <Waiting
+            {...{ model, trans }}
+            progress={this._progress}
+            since={this._since}
+            size={size()}
+          />
+        )}
         {this._draft && (
-          // Who cannot scroll by a mouse has to be able to do it by keys.
+          // The focus makes the diff scrollable by keyboard.
           <pre className="jpo-diff" tabIndex={0} aria-label={trans.__('Changes')}>
             {diffLines(before, this._draft).map(({ kind, text }, index) => (
               <span key={index} className="jpo-diff-line" data-kind={kind}>
-                <span aria-label={said[kind]}>{kind}</span>
+                <span aria-label={labels[kind]}>{kind}</span>
                 {` ${text}`}
               </span>
             ))}
@@ -90,11 +103,13 @@ class Proposal extends ReactWidget {
 
   private readonly _changed = new Signal<this, void>(this);
   private _draft = '';
-  private _said = '';
+  private _message = '';
+  private _progress: IProgress | null = null;
+  private readonly _since = performance.now();
   private _error = '';
 }
 
-/** A dialog that nobody can accept before the proposal is whole. */
+/** A dialog that cannot be accepted before the proposal is complete. */
 class ProposalDialog extends Dialog<unknown> {
   constructor(
     private readonly _proposal: Proposal,
@@ -121,13 +136,13 @@ class ProposalDialog extends Dialog<unknown> {
   private allow(): void {
     const accept = this.node.querySelector<HTMLButtonElement>('.jp-Dialog-button.jp-mod-accept');
     if (accept) {
-      // A button that is disabled for good would lose the focus that the dialog gives it.
+      // A button with the attribute "disabled" would lose the focus that the dialog gives it.
       accept.setAttribute('aria-disabled', String(!this._proposal.code));
     }
   }
 }
 
-/** Show what a model proposes. Returns it if the user accepts it. */
+/** Show the proposal of a model. Returns the code if the user accepts it. */
 export async function propose(options: IProposalOptions): Promise<string | undefined> {
   const body = new Proposal(options);
   const controller = new AbortController();

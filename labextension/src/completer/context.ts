@@ -1,4 +1,4 @@
-/** Text around the cursor: of its cell, and of the cells near it. */
+/** The text around the cursor: of its cell and of the cells near it. */
 export interface ISurroundings {
   before: readonly string[];
   prefix: string;
@@ -6,13 +6,13 @@ export interface ISurroundings {
   after: readonly string[];
 }
 
-/** What a model is asked to fill in. */
+/** The text before and after the completion. */
 export interface IGap {
   prompt: string;
   suffix: string;
 }
 
-/** The languages whose comments begin otherwise than with "#". */
+/** The languages whose comments do not start with "#". */
 const COMMENTS: Readonly<Record<string, string>> = {
   '//': 'c c++ csharp dart go java javascript kotlin rust scala swift typescript',
   '--': 'haskell lua sql',
@@ -20,13 +20,13 @@ const COMMENTS: Readonly<Record<string, string>> = {
   ';': 'clojure common-lisp scheme'
 };
 
-/** Return what stands between two cells; a model that writes it has begun another cell. */
+/** Return the separator of two cells; a model that writes it has started another cell. */
 export function cellMark(language: string): string {
   const found = Object.entries(COMMENTS).find(([, names]) => names.split(' ').includes(language));
   return `${found?.[0] ?? '#'} %%`;
 }
 
-/** Put cells around the cursor's one until as many characters are reached. */
+/** Add cells around the cursor's cell up to the numbers of characters. */
 export function gapOf(
   around: ISurroundings,
   before: number,
@@ -56,7 +56,7 @@ export function gapOf(
   return { prompt, suffix };
 }
 
-/** Cut what a model has written too much: another cell, a fence, or what stands there already. */
+/** Cut surplus text of a completion: another cell, a fence, or text that already follows. */
 export function trimmed(text: string, suffix: string): string {
   const [code] = text.split(/^(?:\S+ %%|```)/m);
   const next = suffix.split('\n', 1)[0].trim();

@@ -37,7 +37,7 @@ export const completer: JupyterFrontEndPlugin<void> = {
       name: trans.__('Ollama'),
       icon: modelIcon
     });
-    // Lab gives settings to those providers only that are there from the start.
+    // JupyterLab passes settings only to providers that are registered at startup.
     manager.registerInlineProvider?.(provider);
     let looked = false;
     void settingRegistry
@@ -51,7 +51,7 @@ export const completer: JupyterFrontEndPlugin<void> = {
           provider.enabled = enabled;
           if (enabled && !looked) {
             looked = true;
-            // The model at hand has to be known before the first key.
+            // The default model has to be known before the first key.
             void app.restored.then(() => client.watch.refresh());
           }
         };
@@ -74,7 +74,7 @@ function surroundings(
     suffix: text.slice(offset),
     after: []
   };
-  // Lab gives it to all providers, and tells of it those of other completions only.
+  // JupyterLab passes it to all providers, but its types declare it only for other completions.
   const { editor } = context as ICompletionContext;
   if (editor) {
     leaveOnce(editor, request, onLeave);
@@ -94,7 +94,7 @@ function surroundings(
 
 type Editor = NonNullable<ICompletionContext['editor']>;
 
-/** Tell when a text is changed, or the cursor is moved in it. */
+/** Call back when the text changes or the cursor moves. */
 function leaveOnce(
   editor: Editor,
   { text, offset }: CompletionHandler.IRequest,
@@ -103,7 +103,7 @@ function leaveOnce(
   const { model } = editor;
   const left = () => {
     const at = editor.isDisposed ? -1 : editor.getOffsetAt(editor.getCursorPosition());
-    // The key that led to a request moves the cursor after it has changed the text.
+    // The key that triggers a request changes the text first and then moves the cursor.
     if (at !== offset || model.sharedModel.getSource() !== text) {
       model.sharedModel.changed.disconnect(left);
       model.selections.changed.disconnect(left);

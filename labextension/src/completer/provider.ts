@@ -10,7 +10,7 @@ import type { LabIcon } from '@jupyterlab/ui-components';
 import type { GenerateRequest, OllamaApi } from '../api';
 import { cellMark, gapOf, type ISurroundings, trimmed } from './context';
 
-/** What users can set. */
+/** The settings of the user. */
 export interface ICompleterSettings {
   model: string;
   maxTokens: number;
@@ -22,9 +22,9 @@ export interface ICompleterSettings {
 
 export interface IProviderOptions {
   api: Pick<OllamaApi, 'generate' | 'show'>;
-  /** The model to use where the settings name none. */
+  /** The model, if the settings name none. */
   defaultModel: () => string | undefined;
-  /** Return the text around the cursor, and tell `onLeave` when it changes or the cursor moves. */
+  /** Return the text around the cursor, and call `onLeave` when it changes or the cursor moves. */
   surroundings: (
     request: CompletionHandler.IRequest,
     context: IInlineCompletionContext,
@@ -47,7 +47,7 @@ interface IWaiting {
 }
 
 const LANGUAGE = /(?:text|application)\/(?:x-)?([\w+#-]+?)(?:src)?$/;
-/** Lab's names of what cells are written in. */
+/** JupyterLab's MIME types of cells. */
 const CELLS: Readonly<Record<string, string>> = { ipython: 'python', ipythongfm: 'markdown' };
 
 /** Return the language of a MIME type: "python" of "text/x-ipython", "r" of "text/x-rsrc". */
@@ -56,7 +56,7 @@ export function languageOf(mimeType: string | undefined): string {
   return CELLS[name] ?? name;
 }
 
-/** Completions that a model writes at the cursor. One request runs at a time. */
+/** Completions of a model at the cursor. One request runs at a time. */
 export class OllamaCompleter implements IInlineCompletionProvider<IInlineCompletionItem> {
   readonly identifier = 'jupyter-ollama:completer';
   readonly name: string;
@@ -77,7 +77,7 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
     languages: []
   };
 
-  /** Promise one item; `stream` writes it. */
+  /** Return one empty item, which `stream` fills. */
   async fetch(
     request: CompletionHandler.IRequest,
     context: IInlineCompletionContext
@@ -114,7 +114,7 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
     return { items: [{ insertText: '', isIncomplete: true, token }] };
   }
 
-  /** Write a promised item, a token at a time. A key ends it, and that is no error. */
+  /** Fill an item, a token at a time. A key ends the stream without an error. */
   async *stream(token: string): AsyncGenerator<{ response: IInlineCompletionItem }> {
     const waiting = this._waiting.get(token);
     this._waiting.delete(token);
@@ -149,12 +149,12 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
     }
   }
 
-  /** End what is running. */
+  /** Abort the running request. */
   abort(): void {
     this._running?.abort();
   }
 
-  /** Return what is left of the last completion where the user types what it says. */
+  /** Return the rest of the last completion if the user types its text. */
   private restOfLast(model: string, { prefix, suffix }: ISurroundings): string {
     if (this._last?.model !== model || this._last.around.suffix !== suffix) {
       return '';
@@ -172,7 +172,7 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
         known = !!(await this._options.api.show(model)).capabilities?.includes('insert');
         this._canInsert.set(model, known);
       } catch {
-        // The request itself tells what is wrong with the model.
+        // The request itself reports an error of the model.
         known = false;
       }
     }
@@ -186,9 +186,9 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
   private _count = 0;
 }
 
-/** Have a model go on with a text: without a template, be it one that chats or not. */
+/** Return a request to continue a text, without the template of the model. */
 function continuation(model: string, prompt: string, options: ICompletionOptions): GenerateRequest {
-  // Such a model knows no end: what comes after an empty line is rarely of use.
+  // Such a model does not stop by itself; text after an empty line is rarely useful.
   return { model, prompt, raw: true, options: { ...options, stop: [...options.stop, '\n\n'] } };
 }
 

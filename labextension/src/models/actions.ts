@@ -6,7 +6,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 
 import type { IOllamaClient } from '../client';
 
-/** What can be done to models, with the questions and errors that go with it. */
+/** The actions on models, with their dialogs and error messages. */
 export class ModelActions {
   constructor(
     readonly client: IOllamaClient,
@@ -15,7 +15,7 @@ export class ModelActions {
     private readonly _trans: TranslationBundle
   ) {}
 
-  /** Whether there is a place for cells. */
+  /** Whether a notebook is open, for cells. */
   get hasNotebook(): boolean {
     return !!this._notebooks?.currentWidget;
   }
@@ -24,7 +24,7 @@ export class ModelActions {
     return this.doing(this.client.api.load(model));
   }
 
-  /** Load a model and keep it however long it is idle. */
+  /** Load a model and keep it without a time limit. */
   pin(model: string): Promise<void> {
     return this.doing(this.client.api.load(model, -1));
   }
@@ -33,7 +33,7 @@ export class ModelActions {
     return this.doing(this.client.api.unload(model));
   }
 
-  /** Ask for a name and copy the model to it. */
+  /** Prompt for a name and copy the model to it. */
   async copy(model: string): Promise<void> {
     const answer = await InputDialog.getText({
       title: this._trans.__('Copy %1', model),
@@ -45,7 +45,7 @@ export class ModelActions {
     }
   }
 
-  /** Ask, then delete. */
+  /** Delete a model after a confirmation. */
   async delete(model: string): Promise<void> {
     const answer = await showDialog({
       title: this._trans.__('Delete %1?', model),
@@ -60,7 +60,7 @@ export class ModelActions {
     }
   }
 
-  /** Put a cell that asks the model below the active cell. */
+  /** Insert a cell with a %%chat of the model below the active cell. */
   insertCell(model: string): void {
     const panel = this._notebooks?.currentWidget;
     if (panel) {
@@ -70,7 +70,7 @@ export class ModelActions {
     }
   }
 
-  /** Copy the lines by which other clients find this server. */
+  /** Copy the environment variables that point other clients to this server. */
   copyConnection(): void {
     const { baseUrl, token } = this._settings;
     const host = new URL(URLExt.join(baseUrl, 'ollama'), window.location.href).href;
@@ -78,7 +78,7 @@ export class ModelActions {
     Clipboard.copyToSystem(lines.join('\n') + '\n');
     Notification.info(
       token
-        ? this._trans.__('Copied. The line with the token lets others in: keep it to yourself.')
+        ? this._trans.__('Copied. The token gives access to this server: keep it secret.')
         : this._trans.__('Copied.'),
       { autoClose: 4000 }
     );

@@ -10,7 +10,7 @@ interface IDetailsProps {
   trans: TranslationBundle;
 }
 
-/** What there is to know of a model. */
+/** The details of a model. */
 export function Details({ api, model, trans }: IDetailsProps): React.ReactElement {
   const [shown, setShown] = useState<ModelDetails>();
   const [error, setError] = useState('');

@@ -4,7 +4,7 @@ import { useState } from 'react';
 
 import { Action } from '../action';
 import type { OllamaApi } from '../api';
-import { LIBRARY } from './library';
+import { description, LIBRARY } from './library';
 import type { Transfers } from './pulls';
 import { makeModel } from './upload';
 
@@ -14,17 +14,11 @@ interface IFormProps {
   trans: TranslationBundle;
 }
 
-/** Models to pull: by name, or from a short list. */
+/** Pulls of models: by name, or from a short list. */
 export function Library(props: IFormProps & { installed: Set<string> }): React.ReactElement {
   const { api, transfers, trans } = props;
   const [name, setName] = useState('');
   const pull = (model: string) => transfers.start(model, signal => api.pull(model, signal));
-  const uses = {
-    chat: trans.__('chat'),
-    code: trans.__('code'),
-    embed: trans.__('embeddings'),
-    vision: trans.__('images')
-  };
   return (
     <>
       <form
@@ -50,9 +44,7 @@ export function Library(props: IFormProps & { installed: Set<string> }): React.R
         <div className="jpo-row" key={model.name}>
           <div className="jpo-row-text">
             <span className="jpo-name">{model.name}</span>
-            <span className="jpo-detail">
-              {uses[model.use]} · {model.size}
-            </span>
+            <span className="jpo-detail">{description(model, trans)}</span>
           </div>
           {props.installed.has(model.name) || props.installed.has(`${model.name}:latest`) ? (
             <span className="jpo-detail">{trans.__('installed')}</span>

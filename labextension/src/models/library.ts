@@ -1,22 +1,36 @@
-/** A model of the public library that is worth a try on a notebook server. */
+import type { TranslationBundle } from '@jupyterlab/translation';
+
+import models from './library.json';
+
+/** A use of a model in the list. */
+export type Use = 'chat' | 'thinking' | 'images' | 'audio' | 'code' | 'embeddings';
+
+/**
+ * A model of Ollama's public library that suits a notebook server.
+ *
+ * `architecture` is the architecture of its GGUF file, `layout` the project whose tensor layout the
+ * file has: files in Ollama's own layout are translated when they are loaded. `size` is the download.
+ */
 export interface ILibraryModel {
   readonly name: string;
+  readonly architecture: string;
+  readonly layout: 'llama.cpp' | 'ollama';
   readonly size: string;
-  readonly use: 'chat' | 'code' | 'embed' | 'vision';
+  readonly uses: readonly Use[];
 }
 
-/** A short list, so that nothing has to be asked of the net to show it. */
-export const LIBRARY: readonly ILibraryModel[] = [
-  { name: 'smollm2:135m', size: '271 MB', use: 'chat' },
-  { name: 'gemma3:1b', size: '815 MB', use: 'chat' },
-  { name: 'llama3.2:3b', size: '2.0 GB', use: 'chat' },
-  { name: 'qwen3:4b', size: '2.5 GB', use: 'chat' },
-  { name: 'qwen3:8b', size: '5.2 GB', use: 'chat' },
-  { name: 'gpt-oss:20b', size: '14 GB', use: 'chat' },
-  { name: 'gemma3:4b', size: '3.3 GB', use: 'vision' },
-  { name: 'qwen2.5vl:7b', size: '6.0 GB', use: 'vision' },
-  { name: 'qwen2.5-coder:1.5b', size: '986 MB', use: 'code' },
-  { name: 'qwen2.5-coder:7b', size: '4.7 GB', use: 'code' },
-  { name: 'all-minilm', size: '46 MB', use: 'embed' },
-  { name: 'nomic-embed-text', size: '274 MB', use: 'embed' }
-];
+/** A short list, so that showing it needs no request to the internet. */
+export const LIBRARY = models as readonly ILibraryModel[];
+
+/** Return the uses and the download size of a model in the list, as text. */
+export function description(model: ILibraryModel, trans: TranslationBundle): string {
+  const names: Record<Use, string> = {
+    chat: trans.__('chat'),
+    thinking: trans.__('thinking'),
+    images: trans.__('images'),
+    audio: trans.__('audio'),
+    code: trans.__('code'),
+    embeddings: trans.__('embeddings')
+  };
+  return `${model.uses.map(use => names[use]).join(', ')} · ${model.size}`;
+}

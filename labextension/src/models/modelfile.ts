@@ -1,6 +1,6 @@
 import type { ChatMessage, CreateRequest } from '../api';
 
-/** What a Modelfile asks for; `from` and `adapters` are names of models or of files. */
+/** The instructions of a Modelfile; `from` and `adapters` name models or files. */
 export interface IModelfile {
   from?: string;
   adapters: string[];
@@ -11,7 +11,7 @@ const INSTRUCTION =
   /^(FROM|PARAMETER|TEMPLATE|SYSTEM|ADAPTER|LICENSE|MESSAGE|RENDERER|PARSER|REQUIRES)\s+/i;
 const LISTS = new Set(['stop']);
 
-/** Read a Modelfile. Raises an Error that names the line it cannot read. */
+/** Parse a Modelfile. Raises an Error with the invalid line. */
 export function readModelfile(text: string): IModelfile {
   const file: IModelfile = { adapters: [], request: {} };
   const lines = text.split(/\r?\n/);

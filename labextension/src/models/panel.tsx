@@ -20,7 +20,7 @@ interface IModelsProps {
 
 type Tab = 'installed' | 'loaded' | 'library';
 
-/** The models of the server: those installed, those loaded, and those to pull. */
+/** The models of the server: installed, loaded, and available to pull. */
 export class ModelsPanel extends Panel {
   constructor(private readonly _props: IModelsProps) {
     const { actions, trans } = _props;
@@ -100,7 +100,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
         {tab === 'installed' && <Installed {...row} state={state} />}
         {tab === 'loaded' &&
           state.loaded.map(one => <LoadedRow key={one.name} {...row} model={one} />)}
-        {tab === 'loaded' && state.server === 'there' && !state.loaded.length && (
+        {tab === 'loaded' && state.server === 'up' && !state.loaded.length && (
           <p className="jpo-detail">{trans.__('No model is loaded.')}</p>
         )}
         {tab === 'library' && (
@@ -151,7 +151,7 @@ function Installed(props: InstalledProps & { state: IServerState }): React.React
           {open === model.name && <Details api={actions.client.api} model={model} trans={trans} />}
         </div>
       ))}
-      {state.server === 'there' && !state.models.length && (
+      {state.server === 'up' && !state.models.length && (
         <p className="jpo-detail">{trans.__('No model is installed. The library has some.')}</p>
       )}
     </>

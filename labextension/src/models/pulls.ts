@@ -2,14 +2,14 @@ import { type ISignal, Signal } from '@lumino/signaling';
 
 import type { StatusEvent } from '../api';
 
-/** A layer of a model: a file that is fetched. */
+/** A layer of a model: a file that is downloaded. */
 export interface ILayer {
   readonly digest: string;
   readonly total: number;
   readonly completed: number;
 }
 
-/** A pull, or the making of a model. */
+/** A pull or the creation of a model. */
 export interface ITransfer {
   readonly name: string;
   readonly state: 'running' | 'paused' | 'failed';
@@ -18,7 +18,7 @@ export interface ITransfer {
   readonly canResume: boolean;
 }
 
-/** What does the work: yields steps until it is done. */
+/** The work of a transfer: yields its steps until it is done. */
 export type Work = (signal: AbortSignal) => AsyncIterable<StatusEvent>;
 
 interface IRunning {
@@ -27,21 +27,21 @@ interface IRunning {
   controller: AbortController;
 }
 
-/** Pulls and creations under way. A paused one goes on from the bytes that the server has kept. */
+/** Running pulls and creations. A paused pull resumes from the bytes that the server has kept. */
 export class Transfers {
   constructor(private readonly _done: (name: string) => void) {}
 
-  /** What is under way, the oldest first. */
+  /** The transfers, oldest first. */
   get all(): readonly ITransfer[] {
     return [...this._running.values()].map(one => one.view);
   }
 
-  /** Emitted when any of them goes on. */
+  /** Emitted when a transfer makes progress. */
   get changed(): ISignal<this, void> {
     return this._changed;
   }
 
-  /** Begin, or go on after a pause or a failure. */
+  /** Start, or resume after a pause or a failure. */
   start(name: string, work: Work, canResume = true): void {
     const known = this._running.get(name);
     if (known?.view.state === 'running') {
@@ -60,7 +60,7 @@ export class Transfers {
     void this.run(running);
   }
 
-  /** Begin again where a pause or a failure has ended it. */
+  /** Resume after a pause or a failure. */
   resume(name: string): void {
     const known = this._running.get(name);
     if (known) {
@@ -68,16 +68,16 @@ export class Transfers {
     }
   }
 
-  /** Stop for now. */
+  /** Pause. */
   pause(name: string): void {
     const known = this._running.get(name);
     if (known?.view.state === 'running') {
-      this.become(known, { state: 'paused' });
+      this.update(known, { state: 'paused' });
       known.controller.abort();
     }
   }
 
-  /** Stop and forget. */
+  /** Cancel and remove. */
   cancel(name: string): void {
     const known = this._running.get(name);
     if (known) {
@@ -91,7 +91,7 @@ export class Transfers {
     const { name } = running.view;
     try {
       for await (const step of running.work(running.controller.signal)) {
-        this.become(running, advance(running.view, step));
+        this.update(running, advance(running.view, step));
       }
       if (this._running.get(name) === running) {
         this._running.delete(name);
@@ -100,12 +100,12 @@ export class Transfers {
       }
     } catch (error) {
       if (!running.controller.signal.aborted) {
-        this.become(running, { state: 'failed', status: (error as Error).message });
+        this.update(running, { state: 'failed', status: (error as Error).message });
       }
     }
   }
 
-  private become(running: IRunning, change: Partial<ITransfer>): void {
+  private update(running: IRunning, change: Partial<ITransfer>): void {
     running.view = { ...running.view, ...change };
     if (this._running.get(running.view.name) === running) {
       this._changed.emit();
@@ -116,7 +116,7 @@ export class Transfers {
   private readonly _changed = new Signal<this, void>(this);
 }
 
-/** Return what a step changes. */
+/** Return the changes of a step. */
 function advance(view: ITransfer, step: StatusEvent): Partial<ITransfer> {
   const { digest, total } = step;
   if (!digest || !total) {

@@ -17,7 +17,7 @@ import { bytes } from '../sizes';
 import type { ModelActions } from './actions';
 import type { ITransfer, Transfers } from './pulls';
 
-/** What the rows of a list have in common. */
+/** The props that all rows share. */
 export interface IRowProps {
   actions: ModelActions;
   mayManage: boolean;
@@ -32,7 +32,7 @@ interface IInstalledProps extends IRowProps {
   onToggle: () => void;
 }
 
-/** A model of the store. */
+/** An installed model. */
 export function InstalledRow(props: IInstalledProps): React.ReactElement {
   const { actions, model, trans, loaded } = props;
   const { name } = model;
@@ -96,13 +96,13 @@ export function InstalledRow(props: IInstalledProps): React.ReactElement {
   );
 }
 
-/** A model in memory. */
+/** A loaded model. */
 export function LoadedRow(props: IRowProps & { model: LoadedModel }): React.ReactElement {
   const { actions, model, trans } = props;
   const { name } = model;
   const pinned = new Date(model.expires_at).getFullYear() > new Date().getFullYear() + 10;
   const until = pinned
-    ? trans.__('stays')
+    ? trans.__('pinned')
     : trans.__('until %1', new Date(model.expires_at).toLocaleTimeString());
   const gpu = model.size_vram ? trans.__('%1 on GPU', bytes(model.size_vram)) : '';
   const context = trans.__('%1 tokens', model.context_length);
@@ -139,17 +139,17 @@ interface ITransferProps {
   trans: TranslationBundle;
 }
 
-/** A pull or a creation under way, layer by layer. */
+/** A running pull or creation, with its layers. */
 export function TransferRow({ transfer, transfers, trans }: ITransferProps): React.ReactElement {
   const { name, state } = transfer;
-  const said = state === 'paused' ? trans.__('paused') : transfer.status;
+  const status = state === 'paused' ? trans.__('paused') : transfer.status;
   return (
     <div className="jpo-transfer" role="group" aria-label={name}>
       <div className="jpo-row">
         <div className="jpo-row-text">
           <span className="jpo-name">{name}</span>
           <span className="jpo-detail" role="status">
-            {state === 'failed' ? trans.__('Failed: %1', said) : said}
+            {state === 'failed' ? trans.__('Failed: %1', status) : status}
           </span>
         </div>
         <div className="jpo-actions">

@@ -8,7 +8,7 @@ import { readModelfile } from './modelfile';
 
 const CHUNK = 8 * 2 ** 20;
 
-/** What a form asks to be made. */
+/** The input of the form for a new model. */
 export interface ICreation {
   name: string;
   modelfile: string;
@@ -16,7 +16,7 @@ export interface ICreation {
   quantize?: string;
 }
 
-/** Upload the files and make the model of them. */
+/** Upload the files and create the model. */
 export async function* makeModel(
   api: OllamaApi,
   creation: ICreation,

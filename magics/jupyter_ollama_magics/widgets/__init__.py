@@ -1,6 +1,6 @@
 """Widgets for notebooks: a chat, the models of a server, and the progress of a pull.
 
-They ask the server that the magics use, from a thread of their own: cells run meanwhile.
+They use the server of the magics from a thread of their own, so cells run meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MODULES = {"Chat": "chat", "ModelManager": "models", "PullProgress": "pull"}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a widget when it is first asked for: ipywidgets takes its time."""
+    """Import a widget at its first use: ipywidgets is slow to import."""
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib

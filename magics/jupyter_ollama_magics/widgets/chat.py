@@ -9,40 +9,61 @@ from pathlib import Path
 from typing import Any
 
 import anywidget
+from jupyter_ollama_client.async_client import AsyncClient
 from traitlets import Bool, Dict, List, Unicode
 
 from .. import background
-from ..async_client import AsyncClient
 from ..chat import Question
 from ..conversation import Conversation
-from ..failures import OllamaMagicsError, reported
-from ..pace import Pace
+from ..failures import OllamaMagicsError
+from ..redraw_throttle import RedrawThrottle
+from ..reporting import reported
 from ..result import ChatResult
-from .exchange import Exchange
+from ..waiting import Waiting
+from .chat_turn import ChatTurn
 from .server import chosen_model, own_connection
 from .snapshot import Snapshot
 
 _MATH = Path(__file__).with_name("math.js")
-"""Draws formulas. The page asks for it when there is one."""
+"""Draws formulas. The page requests it for the first one."""
 
 
 class Chat(anywidget.AnyWidget):
-    """A chat with a model: it streams, can be stopped, and goes on while cells run.
+    """A chat with a model in the output of a cell; it streams while other cells run.
 
-    ``model`` may be chosen in the widget, too. ``options`` are model options, ``think`` is True,
-    False or a level. ``messages`` is the conversation as the API has it. A saved notebook keeps it
-    as markdown.
+    A saved notebook keeps the conversation as markdown.
+
+    Parameters
+    ----------
+    model : str, optional
+        The model; users may choose another one in the widget. Default: that of ``%%chat``.
+    system : str, optional
+        System message.
+    options : dict, optional
+        Model options of ``/api/chat``.
+    think : bool or str, optional
+        Whether the model thinks first, or the level "low", "medium" or "high".
+
+    Examples
+    --------
+    >>> from jupyter_ollama_magics.widgets import Chat
+    >>> chat = Chat("smollm2", system="Answer in French.", options={"temperature": 0})
+    >>> chat.messages
+    [{'role': 'system', 'content': 'Answer in French.'}]
+    >>> chat.close()
     """
 
     _esm = Path(__file__).with_name("chat.js")
     _css = Path(__file__).with_name("chat.css")
 
-    # What the page shows. It changes none of it but sends messages.
+    # The state of the page, which changes nothing itself and sends messages instead.
     model = Unicode(help="The model that answers next.").tag(sync=True)
-    models: List[dict[str, Any]] = List(help="Models, and whether they see.").tag(sync=True)
+    models: List[dict[str, Any]] = List(help="Models, and whether they accept images.").tag(
+        sync=True
+    )
     exchanges: List[dict[str, Any]] = List(help="Questions and finished answers.").tag(sync=True)
-    answer = Dict(help="The answer that grows now.").tag(sync=True)
-    busy = Bool(False, help="Whether an answer is being written.").tag(sync=True)
+    answer = Dict(help="The answer being generated.").tag(sync=True)
+    busy = Bool(False, help="Whether an answer is being generated.").tag(sync=True)
     problem = Unicode(help="Why the models cannot be listed.").tag(sync=True)
     style_text = Unicode(help="CSS that hides the snapshot.").tag(sync=True)
 
@@ -60,8 +81,10 @@ class Chat(anywidget.AnyWidget):
         self._conversation = Conversation("chat", system)
         self._options = options or {}
         self._think = think
-        self._asked: list[Exchange] = []
+        self._asked: list[ChatTurn] = []
         self._snapshot = Snapshot()
+        # A separate thread draws it.
+        self._waiting = Waiting(lambda result: background.call(self._show_wait, result))
         super().__init__(model=model or chosen_model(), style_text=self._snapshot.style)
         self.on_msg(lambda _, content, buffers: background.call(self._take, content, buffers))
 
@@ -82,30 +105,31 @@ class Chat(anywidget.AnyWidget):
         return [*self._conversation.before(), *said]
 
     def ask(self, prompt: str) -> None:
-        """Ask, as if it were typed; return at once. Does nothing while an answer is written."""
+        """Send a prompt as if the user had typed it; does nothing while an answer is generated."""
         background.call(self._ask, prompt)
 
     def stop(self) -> None:
-        """End the answer that is being written; what has come stays."""
+        """Cancel the current answer; the text received so far stays."""
         background.call(self._stop)
 
     def regenerate(self) -> None:
-        """Ask the last question again."""
+        """Send the last prompt again."""
         background.call(self._regenerate)
 
     def clear(self) -> None:
-        """Begin the conversation afresh."""
+        """Empty the conversation."""
         background.call(self._clear)
 
     def close(self) -> None:
-        """End the answer, free its place on the server and take the widget from the page."""
+        """Cancel the answer, close the connections and remove the widget from the page."""
         background.call(self._stop)
+        background.call(self._connection.hang_up)
         super().close()
 
     # -- in the thread of the widgets
 
     def _take(self, content: dict[str, Any], buffers: Sequence[memoryview]) -> None:
-        """Do what the page asks for."""
+        """Handle a message of the page."""
         actions: dict[str, Callable[[], Any]] = {
             "ask": lambda: self._ask(
                 content["text"],
@@ -142,40 +166,54 @@ class Chat(anywidget.AnyWidget):
     def _begin(self, question: Question, thumbnails: list[str]) -> None:
         result = ChatResult(self.model, self._options, self._conversation)
         before = self.messages
-        exchange = Exchange(question, result, thumbnails)
-        self._asked.append(exchange)
+        turn = ChatTurn(question, result, thumbnails)
+        self._asked.append(turn)
         self._show(busy=True)
-        self._task = background.start(self._answer(exchange, before))
+        self._task = background.start(self._answer(turn, before))
 
-    async def _answer(self, exchange: Exchange, before: list[dict[str, Any]]) -> None:
+    async def _answer(self, turn: ChatTurn, before: list[dict[str, Any]]) -> None:
         """Stream an answer into the widget until it ends, fails or is stopped."""
-        result = exchange.result
+        result = turn.result
         try:
             with reported(self._connection, result.model):
-                await self._stream(exchange, [*before, exchange.question.message()])
+                await self._stream(turn, [*before, turn.question.message()])
             result.done_reason = result.done_reason or "incomplete"
         except asyncio.CancelledError:
             result.done_reason = "interrupted"
         except OllamaMagicsError as error:
             result.done_reason = "error" if result.text else ""
-            exchange.error = str(error)
+            turn.error = str(error)
         finally:
             self._task = None
-            self._show()
+            with self._waiting.over():
+                self._show()
 
-    async def _stream(self, exchange: Exchange, messages: list[dict[str, Any]]) -> None:
-        result, pace = exchange.result, Pace()
+    def _show_wait(self, result: ChatResult) -> None:
+        """Show the state of the request, unless its answer has begun."""
+        if self.busy and self._asked and self._asked[-1].result is result and result.waits:
+            self.answer = {"text": "", "thinking": "", "waits": result.footer}
+
+    async def _stream(self, turn: ChatTurn, messages: list[dict[str, Any]]) -> None:
+        result, throttle = turn.result, RedrawThrottle()
         client = await asyncio.to_thread(lambda: self._connection.client)
         if not result.model:
             result.model = self.model = await asyncio.to_thread(
                 self._connection.choose, "completion"
             )
-        fields = {"options": self._options or None, "think": self._think}
+        self._waiting.begin(result, self._connection)
+        fields = {"options": self._options or None, "think": self._think, "progress": True}
         body = {"model": result.model, "messages": messages, **fields}
         async with AsyncClient(client) as server:
             async for chunk in server.stream("/api/chat", body):
+                if chunk.get("status"):
+                    self._waiting.take(chunk)
+                    continue
                 result.add(chunk)
-                if pace.due(len(result.text) + len(result.thinking)):
+                if not (result.text or result.thinking):
+                    continue
+                with self._waiting.over():
+                    pass
+                if throttle.due(len(result.text) + len(result.thinking)):
                     self.answer = {"text": result.text, "thinking": result.thinking}
 
     async def _list_models(self) -> None:
@@ -189,7 +227,7 @@ class Chat(anywidget.AnyWidget):
             self.model = self.models[0]["name"]
 
     def _chatting(self) -> list[dict[str, Any]]:
-        """Return the models that chat, and whether they see images."""
+        """Return the models that chat, and whether they accept images."""
         connection = self._connection
         models = {m["name"]: connection.capabilities(m) for m in connection.client.list()}
         return [
@@ -199,12 +237,12 @@ class Chat(anywidget.AnyWidget):
         ]
 
     def _show(self, busy: bool = False) -> None:
-        # In one message: the page never has half of it.
+        # One message, so that the page never has a part of the state.
         with self.hold_sync():
-            self.exchanges = [exchange.shown() for exchange in self._asked]
+            self.exchanges = [turn.shown() for turn in self._asked]
             self.answer = {}
             self.busy = busy
         self._snapshot.update(self._markdown())
 
     def _markdown(self) -> str:
-        return "\n\n---\n\n".join(exchange.markdown() for exchange in self._asked)
+        return "\n\n---\n\n".join(turn.markdown() for turn in self._asked)

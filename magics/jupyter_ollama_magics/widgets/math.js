@@ -1,4 +1,4 @@
-// made of frontend/ 6a1bb88dcc24b80c58ab7b7dca2352e69b3f388469f84b753776edec5790a336; licences: chat.js.licenses.txt
+// made of frontend/ 7aa2ab365a613d8f2b9a120b53df0b8ecd566cd5a3646faeeddcd9ae0285ab2d; licences: chat.js.licenses.txt
 var jt=`/*
 Temml.woff2 is a clone of KaTeX_Script-Regular, except that the code points
 have been changed from ASCII to Unicode Mathematical Alphanumeric Symbols Script capitals,

@@ -1,13 +1,14 @@
-"""What the model manager tells of models, and does with them."""
+"""The models in the table of the model manager, and their actions."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
-from ..client import Client
+from jupyter_ollama_client.client import Client
+from jupyter_ollama_client.readable import age, moment, size
+
 from ..connection import Connection
-from ..readable import age, moment, size
 
 COLUMNS = ("Model", "Parameters", "Quantization", "Size", "In memory")
 
@@ -26,7 +27,7 @@ class Model:
         self._keep(client, None)
 
     def unload(self, client: Client) -> None:
-        """Let the model leave the memory."""
+        """Have the server unload the model."""
         self._keep(client, 0)
 
     def _keep(self, client: Client, keep_alive: int | None) -> None:

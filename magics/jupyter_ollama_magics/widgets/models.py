@@ -1,4 +1,4 @@
-"""The models of a server, to be looked after."""
+"""Manage the models of a server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from typing import Any
 import ipywidgets as ipw
 
 from .. import background
-from ..failures import OllamaMagicsError, reported
+from ..failures import OllamaMagicsError
 from ..markdown import safe_markdown
+from ..reporting import reported
 from .model_table import COLUMNS, Model, listed
 from .pull import PullProgress
 from .server import own_connection
@@ -22,12 +23,22 @@ _FLEXIBLE = {"min_width": "0", "overflow": "hidden"}
 
 
 class ModelManager(ipw.VBox):
-    """A table of the models on the server, to pull, load, unload and delete them."""
+    """A table of the models on the server, with buttons to pull, load, unload and delete them.
+
+    Users without the right to change models see no buttons to pull and delete.
+
+    Examples
+    --------
+    >>> from jupyter_ollama_magics.widgets import ModelManager
+    >>> manager = ModelManager()
+    >>> manager.refresh()
+    """
 
     def __init__(self) -> None:
         self._connection = own_connection()
         self._models: list[Model] = []
         self._doomed = ""
+        self._may_manage = False
         self._snapshot = Snapshot()
         self._name = ipw.Text(
             placeholder="Name of a model to pull, such as gemma3:1b",
@@ -45,9 +56,13 @@ class ModelManager(ipw.VBox):
         )
         self._status = ipw.Label()
         style = ipw.HTML(f"<style>{self._snapshot.style}</style>", layout={"display": "none"})
-        pull = self._button("Pull", "Have the server get this model", self._pull, icon="download")
+        pull = self._button(
+            "Pull", "Have the server download this model", self._pull, icon="download"
+        )
         refresh = self._button("Refresh", "List the models again", self._refresh, icon="refresh")
+        self._management = [self._name, pull]
         head = ipw.HBox([self._name, pull, refresh], layout={"width": "100%"})
+        self._show_management()
         super().__init__([style, head, self._pulls, self._table, self._status])
         background.call(self._refresh)
 
@@ -63,6 +78,11 @@ class ModelManager(ipw.VBox):
     def refresh(self) -> None:
         """List the models again."""
         background.call(self._refresh)
+
+    def close(self) -> None:
+        """Close the connection and remove the widget from the page; pulls continue."""
+        background.call(self._connection.hang_up)
+        super().close()
 
     def _button(
         self, text: str, tooltip: str, action: Callable[[], Any], **looks: Any
@@ -85,19 +105,26 @@ class ModelManager(ipw.VBox):
             self._name.value = ""
 
     async def _do(self, doing: str, action: Callable[[], Any]) -> None:
-        """Do what may take long, then list the models again; show what goes wrong."""
+        """Run a slow action and list the models again; show an error as the status."""
         self._status.value = doing
         try:
             with reported(self._connection):
                 await asyncio.to_thread(action)
                 self._models = await asyncio.to_thread(listed, self._connection)
+                self._may_manage = await asyncio.to_thread(self._connection.client.may_manage)
             self._status.value = "" if self._models else "The server has no models yet."
         except OllamaMagicsError as error:
             self._status.value = f"Error: {error}"
         self._draw()
         self._snapshot.update(self._markdown())
 
+    def _show_management(self) -> None:
+        """Show the controls that change models to users with the right to."""
+        for widget in self._management:
+            widget.layout.display = None if self._may_manage else "none"
+
     def _draw(self) -> None:
+        self._show_management()
         head = [ipw.HTML(_HEADING.format(column)) for column in (*COLUMNS, "")]
         rows = [cell for model in self._models for cell in self._row(model)]
         self._table.children = [*head, *rows] if self._models else []
@@ -107,7 +134,7 @@ class ModelManager(ipw.VBox):
         return [*cells, self._actions(model)]
 
     def _actions(self, model: Model) -> ipw.HBox:
-        """Return the buttons of a model. Deleting asks first, in their place."""
+        """Return the buttons of a model, or those that confirm its deletion."""
         connection, name = self._connection, model.name
 
         def button(text: str, tooltip: str, action: Callable[[], Any], **looks: Any) -> ipw.Button:
@@ -130,10 +157,12 @@ class ModelManager(ipw.VBox):
         else:
             load = run("Loading", lambda: model.load(connection.client))
             first = button("Load", "Load", load)
+        if not self._may_manage:
+            return ipw.HBox([first])
         return ipw.HBox([first, button("Delete…", "Delete", lambda: self._ask(name))])
 
     def _ask(self, name: str) -> None:
-        """Ask whether a model is to be deleted."""
+        """Ask for the confirmation of a deletion."""
         self._doomed = name
         self._draw()
 

@@ -7,23 +7,42 @@ from collections.abc import Callable
 from typing import Any
 
 import ipywidgets as ipw
+from jupyter_ollama_client.async_client import AsyncClient
 
 from .. import background
-from ..async_client import AsyncClient
 from ..connection import Connection
-from ..failures import OllamaMagicsError, reported
+from ..failures import OllamaMagicsError
 from ..markdown import code_block
-from ..pace import Pace
 from ..progress import StepLines, amount, share
+from ..redraw_throttle import RedrawThrottle
+from ..reporting import reported
 from .server import own_connection
 from .snapshot import Snapshot
 
 
 class PullProgress(ipw.VBox):
-    """Have the server get a model, and show a bar for each layer. Begins at once.
+    """The download of a model by the server, with a bar for each layer. It starts at once.
 
-    ``state`` is "pulling", "done", "cancelled" or "failed". ``connection`` is that of another
-    widget; ``ended`` is called when it is over, in the thread of the widgets.
+    Parameters
+    ----------
+    model : str
+        Name of the model.
+    insecure : bool, optional
+        Let the server use a registry by plain HTTP.
+    connection : Connection, optional
+        Shared with another widget.
+    ended : callable, optional
+        Called at the end, in the thread of the widgets.
+
+    Attributes
+    ----------
+    state : {"pulling", "done", "cancelled", "failed"}
+
+    Examples
+    --------
+    >>> from jupyter_ollama_magics.widgets import PullProgress
+    >>> pull = PullProgress("127.0.0.1:9/library/missing", insecure=True)
+    >>> pull.close()
     """
 
     children: tuple[ipw.Widget, ...]
@@ -41,6 +60,7 @@ class PullProgress(ipw.VBox):
         self.state = "pulling"
         self._insecure = insecure
         self._connection = connection or own_connection()
+        self._owns_connection = connection is None
         self._ended = ended
         self._lines = StepLines()
         self._bars: dict[str, tuple[ipw.FloatProgress, ipw.Label]] = {}
@@ -63,11 +83,11 @@ class PullProgress(ipw.VBox):
         self._snapshot.display(self._markdown())
 
     def cancel(self) -> None:
-        """Stop pulling; the server keeps what it has got, and another pull goes on from there."""
+        """Cancel the pull; the server keeps its partial download for the next pull."""
         background.call(self._stop)
 
     def close(self) -> None:
-        """Stop pulling and take the widget from the page."""
+        """Cancel the pull and remove the widget from the page."""
         background.call(self._stop)
         super().close()
 
@@ -86,21 +106,23 @@ class PullProgress(ipw.VBox):
                 await self._stream()
             self._end("done", f"Pulled {self.model}.")
         except asyncio.CancelledError:
-            self._end("cancelled", f"Cancelled. Pulling {self.model} again goes on from here.")
+            self._end("cancelled", f"Cancelled. Pulling {self.model} again continues from here.")
         except OllamaMagicsError as error:
             self._end("failed", f"Pulling {self.model} failed: {error}")
 
     async def _stream(self) -> None:
         client = await asyncio.to_thread(lambda: self._connection.client)
         body = {"model": self.model, "insecure": self._insecure or None}
-        pace = Pace()
+        throttle = RedrawThrottle()
         async with AsyncClient(client) as server:
             async for step in server.stream("/api/pull", body):
-                if self._lines.add(step) or pace.due():
+                if self._lines.add(step) or throttle.due():
                     self._draw()
 
     def _end(self, state: str, title: str) -> None:
         self._task = None
+        if self._owns_connection:
+            self._connection.hang_up()
         self.state = state
         self._draw()
         self._title.value = title
@@ -109,7 +131,7 @@ class PullProgress(ipw.VBox):
         self._ended()
 
     def _draw(self) -> None:
-        """Bring the bars, and the name of what has none, up to what the server told."""
+        """Update the bars, and the title with the last step without a bar."""
         for status, step in self._lines.steps.items():
             if "total" not in step:
                 self._title.value = f"Pulling {self.model}: {status}"

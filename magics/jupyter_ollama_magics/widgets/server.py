@@ -1,4 +1,4 @@
-"""The server that widgets ask."""
+"""The server of the widgets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from ..servers import Servers
 
 
 def own_connection() -> Connection:
-    """Return a connection to the server of the magics that no other thread uses."""
-    return Connection(lambda: Servers.find().connections[0].endpoint)
+    """Return a connection to the server of the magics for one thread."""
+    return Connection(lambda: Servers.find().connections[0].address)
 
 
 def chosen_model() -> str:
-    """Return the model that the magics use, "" if none is chosen."""
+    """Return the model of the magics, "" if none is chosen."""
     return Servers.find().model

@@ -1,4 +1,4 @@
-"""What a saved notebook shows of a widget when there is no kernel."""
+"""The output of a widget in a saved notebook without a kernel."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import uuid
 
 
 class Snapshot:
-    """A markdown output below a widget, hidden for as long as the widget is on the page.
+    """A markdown output below a widget, hidden while the widget is on the page.
 
-    Notebooks keep outputs, but not, unless asked to, what widgets are made of.
+    Notebooks save outputs, but by default not the state of widgets.
     """
 
     def __init__(self) -> None:
@@ -24,7 +24,7 @@ class Snapshot:
         return f".jp-OutputArea-child:has(.{self.mark}), .{self.mark} {{ display: none }}"
 
     def display(self, markdown: str) -> None:
-        """Add the output to the cell that runs."""
+        """Add the output to the running cell."""
         self._displayed = True
         self._handle.display(self._bundle(markdown), raw=True)
 
@@ -34,7 +34,7 @@ class Snapshot:
             self._handle.update(self._bundle(markdown), raw=True)
 
     def _bundle(self, markdown: str) -> dict[str, str]:
-        # Without its kernel, a widget is but a line that says so.
+        # Without its kernel, a widget is one line with an error.
         alone = f".jp-OutputArea-child:has(+ .jp-OutputArea-child .{self.mark})"
         style = f"<style>{alone} > .jupyter-widgets:not(:has(*)) {{ display: none }}</style>"
         marked = f'{style}<span class="{self.mark}"></span>\n\n{markdown}'

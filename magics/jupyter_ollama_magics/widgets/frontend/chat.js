@@ -6,7 +6,7 @@ import { button, element } from "./dom.js";
 import { connectFormulas } from "./formulas.js";
 import { createLog } from "./log.js";
 
-const GONE_AFTER = 2000; // milliseconds; a cell that is moved goes and comes back
+const GONE_AFTER = 2000; // milliseconds; a moved cell is removed and added again
 
 const views = new Map();
 
@@ -21,7 +21,7 @@ function render({ model, el }) {
   const log = createLog(model, (content) => (log.follow(), send(content)));
   const composer = createComposer(model, (...message) => (log.follow(), send(...message)), notify);
   const picker = createPicker(model, send);
-  const clear = button("New chat", "Begin the conversation afresh", () => send({ do: "clear" }));
+  const clear = button("New chat", "Start a new conversation", () => send({ do: "clear" }));
   const head = element("div", { className: "jo-head" }, picker.node, clear);
   const style = element("style", { textContent: model.get("style_text") });
   const node = element(
@@ -35,7 +35,7 @@ function render({ model, el }) {
   );
   node.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && model.get("busy")) composer.stop();
-    // What is typed here is no shortcut of the notebook; with Ctrl, saving for one, it is.
+    // Keys typed here are not shortcuts of the notebook, except with Ctrl, such as saving.
     if (!event.ctrlKey && !event.metaKey && !event.altKey) event.stopPropagation();
   });
   takeDrops(node, composer);

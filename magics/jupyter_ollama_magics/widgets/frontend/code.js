@@ -26,7 +26,7 @@ highlighter.registerAliases(["postgresql", "sqlite", "mysql"], { languageName: "
 
 const ALLOWED = { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true };
 
-/** Colour the `code` element of a block by the language that its class names. */
+/** Highlight the `code` element of a block in the language of its class. */
 export function colour(code) {
   const language = /(?:^| )language-(\S+)/.exec(code.className)?.[1];
   if (!language || !highlighter.getLanguage(language)) return;

@@ -2,12 +2,12 @@
 
 const PRESSED = ["button", "select", "summary"];
 
-/** Return a new element with properties (`label` is what screen readers say) and children. */
+/** Return a new element with properties (`label` is for screen readers) and children. */
 export function element(tag, { label, ...properties } = {}, ...children) {
   const node = Object.assign(document.createElement(tag), properties);
   if (label) node.setAttribute("aria-label", label);
   if (label && tag === "div") node.setAttribute("role", "group");
-  // JupyterLab would take the keys of what is no text for shortcuts: Enter would go to a cell.
+  // JupyterLab treats keys outside text fields as shortcuts: Enter would select a cell.
   if (PRESSED.includes(tag)) node.dataset.lmSuppressShortcuts = "true";
   node.append(...children);
   return node;
@@ -18,7 +18,7 @@ export function button(text, label, onclick, className = "") {
   return element("button", { type: "button", className, label, title: label, onclick }, text);
 }
 
-/** Return a button that copies what `text` returns. */
+/** Return a button that copies the result of `text`. */
 export function copyButton(label, text) {
   const copy = button("Copy", label, async () => {
     copy.textContent = (await copied(text())) ? "Copied" : "Not copied";

@@ -4,32 +4,39 @@
 
 import DOMPurify from "dompurify";
 
+import { isDisplay, isInline } from "./dollars.js";
 import { element } from "./dom.js";
 
 const ALLOWED = {
   USE_PROFILES: { mathMl: true },
   ADD_ATTR: ["class", "style"],
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_DATA_ATTR: false,
+  FORBID_ATTR: ["href", "src"],
   RETURN_DOM_FRAGMENT: true,
 };
-const DISPLAY = /\$\$(?<display>[^$]+?)\$\$/;
-const PRICES = /(?!\d[^$\n]*\s\$)/; // the text between two of them is no formula
-const DOLLARS = new RegExp(String.raw`\$${PRICES.source}(?<inline>[^$\n\x60]+)\$(?!\d)`);
+const DISPLAY = /\$\$(?!\$)(?<display>(?:(?!\n[ \t]*\n)[^$])+?)\$\$(?!\$)/;
+const DOLLARS = /\$(?!\$)(?<inline>(?:\\.|[^$\n\x60\\])+)\$(?!\d)/;
 const ROUND = /\\\((?<round>(?:(?!\n\s*\n|\\\()[^$])+?)\\\)/;
 const SQUARE = /\\\[(?<square>(?:(?!\n\s*\n|\\\[)[^$])+?)\\\]/;
 const anyOf = (...patterns) => `(?:${patterns.map(({ source }) => source).join("|")})`;
 const INLINE = new RegExp(`^${anyOf(DISPLAY, DOLLARS, ROUND, SQUARE)}`);
 const BLOCK = new RegExp(`^ {0,3}${anyOf(DISPLAY, SQUARE)}[ \\t]*(?:\\n+|$)`);
 
-let library; // what math.js exports, once it is here
+let library; // the exports of math.js, once it is loaded
 let waiting = [];
 let ask = () => {};
 
-/** Return extensions of marked; `escaped` makes a text fit for HTML. */
+/** Return extensions of marked; `escaped` escapes a text for HTML. */
 export function formulas(escaped) {
-  const tokenizer = (pattern) => (source) => {
+  const tokenizer = (pattern) => (source, tokens) => {
     const found = pattern.exec(source);
     if (!found) return undefined;
     const { display, inline, round, square } = found.groups;
+    const before = tokens?.at(-1)?.raw ?? "";
+    if (display !== undefined && !isDisplay(display)) return undefined;
+    if (inline !== undefined && !isInline(before, inline, source.slice(found[0].length)))
+      return undefined;
     const tex = (display ?? inline ?? round ?? square).trim();
     return { type: "formula", raw: found[0], tex, apart: (display ?? square) !== undefined };
   };
@@ -53,7 +60,7 @@ export function formulas(escaped) {
   ];
 }
 
-/** Take what draws formulas from the kernel of `model`; return what ends that. */
+/** Load math.js from the kernel of `model`; return a function that ends the request. */
 export function connectFormulas(model) {
   ask = () => model.send({ do: "math" });
   const take = async ({ math }) => {
@@ -70,7 +77,7 @@ export function connectFormulas(model) {
   return () => model.off("msg:custom", take);
 }
 
-/** Draw the formula in the place of its TeX, as soon as that can be done. */
+/** Draw the formula in the place of its TeX, once math.js is loaded. */
 export function showFormula(node) {
   if (library) draw(node);
   else if (waiting.push(node) === 1) ask();

@@ -3,7 +3,7 @@
 const SENT = 2048; // pixels of the longer side
 const SHOWN = 160;
 const KNOWN = ["image/png", "image/jpeg", "image/webp"];
-const LARGE = 3_000_000; // bytes; servers limit what a message may have
+const LARGE = 3_000_000; // bytes; servers limit the size of a message
 
 /** Return the bytes and the thumbnail (a data URL) of an image file. */
 export async function picture(file) {
@@ -20,7 +20,7 @@ function drawn(bitmap, longest, type) {
   canvas.width = Math.max(1, Math.round(bitmap.width * scale));
   canvas.height = Math.max(1, Math.round(bitmap.height * scale));
   const context = canvas.getContext("2d");
-  context.fillStyle = "white"; // below what is transparent: JPEG knows no alpha
+  context.fillStyle = "white"; // below transparent parts: JPEG has no alpha channel
   context.fillRect(0, 0, canvas.width, canvas.height);
   context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
   return new Promise((resolve) => canvas.toBlob(resolve, type, 0.9));

@@ -73,6 +73,7 @@ function createExchange() {
     showMarkdown(thoughts, exchange.thinking);
     showMarkdown(answer, exchange.text);
     waiting.hidden = !growing || Boolean(exchange.text);
+    waiting.textContent = exchange.waits || "● ● ●";
     error.textContent = exchange.error;
     error.hidden = !exchange.error;
     note.textContent = exchange.note;

@@ -16,6 +16,8 @@ const ALLOWED = {
   ALLOWED_TAGS: TAGS,
   ALLOWED_ATTR: ["align", "checked", "class", "disabled", "href", "start", "type"],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
+  ALLOW_ARIA_ATTR: false,
+  ALLOW_DATA_ATTR: false, // JupyterLab acts on some
   RETURN_DOM_FRAGMENT: true,
 };
 
@@ -26,12 +28,12 @@ const marked = new Marked({
   extensions: formulas(escaped),
   renderer: {
     html: ({ text }) => escaped(text),
-    // Loading an image would tell its host what the conversation is about.
+    // Loading an image would leak the conversation to its host.
     image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
   },
 });
 
-/** Show markdown in `container`. Blocks that have not changed stay, with what is selected in them. */
+/** Show markdown in `container`. Unchanged blocks are kept, with the selection in them. */
 export function showMarkdown(container, text) {
   const tokens = marked.lexer(text).filter((token) => token.type !== "space");
   tokens.forEach((token, index) => {

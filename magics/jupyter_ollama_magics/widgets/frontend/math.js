@@ -3,7 +3,7 @@
 import css from "temml/dist/Temml-Local.css";
 import temml from "temml/temml.js";
 
-/** Return MathML. Throws where the TeX is not understood. */
+/** Return MathML. Throws for invalid TeX. */
 export function mathml(tex, displayMode) {
   return temml.renderToString(tex, { displayMode, throwOnError: true, trust: false });
 }

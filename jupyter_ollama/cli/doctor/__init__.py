@@ -1,0 +1,1 @@
+"""`jupyter ollama doctor`: checks the installation, and says what to do about each fault."""

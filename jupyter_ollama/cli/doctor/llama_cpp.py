@@ -1,0 +1,129 @@
+"""Checks of llama.cpp: its build, its devices, and GPUs that it does not use.
+
+llama.cpp is loaded in a process of its own, since a faulty build can end the process.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jupyter_ollama_client.readable import size
+
+from .finding import Finding, error, note, ok
+from .software import INSTALL_COMPILER, compiler, installed, pip
+
+PATIENCE = 120.0
+"""Seconds for loading llama.cpp; the first time, a driver may compile its kernels."""
+
+VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
+"""Makers of GPUs by the PCI identifier of the vendor."""
+
+DISPLAY_CONTROLLER = "0x03"
+"""How the PCI class of a GPU begins."""
+
+DRIVERS = {"NVIDIA": "proc/driver/nvidia/version", "AMD": "sys/module/amdgpu"}
+"""Files that exist while a driver is loaded, from the root of the file system."""
+
+BUILD_OPTIONS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on"}
+
+
+def findings() -> Iterator[Finding]:
+    """Yield the findings about llama.cpp and GPUs."""
+    report, failure = build_report()
+    if report is None:
+        yield from unusable(failure)
+    else:
+        yield build(report)
+        yield compiler()
+    yield from gpus([] if report is None else report["devices"], Path("/"))
+
+
+def build_report() -> tuple[dict[str, Any] | None, str]:
+    """Return llama.cpp's report on itself, or None and the last line of the failure."""
+    command = [sys.executable, "-m", "jupyter_ollama.engine.build_report"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"it does not start within {PATIENCE:.0f} seconds"
+    if done.returncode == 0:
+        return json.loads(done.stdout), ""
+    lines = done.stderr.strip().splitlines()
+    return None, lines[-1] if lines else f"it ends with status {done.returncode}"
+
+
+def unusable(failure: str) -> Iterator[Finding]:
+    """Yield the findings for a llama.cpp that cannot be loaded."""
+    number = installed("llama-cpp-python")
+    if number is not None:
+        advice = f"{pip()} install --force-reinstall --no-cache-dir llama-cpp-python=={number}"
+        yield error("llama.cpp", f"version {number} cannot be loaded: {failure}", advice)
+        yield compiler()
+        return
+    found = compiler()
+    if found.advice:
+        text = "llama-cpp-python is not installed, and no C++ compiler to build it"
+        advice = "Or name a folder with a finished wheel: PIP_FIND_LINKS=FOLDER"
+        yield error("llama.cpp", text, f"{INSTALL_COMPILER}\n{advice}")
+    else:
+        text = "llama-cpp-python is not installed"
+        yield error("llama.cpp", text, f"{pip()} install jupyter-ollama")
+        yield found
+
+
+def build(report: dict[str, Any]) -> Finding:
+    """Report the version, the backends and the optional features of a build."""
+    backends = ", ".join(report["backends"])
+    text = f"llama-cpp-python {report['version']}; backends: {backends}"
+    if report["faults"]:
+        advice = f"If models fail to load: {pip()} install llama-cpp-python=={report['tested']}"
+        return note("llama.cpp", f"{text}; {'; '.join(report['faults'])}", advice)
+    if "RPC" not in report["backends"]:
+        advice = "Only `jupyter ollama worker` needs it: CMAKE_ARGS=-DGGML_RPC=on for a new build"
+        return note("llama.cpp", f"{text}; built without RPC", advice)
+    return ok("llama.cpp", text)
+
+
+def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
+    """Compare the devices that llama.cpp uses with the GPUs of this host, found below ``root``."""
+    for device in devices:
+        memory = f"{size(device['free'])} of {size(device['total'])} free"
+        yield ok("Device", f"{device['name']}, {memory}")
+    if any(not device["is_cpu"] for device in devices):
+        return
+    vendors = present_gpus(root)
+    if not vendors and not shutil.which("nvidia-smi"):
+        advice = "If this host has one, install its driver; then build llama.cpp for it"
+        yield note("GPU", "no GPU and no GPU driver found; models run on the CPU", advice)
+    for vendor in vendors:
+        if not (root / DRIVERS[vendor]).exists():
+            advice = f"Install the driver of {vendor}, restart, and run this command again"
+            yield error("GPU", f"a GPU of {vendor} is present, but no GPU driver is loaded", advice)
+            continue
+        advice = (
+            f"CMAKE_ARGS={BUILD_OPTIONS[vendor]} {pip()} install --force-reinstall "
+            f"--no-cache-dir --no-deps llama-cpp-python=={installed('llama-cpp-python')}"
+        )
+        text = f"llama.cpp does not use the GPU of {vendor}: it is built without support for it"
+        yield error("GPU", text, advice)
+
+
+def present_gpus(root: Path) -> list[str]:
+    """Return the makers of the GPUs on the PCI bus of a Linux host, each once."""
+    found = set()
+    for device in (root / "sys/bus/pci/devices").glob("*"):
+        try:
+            kind, vendor = ((device / name).read_text().strip() for name in ("class", "vendor"))
+        except OSError:
+            continue
+        # 3D controllers without a display (class 0x0302) count as well.
+        if kind.startswith(DISPLAY_CONTROLLER) and vendor in VENDORS:
+            found.add(VENDORS[vendor])
+    return sorted(found)

@@ -1,0 +1,43 @@
+"""The version, backends and devices of the installed llama.cpp, as JSON on standard output.
+
+Run it as ``python -m jupyter_ollama.engine.build_report``, so that a build that aborts takes no
+other process with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+from typing import Any
+
+import llama_cpp
+
+from .devices import devices
+from .llama_internals import TESTED_VERSION, ggml, self_test
+
+
+def build_report() -> dict[str, Any]:
+    """Return the version, its differences from the tested one, backends, and devices in bytes."""
+    llama_cpp.llama_backend_init()
+    return {
+        "version": llama_cpp.__version__,
+        "tested": TESTED_VERSION,
+        "faults": self_test(),
+        "backends": backends(),
+        "devices": [
+            {"name": one.name, "free": one.free, "total": one.total, "is_cpu": one.is_cpu}
+            for one in devices()
+        ],
+    }
+
+
+def backends() -> list[str]:
+    """Return the names of ggml's backends, such as CPU, CUDA and RPC."""
+    count = ggml("ggml_backend_reg_count", ctypes.c_size_t)
+    get = ggml("ggml_backend_reg_get", ctypes.c_void_p, ctypes.c_size_t)
+    name_of = ggml("ggml_backend_reg_name", ctypes.c_char_p, ctypes.c_void_p)
+    return [name_of(get(index)).decode() for index in range(count())]
+
+
+if __name__ == "__main__":
+    print(json.dumps(build_report()))  # noqa: T201

@@ -1,0 +1,103 @@
+"""The vocabulary of a model in the form that llguidance searches."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import llama_cpp.llama_cpp as llama
+
+from ..errors import OllamaError
+from .digits import DigitTokens
+from .guidance import SPECIAL, Tokenizer
+from .llama_model import LlamaModel
+
+_LONGEST_PIECE = 1 << 14
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A model's tokens in llguidance's form, perhaps one more than the model has."""
+
+    tokenizer: Tokenizer
+    pieces: list[bytes]
+    ends: frozenset[int]
+    digits: DigitTokens
+
+    @property
+    def size(self) -> int:
+        """The number of tokens."""
+        return len(self.pieces)
+
+
+def read_vocabulary(model: LlamaModel) -> Vocabulary:
+    """Read all tokens of a model. Raises OllamaError(500) if they cannot be constrained."""
+    ends = [token for token in range(model.n_vocab) if model.is_end(token)]
+    pieces = _read_pieces(model, frozenset(ends))
+    if not ends:
+        # llguidance needs one: a token that the model does not have.
+        ends = [len(pieces)]
+        pieces.append(SPECIAL + b"end")
+    try:
+        tokenizer = Tokenizer(pieces, ends, _tokenizing(model, pieces))
+    except ValueError as error:
+        message = f"answers of this model cannot be constrained: {error}"
+        raise OllamaError(500, message) from None
+    return Vocabulary(tokenizer, pieces, frozenset(ends), DigitTokens(pieces))
+
+
+def _tokenizing(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list[int]]:
+    """Return a function that splits text as the model does, but adds no blank before it."""
+
+    def text_of(tokens: list[int]) -> bytes:
+        return b"".join(pieces[token] for token in tokens)
+
+    if text_of(_split(model, b"a")) == b"a":
+        return partial(_split, model)
+    guard = _guard(pieces)
+    before = _split(model, guard)
+    for text in (b"a", guard):
+        found = _split(model, guard + text)
+        if found[: len(before)] != before or text_of(found[len(before) :]) != text:
+            raise ValueError("its tokenizer changes the text")
+    return lambda text: _split(model, guard + text)[len(before) :] if text else []
+
+
+def _split(model: LlamaModel, text: bytes) -> list[int]:
+    capacity = len(text) + 8
+    while True:
+        tokens = (llama.llama_token * capacity)()
+        count = llama.llama_tokenize(model.vocab, text, len(text), tokens, capacity, False, False)
+        if count >= 0:
+            return list(tokens[:count])
+        capacity = -count
+
+
+def _guard(pieces: list[bytes]) -> bytes:
+    """Return a control character that is a token and begins no other: it is split off safely."""
+    for byte in range(1, 32):
+        guard = bytes([byte])
+        longer = (guard, b" " + guard)
+        if guard in pieces and not any(p.startswith(longer) and p not in longer for p in pieces):
+            return guard
+    raise ValueError("no control character stands alone in its vocabulary")
+
+
+def _read_pieces(model: LlamaModel, ends: frozenset[int]) -> list[bytes]:
+    """Return the bytes of every token, marked if it is not text.
+
+    Ends are marked whatever their type: inside of a string they would end the answer too early.
+    Tokens that the model's authors defined, such as "<b>", are text for the tokenizer and for
+    readers.
+    """
+    buffer = ctypes.create_string_buffer(_LONGEST_PIECE)
+    view = memoryview(buffer)
+    pieces: list[bytes] = []
+    for token in range(model.n_vocab):
+        length = llama.llama_token_to_piece(model.vocab, token, buffer, _LONGEST_PIECE, 0, True)
+        piece = bytes(view[: max(length, 0)])
+        is_text = token not in ends and not llama.llama_vocab_is_control(model.vocab, token)
+        pieces.append(piece if is_text else SPECIAL + piece)
+    return pieces

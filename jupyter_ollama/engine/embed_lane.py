@@ -1,0 +1,129 @@
+"""An embedding context and the batch that it runs: whole texts, and a part of a long one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import llama_cpp.llama_cpp as llama
+
+from .batch import Batch
+
+if TYPE_CHECKING:
+    from .embed_job import EmbedJob
+    from .llama_context import LlamaContext
+
+PACK_TOKENS = 256
+"""Tokens of a batch of several texts. On a CPU, larger batches are no faster, and slower from 500
+tokens on: attention reads the mask of every pair. Smaller ones wait more between the layers."""
+
+
+def can_split(context: LlamaContext, *, is_causal: bool) -> bool:
+    """Return whether a text may be decoded in several batches with the same result.
+
+    The last token must attend to all earlier ones in the KV cache and be the only one pooled.
+    """
+    pooling = llama.llama_pooling_type(context.pointer)
+    return is_causal and bool(context.memory) and pooling == llama.LLAMA_POOLING_TYPE_LAST
+
+
+@dataclass
+class SplitText:
+    """A text that is decoded in several batches; the KV cache has its first ``done`` tokens."""
+
+    job: EmbedJob
+    index: int
+    tokens: list[int]
+    done: int = 0
+
+    @property
+    def remaining(self) -> int:
+        """Tokens to decode."""
+        return len(self.tokens) - self.done
+
+
+class Lane:
+    """A context and its batch. ``texts`` has the request and index of each whole text in it.
+
+    Where texts may be split, ``split`` is the one under way; its sequence id is the last one.
+    """
+
+    def __init__(self, context: LlamaContext, *, splits: bool = False) -> None:
+        self.context = context
+        self.splits = splits
+        self.batch = Batch(context.batch)
+        self.texts: list[tuple[EmbedJob, int]] = []
+        self.split: SplitText | None = None
+        self._split_id = context.max_sequences - 1
+        self._budget = PACK_TOKENS
+
+    def clear(self, most: int) -> None:
+        """Empty the batch, which may then take ``most`` tokens where texts may be split."""
+        self.batch.clear()
+        self.texts = []
+        self._budget = min(most, self.batch.capacity)
+        if self.split and self.split.job.ended:
+            self.context.forget(self._split_id)
+            self.split = None
+
+    @property
+    def is_full(self) -> bool:
+        """True if no sequence id is left for another text."""
+        return len(self.texts) == self.context.max_sequences - self.splits
+
+    def fits(self, tokens: list[int]) -> bool:
+        """Return whether a whole text may join the batch.
+
+        One that is longer than a pack runs alone, unless texts may be split: then half of the
+        batch is for the text that is.
+        """
+        if self.splits:
+            budget = min(self._budget // 2 if self.split else self._budget, PACK_TOKENS)
+            return len(tokens) <= budget - self.batch.size
+        pack = PACK_TOKENS - self.batch.size if self.texts else self.batch.remaining
+        return len(tokens) <= min(pack, self.batch.remaining)
+
+    def add(self, tokens: list[int], job: EmbedJob) -> None:
+        """Add the next text of ``job`` to the batch."""
+        self.batch.add(tokens, 0, len(self.texts), outputs="all")
+        self.texts.append((job, job.take()))
+
+    def add_part(self) -> None:
+        """Fill the batch with tokens of the text that is split."""
+        split = self.split
+        if split is None:
+            return
+        count = min(self._budget - self.batch.size, split.remaining)
+        part = split.tokens[split.done : split.done + count]
+        self.batch.add(part, split.done, self._split_id, outputs="all")
+        split.done += count
+
+    def run(self, threads: int) -> int:
+        """Run the batch on ``threads`` threads and return llama_decode's code."""
+        llama.llama_set_n_threads(self.context.pointer, threads, threads)
+        code = self.context.decode(self.batch)
+        if self.split is None or code:
+            self.context.forget(-1)
+        else:
+            for sequence in range(len(self.texts)):
+                self.context.forget(sequence)
+        return code
+
+    def deliver(self) -> None:
+        """Copy the vectors of the batch that ran to their requests."""
+        for sequence, (job, index) in enumerate(self.texts):
+            job.put(index, self.context.sequence_embedding(sequence))
+        if self.split and not self.split.remaining:
+            vector = self.context.sequence_embedding(self._split_id)
+            self.split.job.put(self.split.index, vector)
+
+    def end_split(self) -> None:
+        """Free the cells of a text that is read to its end, or whose batch failed."""
+        self.context.forget(self._split_id)
+        self.split = None
+
+    @property
+    def jobs(self) -> list[EmbedJob]:
+        """The requests that have a text in the batch or in the KV cache."""
+        split = [self.split.job] if self.split else []
+        return list(dict.fromkeys([job for job, _ in self.texts] + split))

@@ -1,0 +1,60 @@
+"""Opening a model file in llama.cpp: as it is, with replaced metadata, or through a view."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping
+from typing import Any
+
+import llama_cpp.llama_cpp as llama
+
+from ..layout.c_files import as_path, has_streams, stream
+from ..layout.model_file import ModelFile
+
+LOAD_MODES = {
+    None: llama.LLAMA_LOAD_MODE_AUTO,
+    True: llama.LLAMA_LOAD_MODE_MMAP,
+    False: llama.LLAMA_LOAD_MODE_NONE,
+}
+"""llama.cpp's modes by ``use_mmap``."""
+
+
+def load_file(file: ModelFile, params: llama.llama_model_params) -> llama.llama_model_p | None:
+    """Load a file as it is, with some values replaced, or the view of it; None if llama.cpp fails.
+
+    Raises LayoutError or OSError.
+    """
+    if file.view is None:
+        if file.overrides:
+            params.kv_overrides = _overrides(file.overrides)
+        return llama.llama_model_load_from_file(str(file.path).encode(), params)
+    # A stream cannot be mapped, neither at once nor on demand.
+    params.load_mode = llama.LLAMA_LOAD_MODE_NONE
+    params.lazy_mode = llama.LLAMA_LAZY_MODE_OFF
+    if has_streams:
+        with stream(file.view) as pointer:
+            return llama.llama_model_load_from_file_ptr(ctypes.c_void_p(pointer), params)
+    with as_path(file.view) as path:
+        return llama.llama_model_load_from_file(str(path).encode(), params)
+
+
+def _overrides(values: Mapping[str, Any]) -> ctypes.Array[llama.llama_model_kv_override]:
+    """Encode metadata for llama.cpp, which ends the list at an empty key."""
+    overrides: ctypes.Array[llama.llama_model_kv_override] = (
+        llama.llama_model_kv_override * (len(values) + 1)
+    )()
+    for override, (key, value) in zip(overrides, values.items(), strict=False):
+        override.key = key.encode()
+        if isinstance(value, bool):
+            override.tag = llama.LLAMA_KV_OVERRIDE_TYPE_BOOL
+            override.value.val_bool = value
+        elif isinstance(value, int):
+            override.tag = llama.LLAMA_KV_OVERRIDE_TYPE_INT
+            override.value.val_i64 = value
+        elif isinstance(value, float):
+            override.tag = llama.LLAMA_KV_OVERRIDE_TYPE_FLOAT
+            override.value.val_f64 = value
+        else:
+            override.tag = llama.LLAMA_KV_OVERRIDE_TYPE_STR
+            override.value.val_str = str(value).encode("utf-8", "replace")
+    return overrides

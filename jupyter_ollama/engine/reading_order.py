@@ -1,0 +1,110 @@
+"""The order in which a prompt is prefilled, so that cached tokens do not change its logits.
+
+On a CPU, llama.cpp rounds a token's sums depending on the batch that contains it:
+
+- attention works in tiles if a batch has at least 64 tokens, and else row by row; within tiles the
+  result depends on where 64 cells begin, but not on how many tokens a batch has;
+- other kernels multiply the weights if a batch is small: F16, Q8_0 and the like if it has a single
+  token, K-quants and IQ types if it has less than 8. Repacked weights are multiplied by groups of 4
+  tokens, and the remainder of a batch by another kernel;
+- other kernels multiply experts with K-quants or IQ types if at least 8 tokens of a batch are
+  routed to them, so that a token depends on all tokens of its batch;
+- attention of a single token is split among the threads where the KV cache has 512 cells and more.
+
+So a prompt that runs alone is prefilled in whole tiles from its first token on, and the remainder,
+which always has the last token, in batches of at most 60 tokens. Filler tokens of another sequence
+bring these up to at least 8 and to a multiple of 4. The logits of a token then depend only on which
+of the two kinds of attention it had: prompts with a common beginning agree in the tiles that both
+have, and in the whole common prefix if they have the same number of tiles.
+Where a token depends on all of its batch (``by_tile``), batches are single tiles, and prompts agree
+only in the tiles they share.
+Generated tokens are decoded one by one. The next turn of a conversation follows them, and its
+prefill begins there.
+
+Tokens that were computed beside other sequences are excluded: see ``computed_alone``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+TILE = 64
+"""The smallest batch for which attention works in tiles, and the cells of a tile."""
+
+GROUP = 4
+"""Tokens that the kernels for repacked weights multiply at once."""
+
+LEAST = 8
+"""The smallest batch for which all types of weights use the kernels for many tokens."""
+
+GOES_ON = 32
+"""Generated tokens in a prompt that make it the continuation of a conversation, if the prompt lacks
+the last of them. A few may match by chance, and are then prefilled like the rest of the prompt."""
+
+
+class Reading(NamedTuple):
+    """Tokens from ``start`` to ``end`` that were prefilled; those after them were generated."""
+
+    start: int
+    end: int
+
+
+def end_of_tiles(end: int) -> int:
+    """Return the end of the last whole tile of a prompt that ends at ``end``."""
+    return (end - 1) // TILE * TILE
+
+
+def next_count(done: int, end: int, most: int, *, by_tile: bool = False) -> int:
+    """Return how many tokens to read next, about ``most``, of a prompt read up to ``done``."""
+    most = TILE if by_tile else most
+    tiles = end_of_tiles(end)
+    if done % TILE == 0 and done < tiles:
+        return min(tiles - done, max(most // TILE, 1) * TILE)
+    stop = end if done >= tiles else -(-done // TILE) * TILE
+    return min(stop - done, TILE - GROUP)
+
+
+def missing(count: int) -> int:
+    """Return how many filler tokens a batch of ``count`` tokens of a prompt needs."""
+    return max(LEAST, -(-count // GROUP) * GROUP) - count
+
+
+def computed_alone(readings: list[Reading], cached: int, alone: int) -> int:
+    """Return how many of ``cached`` tokens a prompt may use if the first ``alone`` ran alone.
+
+    An answer that ran alone only in part is excluded, since the next turn of its conversation would
+    begin at an index that depends on the other requests.
+    """
+    if alone >= cached:
+        return cached
+    starts = [reading.start for reading in readings if reading.start <= alone]
+    known = readings[len(starts) - 1]
+    return alone if alone <= known.end else known.end
+
+
+def reusable(
+    readings: list[Reading], cached: int, common: int, end: int, *, by_tile: bool = False
+) -> tuple[int, list[Reading]]:
+    """Return how much of a common prefix a prompt would have read in the same batches.
+
+    Another sequence has computed ``cached`` tokens by its ``readings``; the first ``common`` equal
+    the prompt's, which has ``end`` tokens. Returns the number of tokens and the readings of
+    the prompt.
+    """
+    known = max(number for number, reading in enumerate(readings) if reading.start <= common)
+    start, stop = readings[known]
+    before = readings[:known]
+    if common > stop and (common == cached or common >= stop + GOES_ON):
+        return common, [*readings[: known + 1], Reading(common, end)]
+    first = -(-start // TILE) * TILE
+    tiles = [max(end_of_tiles(stop), start), max(end_of_tiles(end), start)]
+    length = min(common, stop)
+    is_split = length > first or (tiles[0] >= first) != (tiles[1] >= first)
+    if by_tile:
+        length = min(length // TILE * TILE, *tiles)
+        length = length if length >= first else start
+    elif is_split and (length < min(tiles) or tiles[0] != tiles[1]):
+        # From within a tile, its remainder would be read row by row.
+        whole = min(length // TILE * TILE, *tiles)
+        length = whole if whole >= first else min(length, first)
+    return length, [*before, Reading(start, end)]

@@ -1,0 +1,300 @@
+"""A runner process: starts it, sends commands, dispatches its events, detects its end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sys
+import tempfile
+from collections import deque
+from collections.abc import AsyncGenerator
+from functools import cache
+from itertools import count
+from typing import Self
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from ..child_environment import child_environment
+from ..errors import OllamaError
+from .events import (
+    Beat,
+    Event,
+    Failed,
+    LoadFailed,
+    Memory,
+    Progress,
+    Ready,
+    Resized,
+    Text,
+    Truncated,
+)
+from .meter import current_account
+from .protocol import Cancel, Command, LoadSpec, Resize
+from .pulse import QUESTION
+from .runner_failures import CRASHED, HUNG, LoadRefused, cause_of_end, crash_message
+from .vital_signs import Patience, size_of
+
+log = logging.getLogger(__name__)
+
+Answer = tuple[Event, list[bytes]]
+
+ENVIRONMENT = {
+    # How long llama.cpp's OpenMP threads spin before they sleep. On a host with other load (a
+    # kernel, say) libgomp's default makes single steps take seconds.
+    "GOMP_SPINCOUNT": "1000",
+    # The last line of the log must be the reason of an abort, not a backtrace.
+    "GGML_NO_BACKTRACE": "1",
+}
+"""Variables of a runner, unless the server's environment sets them."""
+
+LONGEST_LOG_LINE = 2**20
+LONGEST_SOCKET_FOLDER = 70
+"""Characters of a temporary folder: a socket's path may have 107."""
+
+
+@cache
+def _zmq_context() -> zmq.asyncio.Context:
+    """Return the context of all runners.
+
+    It lives as long as this process: a context that is garbage collected together with its sockets
+    waits for them for ever.
+    """
+    return zmq.asyncio.Context()
+
+
+class RunnerProcess:
+    """One runner process. Create it by `start`; `exited` is done when the process has ended."""
+
+    def __init__(self, spec: LoadSpec) -> None:
+        self.spec = spec
+        self.ready: Ready
+        self.memory = Memory()
+        self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
+        self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
+        self._commands = self._bind(zmq.PUSH, "commands")
+        self._events = self._bind(zmq.PULL, "events")
+        self._encoder = msgspec.msgpack.Encoder()
+        self._numbers = count(1)
+        self._requests: dict[int, asyncio.Queue[Answer]] = {}
+        self._loaded: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        self._last_words: deque[str] = deque(maxlen=20)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._process: asyncio.subprocess.Process
+        self._watching: asyncio.Task[None] | None = None
+        self._silent = 0.0
+        self._is_hung = False
+
+    def _bind(self, kind: int, name: str) -> zmq.asyncio.Socket:
+        socket = _zmq_context().socket(kind)
+        socket.set_hwm(0)
+        socket.linger = 0
+        socket.bind(f"ipc://{self._folder}/{name}")
+        return socket
+
+    @classmethod
+    async def start(cls, spec: LoadSpec, load_timeout: float) -> Self:
+        """Start a process and wait until it has loaded its model, ``load_timeout`` seconds at most.
+
+        Raises OllamaError(500) if it cannot, after the process has ended.
+        """
+        runner = cls(spec)
+        try:
+            await runner._spawn()
+            runner._send(spec)
+            size = size_of((spec.model, *spec.adapters, *spec.projectors, spec.draft))
+            patience = Patience(runner.pid, size, spec.limits)
+            await patience.wait(runner._loaded, load_timeout or None)
+            runner.ready = runner._loaded.result()
+        except BaseException:
+            await runner.stop()
+            raise
+        return runner
+
+    async def _spawn(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-P",  # the working folder holds a user's files, which are not modules
+            "-m",
+            "jupyter_ollama.engine.runner",
+            self._folder,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env=ENVIRONMENT | child_environment(self.spec.limits.environment),
+            limit=LONGEST_LOG_LINE,
+            # Its own session, so that Ctrl-C in a terminal reaches the server only.
+            start_new_session=True,
+        )
+        self._tasks = [
+            asyncio.create_task(coroutine)
+            for coroutine in (self._read_events(), self._read_log(), self._wait())
+        ]
+        for task in self._tasks:
+            task.add_done_callback(self._check)
+
+    def _check(self, task: asyncio.Task[None]) -> None:
+        """End the runner if a task fails: its requests would wait for ever."""
+        if not task.cancelled() and task.exception():
+            log.error("Lost the connection to runner %d", self.pid, exc_info=task.exception())
+            if self._process.returncode is None:
+                self._process.kill()
+
+    @property
+    def pid(self) -> int:
+        """The process id of the runner."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """False once the process has ended."""
+        return not self.exited.done()
+
+    async def stop(self) -> None:
+        """End the process and wait for it; its requests fail like in a crash."""
+        if not hasattr(self, "_process"):
+            self._close()
+            return
+        if self._process.returncode is None:
+            self._process.kill()
+        await asyncio.wait([self.exited], timeout=self.spec.limits.kill)
+        if not self.exited.done():
+            log.error("Runner %d of %s does not end and is abandoned", self.pid, self.spec.model)
+            self._end()
+
+    async def wait(self) -> None:
+        """Wait until the process has ended; cancelling this does not cancel `exited`."""
+        await asyncio.wait([self.exited])
+
+    def _close(self) -> None:
+        for task in self._tasks:
+            if task is not asyncio.current_task():
+                task.cancel()
+        self._commands.close()
+        self._events.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _wait(self) -> None:
+        status = await self._process.wait()
+        # The last events of the process may still be in zmq's own thread.
+        await asyncio.sleep(0.05)
+        if not self._loaded.done():
+            self._loaded.set_exception(OllamaError(500, crash_message(status, self._last_words)))
+        if status not in (0, -9):
+            words = " ".join(self._last_words)
+            log.error(
+                "Runner %d of %s ended: %s: %s",
+                self.pid,
+                self.spec.model,
+                cause_of_end(status),
+                words,
+            )
+        self._end()
+
+    def _end(self) -> None:
+        """Fail all requests and the load, and complete `exited`."""
+        if self.exited.done():
+            return
+        if not self._loaded.done():
+            self._loaded.cancel()
+        for number, answers in self._requests.items():
+            answers.put_nowait((Failed(number, 500, HUNG if self._is_hung else CRASHED), []))
+        self.exited.set_result(None)
+        self._close()
+
+    async def _watch(self) -> None:
+        """Ping the runner while there are requests, and end it if it does not answer.
+
+        Time is counted in checks, so that a server that was suspended itself ends no runner.
+        """
+        limit = self.spec.limits.silence
+        interval = limit / 5
+        self._silent = 0.0
+        while self._requests and self.is_alive:
+            await asyncio.sleep(interval)
+            self._silent += interval
+            if self._silent > limit and self._requests:
+                log.error(
+                    "Runner %d of %s does not respond and is ended", self.pid, self.spec.model
+                )
+                self._is_hung = True
+                await self.stop()
+                return
+            if self._silent > interval and self._process.stdin:
+                self._process.stdin.write(QUESTION)
+
+    def _start_watching(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+            self._tasks.append(self._watching)
+            self._watching.add_done_callback(self._tasks.remove)
+
+    async def _read_log(self) -> None:
+        assert self._process.stderr
+        async for line in self._process.stderr:
+            text = line.decode("utf-8", "replace").rstrip()
+            self._last_words.append(text)
+            log.debug("runner %d: %s", self.pid, text)
+
+    async def _read_events(self) -> None:
+        decoder = msgspec.msgpack.Decoder(list[Event])
+        while True:
+            first, *frames = await self._events.recv_multipart()
+            for event in decoder.decode(first):
+                self._dispatch(event, frames)
+
+    def _dispatch(self, event: Event, frames: list[bytes]) -> None:
+        if isinstance(event, Resized):
+            self._resized(event)
+        if isinstance(event, Beat):
+            self._silent = -event.seconds
+        elif isinstance(event, Memory):
+            self._silent = 0.0
+            self.memory = event
+        elif isinstance(event, Ready):
+            self._loaded.set_result(event)
+        elif isinstance(event, LoadFailed):
+            self._loaded.set_exception(LoadRefused(event))
+        elif answers := self._requests.get(event.request):
+            answers.put_nowait((event, frames))
+
+    def _resized(self, event: Resized) -> None:
+        self.ready = msgspec.structs.replace(
+            self.ready, num_ctx=event.num_ctx, size=event.size, size_vram=event.size_vram
+        )
+
+    def _send(self, command: Command | LoadSpec) -> None:
+        self._commands.send(self._encoder.encode(command))
+
+    async def _ask(self, command: Command) -> AsyncGenerator[Answer]:
+        """Send a command and yield its answers; closing the generator early cancels it."""
+        if not self.is_alive:
+            raise OllamaError(500, CRASHED)
+        if not isinstance(command, Cancel | Resize):
+            command.account = current_account.get()
+        answers: asyncio.Queue[Answer] = asyncio.Queue()
+        self._requests[command.request] = answers
+        self._start_watching()
+        over = False
+        try:
+            self._send(command)
+            while not over:
+                event, frames = await answers.get()
+                over = not isinstance(event, Text | Truncated | Progress)
+                if isinstance(event, Failed):
+                    raise OllamaError(event.status, event.message)
+                yield event, frames
+        finally:
+            del self._requests[command.request]
+            if not over and self.is_alive:
+                self._send(Cancel(command.request))
+
+    async def _answer(self, command: Command) -> Answer:
+        answers = self._ask(command)
+        try:
+            return await anext(answers)
+        finally:
+            await answers.aclose()

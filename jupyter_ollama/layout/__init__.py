@@ -1,0 +1,1 @@
+"""Model files in Ollama's layout, presented in the layout of llama.cpp."""

@@ -1,0 +1,1 @@
+"""JSON Schema: keywords, references, and the closed form that constrains an answer."""

@@ -1,0 +1,94 @@
+"""The connection of remote mode to the shared server that runs the models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from http.cookiejar import DefaultCookiePolicy
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
+
+from jupyter_ollama_client.discovery import shared_server
+from jupyter_ollama_client.errors import OllamaResponseError
+from jupyter_ollama_client.responses import reason
+
+from .errors import OllamaError
+
+if TYPE_CHECKING:
+    import httpx2
+
+
+class Upload(Protocol):
+    """A request body of ``size`` bytes."""
+
+    size: int
+
+    def read(self) -> AsyncIterator[bytes]:
+        """Yield the bytes."""
+
+
+class Upstream:
+    """The shared server, called in the name of the user whom this server belongs to."""
+
+    def __init__(self, url: str) -> None:
+        """Take the address; nothing is sent yet. Raises ValueError for an invalid one."""
+        self._client = shared_server(url).client()
+        self._http: httpx2.AsyncClient | None = None
+
+    @property
+    def url(self) -> str:
+        """The address of the shared server."""
+        return self._client.url
+
+    @asynccontextmanager
+    async def ask(
+        self, method: str, path: str, headers: dict[str, str], body: Upload
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send a request; its answer can be read while the block runs. Raises OllamaError(502)."""
+        # The HTTP client takes long to import: not in the event loop.
+        httpx = await asyncio.to_thread(import_module, "httpx2")
+        if self._http is None:
+            limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+            self._http = httpx.AsyncClient(limits=limits, **self._client.session_settings())
+            # Cookies of the shared server would be those of the first request's user.
+            self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        content = None
+        if body.size:
+            headers["Content-Length"] = str(body.size)
+            content = body.read()
+        async with AsyncExitStack() as stack:
+            try:
+                request = self._http.stream(
+                    method, self.url + path, headers=headers, content=content
+                )
+                response = await stack.enter_async_context(request)
+            except (httpx.RequestError, httpx.InvalidURL) as error:
+                text = f"the shared server at {self.url} cannot be reached: {reason(error)}"
+                raise OllamaError(502, text) from error
+            yield response
+
+    async def parts(self, response: httpx2.Response) -> AsyncIterator[bytes]:
+        """Yield the bytes of an answer as they arrive. Raises OllamaError(502) if they stop."""
+        httpx = import_module("httpx2")
+        try:
+            async for part in response.aiter_raw():
+                yield part
+        except httpx.RequestError as error:
+            text = f"the shared server at {self.url} has broken off: {reason(error)}"
+            raise OllamaError(502, text) from error
+
+    async def refusal(self, response: httpx2.Response) -> OllamaError:
+        """Return the error for an answer that does not come from a server of this API."""
+        await response.aread()
+        try:
+            self._client.read_object(response)
+            message = f"{self.url} is not an Ollama server"
+        except OllamaResponseError as error:
+            message = str(error)
+        return OllamaError(502 if response.status_code < 400 else response.status_code, message)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._http is not None:
+            await self._http.aclose()

@@ -1,0 +1,187 @@
+"""Row operators: the methods of ``.ollama`` that send a request for each distinct row.
+
+A function with the decorator ``row_operator`` defines one. From it follow the methods on Series,
+DataFrames and Dask collections, the async twin, their signatures, their help and the names that
+``OllamaRows`` takes.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from .row_tasks import Task
+    from .servers import Servers
+
+Errors = Literal["raise", "coerce", "column"]
+
+
+@dataclass(frozen=True)
+class RowOperator:
+    """An operator with its arguments, before its rows are known.
+
+    Parameters
+    ----------
+    capability : str
+        The capability that the model needs: "completion" or "embedding".
+    task : callable
+        Returns the task that sends the rows, from the servers and the name of the model.
+    columns : callable
+        Returns a Series or DataFrame, from a list with the value of each row (None where it is
+        missing), the index and the name.
+    columns_vary : bool
+        Whether the columns depend on a response, as vectors depend on the model.
+    """
+
+    capability: str
+    task: Callable[[Servers, str], Task]
+    columns: Callable[[list[Any], pd.Index, Any], pd.Series | pd.DataFrame]
+    columns_vary: bool = False
+
+
+class OperatorMethods:
+    """The operators as methods; a subclass applies them."""
+
+    def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
+        raise NotImplementedError
+
+
+class AsyncOperatorMethods(OperatorMethods):
+    """The operators as methods, and as coroutines with an "a" before the name."""
+
+    async def _apply_async(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Definition:
+    """An operator's name and the function that makes a RowOperator of its own arguments."""
+
+    name: str
+    build: Callable[..., RowOperator]
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The signature of the methods: the parameters of ``build`` and the shared ones."""
+        # The sort is stable: an operator's own parameters stay before the shared ones.
+        parameters = [*_parameters(self.build), *_parameters(_shared)]
+        parameters.sort(key=lambda parameter: parameter.kind)
+        return inspect.Signature(parameters, return_annotation="pd.Series | pd.DataFrame")
+
+    def bind(
+        self, arguments: tuple[Any, ...], keywords: dict[str, Any]
+    ) -> tuple[RowOperator, dict[str, Any]]:
+        """Return the operator for a call, and the shared arguments. Raises TypeError."""
+        try:
+            bound = self.signature.bind(*arguments, **keywords)
+        except TypeError as error:
+            raise TypeError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        own = {one.name: bound.arguments.pop(one.name) for one in _parameters(self.build)}
+        return self.build(**own), bound.arguments
+
+    def attach(self) -> None:
+        """Add the method and its async twin to the classes of methods."""
+
+        def method(rows: OperatorMethods, /, *arguments: Any, **keywords: Any) -> Any:
+            return rows._apply(self.name, *arguments, **keywords)
+
+        async def twin(rows: AsyncOperatorMethods, /, *arguments: Any, **keywords: Any) -> Any:
+            return await rows._apply_async(self.name, *arguments, **keywords)
+
+        head, sections = _documentation(self.build)
+        examples = sections.pop("Examples", "")
+        body = "\n\n".join(sections.values())
+        awaited = f"Await the result of ``{self.name}``, without a progress bar."
+        self._attach(OperatorMethods, self.name, method, head, body, examples)
+        self._attach(AsyncOperatorMethods, f"a{self.name}", twin, awaited, body)
+
+    def _attach(self, owner: type, name: str, method: Any, *documentation: str) -> None:
+        rows = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        parameters = [rows, *self.signature.parameters.values()]
+        method.__signature__ = self.signature.replace(parameters=parameters)
+        method.__name__, method.__qualname__ = name, f"{owner.__qualname__}.{name}"
+        method.__module__ = self.build.__module__
+        method.__doc__ = "\n\n".join(filter(None, documentation)) + "\n"
+        setattr(owner, name, method)
+
+
+OPERATORS: dict[str, Definition] = {}
+"""The operators by name."""
+
+
+def row_operator(build: Callable[..., RowOperator]) -> Callable[..., RowOperator]:
+    """Define an operator with the name, own parameters and numpydoc text of ``build``.
+
+    Raises ValueError if a parameter has the name of a shared one.
+    """
+    definition = Definition(build.__name__, build)
+    definition.attach()
+    OPERATORS[definition.name] = definition
+    return build
+
+
+def _shared(
+    prompt: str | None = None,
+    model: str | None = None,
+    *,
+    errors: Errors = "raise",
+    into: str | None = None,
+    cache: bool | str | Path = False,
+) -> None:
+    """Hold the parameters that all operators share.
+
+    Parameters
+    ----------
+    prompt : str, optional
+        The text that is sent for each row. ``{column}`` in it is replaced by the row's value; a
+        Series has ``{text}`` and ``{}``. Without such a field, the text of a Series follows the
+        prompt. For a DataFrame it may also be the name of a column of texts.
+    model : str, optional
+        The model; by default the one of ``%ollama use``, else the only one on the server.
+    errors : {"raise", "coerce", "column"}
+        What happens to a row that fails: "raise" stops at the first one, "coerce" leaves its result
+        missing, "column" also adds a column with the errors.
+    into : str, optional
+        Return the DataFrame with the result in this column, or in columns with this prefix.
+    cache : bool, str or Path
+        Keep the answers in a file and read known ones from it: in the user's cache folder (True),
+        or in the file that is named.
+
+    Raises
+    ------
+    OllamaMagicsError
+        If an argument is invalid, no server or model is found, or a row fails with
+        ``errors="raise"``.
+    RowsInterrupted
+        If the kernel is interrupted. The same call continues with the remaining rows.
+    """
+
+
+def _parameters(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    return list(inspect.signature(function).parameters.values())
+
+
+def _documentation(build: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return the summary of an operator, and its sections with the shared parameters added."""
+    head, own = _sections(build)
+    _, shared = _sections(_shared)
+    if "Parameters" in own:
+        own["Parameters"] += "\n" + shared["Parameters"].split("\n", 2)[2]
+    sections = shared | own
+    order = ("Parameters", "Returns", "Raises", "Examples")
+    return head, {title: sections[title] for title in order if title in sections}
+
+
+def _sections(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
+    """Return the text before the sections of a numpydoc docstring, and the sections by title."""
+    head, *parts = re.split(r"\n\n(?=[A-Z]\w+\n-+\n)", inspect.getdoc(function) or "")
+    return head, {part.partition("\n")[0]: part for part in parts}

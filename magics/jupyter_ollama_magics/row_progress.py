@@ -1,0 +1,126 @@
+"""The progress bar of a call with many rows: removed when it finishes, kept when it is stopped."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, Self
+
+from .frontend import in_notebook
+from .progress import WIDTH
+from .redraw_throttle import RedrawThrottle
+
+REFRESH_HZ = 4.0
+
+
+class _Bar(Protocol):
+    def draw(self, done: int) -> None:
+        """Show the number of rows done."""
+
+    def end(self, done: int, finished: bool) -> None:
+        """Show the number of rows done; remove the bar if the call finished."""
+
+
+class RowProgress:
+    """Shows how many of ``total`` rows are done, from the first call of ``show`` on.
+
+    At the end of the block the bar is filled and removed; after an exception it stays.
+    """
+
+    def __init__(self, done: Callable[[], int], total: int) -> None:
+        self.started = time.monotonic()
+        self._done = done
+        self._total = total
+        self._before = done()
+        self._bar: _Bar | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
+        if self._bar is not None:
+            self._bar.end(self._done(), kind is None)
+
+    def show(self) -> None:
+        """Draw the bar."""
+        self._bar = self._bar or self._new_bar()
+        if self._bar is not None:
+            self._bar.draw(self._done())
+
+    def _new_bar(self) -> _Bar | None:
+        ipython = sys.modules.get("IPython")
+        if ipython is not None and in_notebook(ipython.get_ipython()):
+            return _NotebookBar(self._total, self._before, self.started)
+        try:
+            return _TerminalBar(self._total, self._before, self.started)
+        except ImportError:
+            return None
+
+
+class _TerminalBar:
+    """A bar of tqdm. Raises ImportError if tqdm is not installed."""
+
+    def __init__(self, total: int, before: int, started: float) -> None:
+        from tqdm import tqdm  # type: ignore[import-untyped]
+
+        settings = {"initial": before, "smoothing": 0, "leave": False}
+        self._bar = tqdm(total=total, unit="row", **settings)
+        # tqdm counts the elapsed time from start_t; the call started before the bar.
+        self._bar.start_t -= time.monotonic() - started
+
+    def draw(self, done: int) -> None:
+        self._bar.update(done - self._bar.n)
+
+    def end(self, done: int, finished: bool) -> None:
+        self.draw(done)
+        self._bar.refresh()
+        self._bar.leave = not finished
+        self._bar.close()
+
+
+class _NotebookBar:
+    """A line of text in an output of its own; a saved notebook keeps its last state."""
+
+    def __init__(self, total: int, before: int, started: float) -> None:
+        from IPython.display import DisplayHandle
+
+        self._handle = DisplayHandle()
+        self._throttle = RedrawThrottle(REFRESH_HZ)
+        self._total = total
+        self._before = before
+        self._started = started
+        self._text = ""
+
+    def draw(self, done: int) -> None:
+        if self._throttle.due():
+            self._show(self._line(done))
+
+    def end(self, done: int, finished: bool) -> None:
+        self._show(self._line(done))
+        if finished:
+            self._show("")
+
+    def _line(self, done: int) -> str:
+        elapsed = max(time.monotonic() - self._started, 0.001)
+        rate = (done - self._before) / elapsed
+        filled = WIDTH * done // max(self._total, 1)
+        drawn = "█" * filled + " " * (WIDTH - filled)
+        parts = [f"{100 * done // max(self._total, 1):3d} % ▕{drawn}▏ {done}/{self._total} rows"]
+        if rate:
+            remaining = (self._total - done) / rate
+            parts.append(f"{rate:.1f}/s" if rate < 10 else f"{rate:.0f}/s")
+            parts.append(f"{_clock(remaining)} left" if done < self._total else _clock(elapsed))
+        return ", ".join(parts)
+
+    def _show(self, text: str) -> None:
+        if text == self._text:
+            return
+        draw: Callable[..., None] = self._handle.update if self._text else self._handle.display
+        draw({"text/plain": text}, raw=True)
+        self._text = text
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -1,0 +1,137 @@
+"""On a CPU, equal requests get equal answers, whatever other requests run in between."""
+
+from __future__ import annotations
+
+import random
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+from runners import running
+
+from jupyter_ollama.engine.events import Done, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
+from jupyter_ollama.engine.reading_order import Reading, next_count, reusable
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.options import Options
+from jupyter_ollama.prompt.messages import Message
+
+WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "once", "in", "Rome"]
+
+Answer = list[tuple[bytes, float]]
+"""Tokens with their log-probabilities."""
+
+
+async def ask(
+    runner: RunnerClient, prompt: RawPrompt | ChatPrompt, options: Options
+) -> tuple[Answer, Done]:
+    found: Answer = []
+    async with aclosing(runner.generate(prompt, options, logprobs=0)) as events:
+        async for event in events:
+            if isinstance(event, Text):
+                found += [(one.piece, one.logprob) for one in event.logprobs or ()]
+            if isinstance(event, Done):
+                return found, event
+    raise AssertionError("no Done")
+
+
+def prompts_with_common_beginnings(rng: random.Random) -> list[str]:
+    """Texts of 10 to some 600 tokens, of which many begin alike."""
+    texts: list[str] = []
+    for length in (8, 60, 63, 64, 130, 500):
+        beginning = " ".join(rng.choices(WORDS, k=length))
+        texts += [f"{beginning} {' '.join(rng.choices(WORDS, k=rng.randint(1, 80)))}"]
+        texts += [beginning, f"{beginning} and so"]
+    return texts
+
+
+@pytest.mark.parametrize("kind", ["smollm2_f16", "smollm2_q4_0"])
+async def test_the_same_request_gets_the_same_answer_after_any_history(
+    request: pytest.FixtureRequest, kind: str
+) -> None:
+    path: Path = request.getfixturevalue(kind)
+    rng = random.Random(kind)
+    texts = prompts_with_common_beginnings(rng)
+    options = [Options(temperature=0, num_predict=6), Options(seed=7, num_predict=6)]
+    answers: dict[tuple[str, int], Answer] = {}
+    reused = 0
+    async with running(path, num_ctx=1024) as runner:
+        for _ in range(30):
+            text, way = rng.choice(texts), rng.randrange(2)
+            answer, done = await ask(runner, RawPrompt(text), options[way])
+            assert len(answer) == done.eval_count
+            reused += done.cached
+            assert answers.setdefault((text, way), answer) == answer
+    assert reused > 1000
+    # Nor does it matter whether there was a request before.
+    (text, way), answer = max(answers.items(), key=lambda item: len(item[0][0]))
+    async with running(path, num_ctx=1024) as runner:
+        assert (await ask(runner, RawPrompt(text), options[way]))[0] == answer
+
+
+async def test_drafts_and_turns_of_conversations_are_repeatable(smollm2_f16: Path) -> None:
+    """Answers long enough to be drafted, and turns behind them, with other requests between."""
+    options = Options(temperature=0, num_predict=48)
+    opening = [Message("user", "Count: one two three four one two three four one two three four")]
+    other = [Message("user", "Count: one two three four, please.")]
+    first: list[Answer] = []
+    async with running(smollm2_f16, num_ctx=1024) as runner:
+        for _ in range(3):
+            answer, _ = await ask(runner, ChatPrompt(opening), options)
+            text = b"".join(piece for piece, _ in answer).decode().removesuffix("<|im_end|>")
+            turns = [*opening, Message("assistant", text), Message("user", "Go on.")]
+            second, done = await ask(runner, ChatPrompt(turns), options)
+            assert done.cached >= len(answer)
+            await ask(runner, ChatPrompt(other), options)
+            first = first or [answer, second]
+            assert [answer, second] == first
+
+
+def kinds(readings: list[Reading], cached: int) -> list[str]:
+    """Return how each token is computed: in a tile, in a small batch or as a generated one."""
+    found: list[str] = []
+    for start, end in readings:
+        found += ["generated"] * (start - len(found))
+        done = start
+        while done < end:
+            count = next_count(done, end, 200)
+            found += ["tile" if count >= 64 and done % 64 == 0 else "row"] * count
+            done += count
+    return (found + ["generated"] * (cached - len(found)))[:cached]
+
+
+def test_shared_tokens_would_have_been_read_in_the_same_way() -> None:
+    rng = random.Random(1)
+    for _ in range(3000):
+        end = 0
+        readings: list[Reading] = []
+        for _ in range(rng.randint(1, 3)):
+            start = end + rng.randint(1, 90) if readings else 0
+            end = start + rng.randint(1, 300)
+            readings.append(Reading(start, end))
+        cached = end + rng.randint(0, 60)
+        common, wanted = rng.randint(0, cached), rng.randint(1, 400)
+        wanted += common
+        length, mine = reusable(readings, cached, common, wanted)
+        assert 0 <= length <= common
+        assert kinds(mine, wanted)[:length] == kinds(readings, cached)[:length]
+        assert mine[-1].end == wanted
+        # The following tokens are read as if nothing had been cached.
+        done, rest = length, []
+        while done < wanted:
+            count = next_count(done, wanted, 200)
+            rest += ["tile" if count >= 64 and done % 64 == 0 else "row"] * count
+            done += count
+        assert kinds(mine, wanted)[length:] == rest
+
+
+def test_batches_of_a_prompt_are_whole_tiles_or_less_than_one() -> None:
+    for end in range(1, 400):
+        for most in (8, 64, 100, 512):
+            done = 0
+            while done < end:
+                count = next_count(done, end, most)
+                assert count > 0
+                assert count < 64 or (done % 64 == 0 and count % 64 == 0 and done + count < end)
+                done += count
+            assert done == end
