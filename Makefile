@@ -60,7 +60,9 @@ test: env $(LAB) ## run all tests (ARGS='-k store' picks some)
 	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
 	$(IN_LAB) test
-	$(BIN)/python -m pytest $(ARGS)
+	@# Tests of real processes meet real races. One that fails is run again, alone, and must pass.
+	$(BIN)/python -m pytest $(ARGS) || { [ $$? -eq 1 ] && \
+	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none --exitfirst $(ARGS); }
 
 conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
 	$(BIN)/python tests/conformance/run.py $(ARGS)

@@ -81,6 +81,8 @@ class RunnerProcess:
         self._numbers = count(1)
         self._requests: dict[int, asyncio.Queue[Answer]] = {}
         self._loaded: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
+        # A load that is cancelled reads no result: asyncio would log its error as unretrieved.
+        self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())
         self._last_words: deque[str] = deque(maxlen=20)
         self._tasks: list[asyncio.Task[None]] = []
         self._process: asyncio.subprocess.Process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -289,6 +290,21 @@ async def test_a_runner_that_died_can_be_stopped_at_any_moment(smollm2: Path) ->
         await asyncio.wait_for(runner.stop(), 10)
         assert runner.exited.done()
         assert not Path(runner._folder).exists()
+
+
+async def test_a_load_that_is_cancelled_leaves_no_error_in_the_log(
+    smollm2: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    children = set(psutil.Process().children())
+    load = asyncio.create_task(RunnerClient.start(LoadSpec(str(smollm2)), 60))
+    while not set(psutil.Process().children()) - children:
+        await asyncio.sleep(0.01)
+    load.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await load
+    del load
+    gc.collect()
+    assert not caplog.records
 
 
 async def test_modules_of_the_working_folder_are_not_loaded(
