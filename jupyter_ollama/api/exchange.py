@@ -81,6 +81,7 @@ class Exchange(Responder):
         if self.route.path and self.request.path.endswith("/"):
             self._redirect_without_slash()
             return
+        self.server.free_memory.return_later()
         # The limits below replace the server's own, which would cut the connection.
         self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         self.call = Call(
