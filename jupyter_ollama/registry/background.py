@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Background:
+class BackgroundLoop:
     """Runs asynchronous generators in another thread, which starts with the first of them."""
 
     def __init__(self) -> None:
