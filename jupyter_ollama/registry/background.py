@@ -1,4 +1,4 @@
-"""An event loop in a separate thread, so that transfers never block that of the server."""
+"""An event loop in a separate thread, so that transfers never block the server's own loop."""
 
 from __future__ import annotations
 

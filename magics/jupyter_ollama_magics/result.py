@@ -120,7 +120,7 @@ class ChatResult:
             self._count(chunk)
 
     def _count(self, chunk: dict[str, Any]) -> None:
-        """Sum the metrics of the rounds; the prompt is that of the last round."""
+        """Sum the metrics of the rounds; the prompt's metrics are those of the last round."""
         for name in METRICS:
             if chunk.get(name):
                 before = 0 if name == "prompt_eval_count" else self.metrics.get(name, 0)
