@@ -11,6 +11,7 @@ Needs the packages of the tests.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
 import hashlib
 import os
@@ -40,6 +41,8 @@ LARGE = {"images", "tools"}
 """They need a model of several gigabytes, which sees or calls functions: no outputs are kept."""
 HUB = {"class"}
 """They run at a JupyterHub."""
+PICTURES = {"class": ROOT / "docs" / "images" / "hub.png"}
+"""Where the last picture of a notebook is kept, too."""
 TIMEOUT = 300
 SOURCES = "sources"
 """The key of the hash in the metadata of a notebook."""
@@ -105,6 +108,18 @@ def keep(name: str) -> None:
         SOURCES: source_hash(notebook),
     }
     nbformat.write(notebook, EXAMPLES / f"{name}.ipynb")
+    if name in PICTURES:
+        PICTURES[name].write_bytes(pictures(notebook)[-1])
+
+
+def pictures(notebook: NotebookNode) -> list[bytes]:
+    """Return the pictures of a notebook, as PNG."""
+    return [
+        base64.b64decode(output.data["image/png"])
+        for cell in notebook.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
 
 
 def empty(output: NotebookNode) -> bool:

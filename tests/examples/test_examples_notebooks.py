@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import example_outputs as examples
 import nbformat
 import pytest
-import starter_models
 from nbformat import NotebookNode
 from run_notebook import jupyter_server, kernel
-from scripted_model import MESSAGES, write_scripts
-from store_models import add_model, add_seeing_model
 
-from jupyter_ollama.library.library import Library
-
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
-
-import example_outputs as examples  # noqa: E402
-
-CALL = '<tool_call>\n{"name": "in_stock", "arguments": {"bike": "Cleo"}}\n</tool_call>'
-MARKS = ("<tool_call>", "</tool_call>", "<think>", "</think>")
-ABLE = "{# <tool_call> <think> </think> #}{% if tools %}{{ tools | length }} tools{% endif %}"
 KEPT = [name for name in examples.notebooks() if name not in examples.LARGE]
 """The notebooks whose outputs are in the files."""
 OF_A_MACHINE = re.compile(
@@ -35,31 +19,6 @@ OF_A_MACHINE = re.compile(
     r"| at 0x[0-9a-f]+|tokens/s|127\.0\.0\.1|\bago\b|\d\d:\d\d:\d\d"
 )
 """What an output must not contain: failures, paths, addresses, speeds, times."""
-
-
-@pytest.fixture(scope="module")
-def store(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small models, and stand-ins for those that are too large for a test.
-
-    They answer by scripts and see nothing, through the same code as the large ones.
-    """
-    folder = tmp_path_factory.mktemp("examples")
-    models = folder / "models"
-    shutil.copytree(ollama_store, models, copy_function=os.link)
-    library = Library.open(models)
-    starter_models.register("gemma3", library)
-    scripts = {"Cleo": CALL, "7": "There are 7 Cleo bikes left."}
-    path = write_scripts(folder / "tools.gguf", scripts, special=MARKS, template=ABLE + MESSAGES)
-    add_model(library, "qwen3:4b", path)
-    add_seeing_model(library, "gemma3:4b", folder)
-    return models
-
-
-@pytest.fixture(scope="module")
-def server(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The variables of a server of its own."""
-    with examples.server(store, tmp_path_factory.mktemp("server")) as variables:
-        yield variables
 
 
 def kinds(notebook: NotebookNode) -> list[set[str]]:
@@ -85,24 +44,28 @@ def check(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted({*examples.notebooks()} - examples.HUB - {"dask"}))
-def test_notebooks(name: str, server: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for variable, value in server.items():
+def test_notebooks(
+    name: str, example_server: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable, value in example_server.items():
         monkeypatch.setenv(variable, value)
     check(name)
 
 
-def test_the_class_at_a_hub(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with examples.hub(store, tmp_path) as variables:
+def test_the_class_at_a_hub(
+    example_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with examples.hub(example_store, tmp_path) as variables:
         for variable, value in variables.items():
             monkeypatch.setenv(variable, value)
         check("class")
 
 
 def test_dask_in_a_jupyter_server_with_a_token(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The workers find the token of the server that has started the notebook's kernel."""
-    monkeypatch.setenv("OLLAMA_MODELS", str(store))
+    monkeypatch.setenv("OLLAMA_MODELS", str(example_store))
     monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path))
     notebook = examples.EXAMPLES / "dask.ipynb"
     shown: list[dict[str, Any]] = []
