@@ -21,7 +21,7 @@ from jupyter_ollama.hub.authorizer import OllamaAuthorizer
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "*/README.md", ".github/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/howto/*.md", "*/README.md", ".github/*.md")
     for page in ROOT.glob(pattern)
     if page.name != "CHANGELOG.md"  # describes releases, not the present tree
 )
