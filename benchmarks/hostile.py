@@ -39,6 +39,7 @@ from attacks.shared_server import USER, with_server
 
 from jupyter_ollama.flow_control.free_memory import PAUSE
 
+# Models stay loaded, so that a runner that is another one at the end has died.
 LIMITS = {"*": {"num_predict": 8, "num_ctx": 1024, "concurrent": 4}}
 QUESTION = {"model": "smollm2", "prompt": "Hello", "stream": False, "options": {"num_predict": 2}}
 EMBEDDING = {"model": "all-minilm", "input": "Hello"}
@@ -181,7 +182,7 @@ def main() -> None:
             asyncio.run(main_kills(arguments, models, log))
         else:
             work = run_soak if arguments.what == "soak" else run_fuzz
-            asyncio.run(served(work, arguments, models, log, limits=LIMITS))
+            asyncio.run(served(work, arguments, models, log, limits=LIMITS, keep_alive=-1))
     tracebacks = Path(log.name).read_text("utf-8", "replace").count("Traceback")
     print(f"tracebacks in the log of the server: {tracebacks} ({log.name})")
 
