@@ -39,7 +39,6 @@ from attacks.shared_server import USER, with_server
 
 from jupyter_ollama.flow_control.free_memory import PAUSE
 
-# Models stay loaded, so that a runner that is another one at the end has died.
 LIMITS = {"*": {"num_predict": 8, "num_ctx": 1024, "concurrent": 4}}
 QUESTION = {"model": "smollm2", "prompt": "Hello", "stream": False, "options": {"num_predict": 2}}
 EMBEDDING = {"model": "all-minilm", "input": "Hello"}
@@ -182,6 +181,7 @@ def main() -> None:
             asyncio.run(main_kills(arguments, models, log))
         else:
             work = run_soak if arguments.what == "soak" else run_fuzz
+            # A model that stays loaded changes its runner only if the runner died.
             asyncio.run(served(work, arguments, models, log, limits=LIMITS, keep_alive=-1))
     tracebacks = Path(log.name).read_text("utf-8", "replace").count("Traceback")
     print(f"tracebacks in the log of the server: {tracebacks} ({log.name})")
