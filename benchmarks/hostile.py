@@ -181,7 +181,8 @@ def main() -> None:
             asyncio.run(main_kills(arguments, models, log))
         else:
             work = run_soak if arguments.what == "soak" else run_fuzz
-            asyncio.run(served(work, arguments, models, log, limits=LIMITS))
+            # A model that stays loaded changes its runner only if the runner died.
+            asyncio.run(served(work, arguments, models, log, limits=LIMITS, keep_alive=-1))
     tracebacks = Path(log.name).read_text("utf-8", "replace").count("Traceback")
     print(f"tracebacks in the log of the server: {tracebacks} ({log.name})")
 
