@@ -27,6 +27,7 @@ from llama_cpp_build import (
     CPU_MINUTES,
     BuildProgress,
     check_build_tools,
+    compiler_flags,
     explain,
     fetch_source,
 )
@@ -54,7 +55,7 @@ def llama_server() -> Path:
         return Path(named)
     release = version("llama-cpp-python")
     requirement = Requirement("", release, os.environ.get("CMAKE_ARGS", "").strip())
-    kept = CACHE / "llama-server" / build_key(requirement, defaults=()) / "llama-server"
+    kept = CACHE / "llama-server" / build_key(requirement) / "llama-server"
     with lock(CACHE / "build.lock"):
         if not kept.exists():
             check_build_tools()
@@ -71,6 +72,7 @@ def _build(folder: Path, release: str, options: list[str]) -> Path:
     source = fetch_source(Path(sys.executable), release, folder) / "vendor" / "llama.cpp"
     cmake, ninja = _build_tools(folder)
     configure = [cmake, "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja"]
+    os.environ.update(compiler_flags())
     _run([*configure, f"-DCMAKE_MAKE_PROGRAM={ninja}", *OPTIONS, *options])
     _run([cmake, "--build", str(folder / "build"), "--target", "llama-server"])
     return folder / "build" / "bin" / "llama-server"

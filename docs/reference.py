@@ -1,7 +1,7 @@
 """Write the reference pages from the code, so that they cannot differ from it.
 
-`python docs/reference.py` updates the table of bounds in security.md and that of %ollama in the
-README of the magics.
+`python docs/reference.py` updates the table of bounds in security.md and the table of %ollama in
+the README of the magics.
 """
 
 from __future__ import annotations

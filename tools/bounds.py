@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 from command_log import Failure, say
 from install_environment import create_venv, install_llama_cpp
 from installer import Installer
+
 from requirements import ROOT, requirements
 
 ENDS = ("lowest-direct", "highest")

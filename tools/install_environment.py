@@ -25,11 +25,11 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets a message, 
 from command_log import Failure, run_quietly, say
 from installer import Installer
 from llama_cpp_wheel import (
-    EARLIER_DEFAULTS,
     build_key,
     fetch_wheel,
     foresee,
     read_requirement,
+    spoilt_keys,
 )
 
 from requirements import ENVIRONMENTS
@@ -121,8 +121,7 @@ def has_llama_cpp(venv: Path, python: Path) -> bool:
     if requirement.cmake_args:
         return fits and installed == build_key(requirement)
     # Without a request, any build is accepted except what earlier versions made by default.
-    earlier = [build_key(requirement, defaults=defaults) for defaults in EARLIER_DEFAULTS]
-    return fits and installed not in earlier
+    return fits and installed not in spoilt_keys(requirement)
 
 
 def install_llama_cpp(venv: Path, python: Path) -> None:

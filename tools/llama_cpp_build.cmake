@@ -12,8 +12,6 @@ set(LLAMA_BUILD_EXAMPLES OFF)
 set(LLAMA_BUILD_TESTS OFF)
 set(LLAMA_ALL_WARNINGS OFF)
 
-set(llama_cpp_amx_header "${CMAKE_CURRENT_LIST_DIR}/llama_cpp_amx.h")
-
 # Compiles the sources of a target that match a pattern so many at a time: the headers of a file
 # take longer to read than its code to compile.
 function(compile_together target name pattern count)
@@ -31,17 +29,7 @@ function(compile_together target name pattern count)
   set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
 endfunction()
 
-# Includes a header before a source of a target.
-function(include_before target source header)
-  get_target_property(folder ${target} SOURCE_DIR)
-  set_source_files_properties("${folder}/${source}" TARGET_DIRECTORY ${target}
-    PROPERTIES COMPILE_OPTIONS "-include;${header}")
-endfunction()
-
-function(set_up_targets)
-  if(TARGET ggml-cpu AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-    include_before(ggml-cpu ggml-cpu/amx/mmq.cpp "${llama_cpp_amx_header}")
-  endif()
+function(compile_in_groups)
   if(TARGET llama)
     compile_together(llama models "^models/.*\\.cpp$" 16)
     compile_together(llama core "^[a-z0-9-]+\\.cpp$" 8)
@@ -52,4 +40,4 @@ function(set_up_targets)
 endfunction()
 
 # The targets exist at the end of the project only.
-cmake_language(DEFER CALL set_up_targets)
+cmake_language(DEFER CALL compile_in_groups)

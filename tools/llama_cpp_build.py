@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shlex
 import shutil
@@ -11,14 +12,17 @@ import tarfile
 import time
 from pathlib import Path
 
-from command_log import Failure, last_lines, run_logged, say, show_in_place
+from command_log import Failure, last_lines, run_logged, run_quietly, say, show_in_place
 from wheel_cache import CACHE
 
 DEFAULT_CMAKE_ARGS = "-DGGML_RPC=on"
 """Before the user's own, which may undo it: for `jupyter ollama worker`, at 2 % of the time."""
 
 BUILD_SCRIPT = Path(__file__).with_suffix(".cmake")
-BUILD_FILES = (BUILD_SCRIPT, BUILD_SCRIPT.with_name("llama_cpp_amx.h"))
+NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+"""GCC before 11.5, 12.4 and 13.3 compiles ggml's kernels for AMX to code that ends the process with
+a general protection fault (GCC bug 114098). Without AMX, ggml takes its kernels for AVX-512."""
+
 CPU_MINUTES = 4
 """Measured on a server of 2023, all cores together; 8 without BUILD_SCRIPT."""
 
@@ -44,6 +48,29 @@ HINTS = {
         "the package index could not be reached"
     ),
 }
+
+
+def processor_features() -> str:
+    """Return the instruction sets of this processor, or another description that identifies it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text(errors="replace").splitlines():
+            if line.lower().startswith(("flags", "features")):
+                return " ".join(sorted(line.partition(":")[2].split()))
+    return f"{platform.machine()} {platform.processor()}"
+
+
+def compiler_flags() -> dict[str, str]:
+    """Return CFLAGS and CXXFLAGS for a processor with AMX; none for others."""
+    if "amx_tile" not in processor_features().split():
+        return {}
+    compiler = os.environ.get("CC", "").split() or ["cc"]
+    # Older compilers know neither the instructions nor the flag.
+    check = [*compiler, *NO_AMX.split(), "-fsyntax-only", "-x", "c", os.devnull]
+    if not shutil.which(compiler[0]) or not run_quietly(check):
+        return {}
+    names = ("CFLAGS", "CXXFLAGS")
+    return {name: f"{os.environ.get(name, '')} {NO_AMX}".strip() for name in names}
 
 
 def check_build_tools() -> None:
@@ -112,7 +139,8 @@ def _compile(python: Path, source: Path, folder: Path, cmake_args: str, minutes:
     command += ["--no-cache-dir", "--wheel-dir", str(folder / "wheel"), str(source)]
     # Names that are the same at each build, unlike pip's, let ccache find what it has.
     settings = {"CMAKE_ARGS": cmake_args, "SKBUILD_BUILD_DIR": str(folder / "build")}
-    environment = {"CCACHE_SLOPPINESS": "time_macros", **os.environ, **settings}
+    ccache = {"CCACHE_SLOPPINESS": "time_macros"}
+    environment = {**ccache, **os.environ, **settings, **compiler_flags()}
     progress = BuildProgress(60 * minutes / (os.cpu_count() or 1))
     return run_logged(command, LOG, progress, environment) == 0
 

@@ -11,28 +11,26 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
 import sysconfig
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import wheel_index
 from command_log import Failure, run_quietly, say
 from llama_cpp_build import (
-    BUILD_FILES,
+    BUILD_SCRIPT,
     DEFAULT_CMAKE_ARGS,
     build_wheel,
     check_build_tools,
+    compiler_flags,
+    processor_features,
 )
 from wheel_cache import CACHE, keep, lock, new_directory
-
-EARLIER_DEFAULTS: tuple[tuple[str, ...], ...] = ((), (DEFAULT_CMAKE_ARGS,))
-"""Of earlier versions of this script: without RPC, and with AMX code that GCC spoils."""
 
 BUILD_VARIABLES = ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")
 
@@ -56,29 +54,25 @@ def read_requirement(pyproject: Path) -> Requirement:
     return Requirement(stated, pinned.group(1), os.environ.get("CMAKE_ARGS", "").strip())
 
 
-def build_key(requirement: Requirement, *, defaults: Sequence[str] | None = None) -> str:
-    """Name a build by everything that its machine code depends on.
+def build_key(requirement: Requirement) -> str:
+    """Name a build by everything that its machine code depends on."""
+    script = BUILD_SCRIPT.read_text("utf-8")
+    return _key(requirement, DEFAULT_CMAKE_ARGS, script, *compiler_flags().values())
 
-    ``defaults`` is what this project adds to the user's settings, by default what it adds now.
-    """
-    if defaults is None:
-        defaults = [DEFAULT_CMAKE_ARGS, *(path.read_text("utf-8") for path in BUILD_FILES)]
-    settings = [*defaults]
-    settings += [f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES]
+
+def spoilt_keys(requirement: Requirement) -> list[str]:
+    """Return the names of builds that earlier versions made by default and that lack something."""
+    without_rpc = _key(requirement)
+    with_amx = _key(requirement, DEFAULT_CMAKE_ARGS)
+    return [without_rpc, with_amx] if compiler_flags() else [without_rpc]
+
+
+def _key(requirement: Requirement, *settings: str) -> str:
+    variables = (f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES)
     # llama.cpp is compiled for the processor at hand; a home directory may be shared by several.
-    settings.append(processor_features())
-    digest = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:12]
+    parts = (*settings, *variables, processor_features())
+    digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return f"{requirement.tested}-{sysconfig.get_platform()}-{digest}"
-
-
-def processor_features() -> str:
-    """Return the instruction sets of this processor, or another description that identifies it."""
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(errors="replace").splitlines():
-            if line.lower().startswith(("flags", "features")):
-                return " ".join(sorted(line.partition(":")[2].split()))
-    return f"{platform.machine()} {platform.processor()}"
 
 
 CHECK = Path(__file__).with_name("llama_cpp_check.py")

@@ -96,7 +96,7 @@ def _fault(path: Path, digest: str, needed: Needed, advance: Advance) -> Fault |
     if seen.st_size != size:
         return Fault(needed, f"is damaged: {seen.st_size} bytes in place of {size}", seen)
     if found.hexdigest() != digest[7:]:
-        return Fault(needed, "is damaged: its content is not that of its digest", seen)
+        return Fault(needed, "is damaged: its content does not match its digest", seen)
     return None
 
 
@@ -121,7 +121,7 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 class Leftovers:
     """Files of the store that no model needs: ``ours``, and ``others``, which are kept.
 
-    The others may belong to a real Ollama or to an interrupted pull that can be resumed.
+    The others may belong to a real Ollama, or to a creation or a pull that may still go on.
     """
 
     def __init__(self, store: Store) -> None:

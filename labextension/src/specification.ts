@@ -544,7 +544,7 @@ export interface components {
       _debug_render_only?: boolean;
     };
     ChatResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /**
        * Format: date-time
@@ -583,7 +583,7 @@ export interface components {
     };
     /** @description A part of an answer. The last one has `done` and the fields that follow it. */
     ChatStreamEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /**
        * Format: date-time
@@ -694,7 +694,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     DetokenizeResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       content: string;
     };
@@ -762,7 +762,7 @@ export interface components {
       _debug_render_only?: boolean;
     };
     GenerateResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -801,7 +801,7 @@ export interface components {
     };
     /** @description A part of an answer. The last one has `done` and the fields that follow it. */
     GenerateStreamEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -1063,7 +1063,7 @@ export interface components {
     };
     /** @description Extension. What happens before the first text of a stream with `progress`. */
     ProgressEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -1174,7 +1174,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     RerankResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       results: components['schemas']['RankedDocument'][];
       /** @description Nanoseconds. */
@@ -1208,7 +1208,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     ScoreResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       results: components['schemas']['ScoredContinuation'][];
       /** @description Nanoseconds. */
@@ -1330,7 +1330,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     TokenizeResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       tokens: (number | components['schemas']['TokenPiece'])[];
     };

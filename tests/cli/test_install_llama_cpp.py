@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import subprocess
@@ -37,13 +38,13 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tools")
 from install_environment import ROOT, install_llama_cpp
-from llama_cpp_wheel import build_key, read_requirement
+from llama_cpp_wheel import read_requirement, spoilt_keys
 import llama_cpp_wheel
 # The wheels here contain nothing that could be loaded.
 llama_cpp_wheel.inspect = lambda python, wheel: ([], ["CPU", "RPC"])
 venv = Path(sys.argv[1])
 install_llama_cpp(venv, venv / "bin/python")
-print(build_key(read_requirement(ROOT / "pyproject.toml"), defaults=("-DGGML_RPC=on",)))
+print(spoilt_keys(read_requirement(ROOT / "pyproject.toml"))[0])
 """
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 VERSION = PROJECT.partition("llama-cpp-python==")[2].partition('"')[0]
@@ -158,6 +159,33 @@ def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> Non
     assert cuda != cpu
     assert wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on")) == cuda
     assert builds(variables) == [f"{DEFAULTS} -DGGML_CUDA=on", DEFAULTS]
+
+
+@pytest.mark.parametrize(
+    ("processor", "compiler", "is_off"),
+    [
+        ("amx_tile amx_int8 avx2", "exit 0", True),
+        ("amx_tile amx_int8 avx2", "exit 1", False),  # does not know the flags
+        ("avx2", "exit 0", False),
+    ],
+)
+def test_amx_is_left_off(
+    processor: str,
+    compiler: str,
+    is_off: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    wheels = importlib.import_module("llama_cpp_build")
+    monkeypatch.setattr(wheels, "processor_features", lambda: processor)
+    path = tmp_path / "cc"
+    path.write_text(f"#!/bin/sh\n{compiler}\n")
+    path.chmod(0o755)
+    for name, value in {"CC": str(path), "CFLAGS": "-g", "CXXFLAGS": ""}.items():
+        monkeypatch.setenv(name, value)
+    off = {"CFLAGS": f"-g {wheels.NO_AMX}", "CXXFLAGS": wheels.NO_AMX}
+    assert wheels.compiler_flags() == (off if is_off else {})
 
 
 def test_a_finished_wheel_is_taken(
