@@ -10,13 +10,15 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 
-import { OllamaApi } from './api';
+import { type ModelSummary, OllamaApi } from './api';
 import { fileSender } from './sendFile';
 import { type IServerState, ServerWatch } from './watch';
 
 export const CLIENT_ID = 'jupyter-ollama:client';
 /** The translation domain of this extension. */
 export const DOMAIN = 'jupyter_ollama';
+/** The rank of the launcher's section of this extension: after the consoles, before the rest. */
+export const LAUNCHER_RANK = 40;
 
 /** Ollama's API of the Jupyter server, and its state. */
 export interface IOllamaClient {
@@ -41,6 +43,16 @@ export function modelAtHand(state: IServerState): string | undefined {
     state.models.filter(one => !one.capabilities?.includes('completion')).map(one => one.name)
   );
   return [...state.loaded, ...state.models].map(one => one.name).find(name => !embeds.has(name));
+}
+
+/** Return the newest installed model that makes embeddings and does not chat. */
+export function embedderAtHand(state: IServerState): string | undefined {
+  return state.models.find(one => isEmbedder(one))?.name;
+}
+
+/** Return whether a model makes embeddings and does not chat. */
+export function isEmbedder({ capabilities }: ModelSummary): boolean {
+  return !!capabilities?.includes('embedding') && !capabilities.includes('completion');
 }
 
 /** Return the size of a model's files in bytes; undefined if the server has not listed it. */

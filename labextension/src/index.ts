@@ -3,8 +3,9 @@ import { client } from './client';
 import { commands } from './commands/plugin';
 import { completer } from './completer/plugin';
 import { models } from './models/plugin';
+import { quickstart } from './quickstart/plugin';
 import { running } from './running';
 import { status } from './status';
 
 export { IOllamaClient } from './client';
-export default [client, status, running, models, completer, chat, commands];
+export default [client, status, running, models, completer, chat, commands, quickstart];

@@ -10,7 +10,16 @@ from jupyterlab_page import open_lab, write_notebook
 from playwright.sync_api import Page, expect
 from run_notebook import Server
 
-PLUGINS = {"client", "status", "running", "models", "completer", "chat", "commands"}
+PLUGINS = {
+    "client",
+    "status",
+    "running",
+    "models",
+    "completer",
+    "chat",
+    "commands",
+    "quickstart",
+}
 NOTEBOOK = "lab-plugins.ipynb"
 
 

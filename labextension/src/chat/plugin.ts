@@ -15,7 +15,7 @@ import { addIcon, saveIcon, textEditorIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyJSONValue } from '@lumino/coreutils';
 import { Throttler } from '@lumino/polling';
 
-import { DOMAIN, IOllamaClient } from '../client';
+import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { CommandIDs } from '../commandIds';
 import { chatIcon } from '../icon';
 import { strict } from './answer/sanitizer';
@@ -125,7 +125,9 @@ export const chat: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: CommandIDs.openChat, category: trans.__('Ollama') });
     launcher?.add({
       command: CommandIDs.openChat,
-      category: trans.__('Other'),
+      category: trans.__('Ollama'),
+      categoryRank: LAUNCHER_RANK,
+      rank: 1,
       args: { isLauncher: true }
     });
   }

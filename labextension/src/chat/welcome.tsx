@@ -3,9 +3,9 @@ import type { IPartProps } from './props';
 /** The panel before the first question. */
 export function Welcome(props: IPartProps): React.ReactElement {
   const { client, conversation, trans, panel } = props;
-  const { server, models } = client.watch.state;
+  const { server, models, isListed } = client.watch.state;
   const openModels = props.openModels();
-  const isEmpty = server === 'up' && !models.length && !panel.model;
+  const isEmpty = server === 'up' && isListed && !models.length && !panel.model;
   return (
     <div className="jpo-list jpo-welcome">
       {server === 'missing' && <p>{trans.__('This server does not have jupyter-ollama.')}</p>}
@@ -16,7 +16,7 @@ export function Welcome(props: IPartProps): React.ReactElement {
           {trans.__('Get a model')}
         </button>
       )}
-      {server === 'up' && !isEmpty && (
+      {server === 'up' && isListed && !isEmpty && (
         <p>
           {trans.__('Ask a model of this server. A cell, its output or its error can be attached.')}
         </p>

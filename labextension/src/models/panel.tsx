@@ -151,7 +151,7 @@ function Installed(props: InstalledProps & { state: IServerState }): React.React
           {open === model.name && <Details api={actions.client.api} model={model} trans={trans} />}
         </div>
       ))}
-      {state.server === 'up' && !state.models.length && (
+      {state.server === 'up' && state.isListed && !state.models.length && (
         <p className="jpo-detail">{trans.__('No model is installed. The library has some.')}</p>
       )}
     </>

@@ -4,10 +4,11 @@ import {
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
 import { ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { DOMAIN, IOllamaClient } from '../client';
+import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { CommandIDs } from '../commandIds';
 import { modelIcon } from '../icon';
 import { ModelActions } from './actions';
@@ -19,13 +20,14 @@ export const models: JupyterFrontEndPlugin<void> = {
   description: 'A panel for the models of the server.',
   autoStart: true,
   requires: [IOllamaClient],
-  optional: [ILayoutRestorer, ICommandPalette, INotebookTracker, ITranslator],
+  optional: [ILayoutRestorer, ICommandPalette, INotebookTracker, ILauncher, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     client: IOllamaClient,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
     notebooks: INotebookTracker | null,
+    launcher: ILauncher | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
@@ -41,11 +43,19 @@ export const models: JupyterFrontEndPlugin<void> = {
     // Cells can be inserted only while a notebook is open.
     notebooks?.currentChanged.connect(() => panel.update());
     app.commands.addCommand(CommandIDs.openModels, {
-      label: trans.__('Open Models'),
+      label: args => (args.isLauncher ? trans.__('Models') : trans.__('Open Models')),
+      caption: trans.__('Pull, load and delete models'),
       icon: modelIcon,
-      describedBy: { args: { type: 'object', properties: {} } },
+      describedBy: { args: { type: 'object', properties: { isLauncher: { type: 'boolean' } } } },
       execute: () => app.shell.activateById(panel.id)
     });
     palette?.addItem({ command: CommandIDs.openModels, category: trans.__('Ollama') });
+    launcher?.add({
+      command: CommandIDs.openModels,
+      category: trans.__('Ollama'),
+      categoryRank: LAUNCHER_RANK,
+      rank: 2,
+      args: { isLauncher: true }
+    });
   }
 };

@@ -68,7 +68,7 @@ export function InstalledRow(props: IInstalledProps): React.ReactElement {
           <Action
             icon={codeIcon}
             label={trans.__('Insert a cell for %1', name)}
-            onClick={() => actions.insertCell(name)}
+            onClick={() => actions.insertCell(model)}
           />
         )}
         {props.mayManage && (
