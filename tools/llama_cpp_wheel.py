@@ -29,6 +29,10 @@ BUILD_VARIABLES = ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")
 DEFAULT_CMAKE_ARGS = "-DGGML_RPC=on"
 """Before the user's own, which may undo it: for `jupyter ollama worker`, at 2 % of the time."""
 
+NO_AMX = "-mno-amx-tile -mno-amx-int8 -mno-amx-bf16"
+"""GCC before 11.5, 12.4 and 13.3 compiles ggml's kernels for AMX to code that ends the process with
+a general protection fault (GCC bug 114098). Without AMX, ggml takes its kernels for AVX-512."""
+
 CPU_MINUTES = 14  # measured on a server of 2023, all cores together
 STEP = re.compile(r"\s*\[\s*(\d+)/(\d+)\]")  # ninja's "[12/193] g++ ..."
 
@@ -74,6 +78,7 @@ def build_key(requirement: Requirement, defaults: str = DEFAULT_CMAKE_ARGS) -> s
     settings += [f"{name}={os.environ.get(name, '')}" for name in BUILD_VARIABLES]
     # llama.cpp is compiled for the processor at hand; a home directory may be shared by several.
     settings.append(processor_features())
+    settings += compiler_flags().values()
     digest = hashlib.sha256("\n".join(settings).encode()).hexdigest()[:12]
     return f"{requirement.tested}-{sysconfig.get_platform()}-{digest}"
 
@@ -86,6 +91,19 @@ def processor_features() -> str:
             if line.lower().startswith(("flags", "features")):
                 return " ".join(sorted(line.partition(":")[2].split()))
     return f"{platform.machine()} {platform.processor()}"
+
+
+def compiler_flags() -> dict[str, str]:
+    """Return CFLAGS and CXXFLAGS for a processor with AMX; none for others."""
+    if "amx_tile" not in processor_features().split():
+        return {}
+    compiler = os.environ.get("CC", "").split() or ["cc"]
+    # Older compilers know neither the instructions nor the flag.
+    check = [*compiler, *NO_AMX.split(), "-fsyntax-only", "-x", "c", os.devnull]
+    if not shutil.which(compiler[0]) or not run_quietly(check):
+        return {}
+    names = ("CFLAGS", "CXXFLAGS")
+    return {name: f"{os.environ.get(name, '')} {NO_AMX}".strip() for name in names}
 
 
 def fetch_wheel(python: Path, requirement: Requirement) -> Path:
@@ -139,6 +157,7 @@ def compiled_wheel(python: Path, requirement: Requirement, key: str) -> Path:
         command += ["--no-cache-dir", "--no-binary", "llama-cpp-python", "--wheel-dir"]
         command += [str(directory), f"llama-cpp-python=={requirement.tested}"]
         settings = {"CMAKE_ARGS": f"{DEFAULT_CMAKE_ARGS} {requirement.cmake_args}".strip()}
+        settings |= compiler_flags()
         if run_logged(command, log, BuildProgress(), {**os.environ, **settings}) != 0:
             raise Failure(f"llama.cpp could not be compiled.\n{explain(log)}")
         return keep(directory, key)

@@ -35,6 +35,7 @@ __all__ = [
     "RPC_REGISTRY",
     "TESTED_VERSION",
     "Buffer",
+    "extra_buffers_are_safe",
     "ggml",
     "has_nextn",
     "is_tested",
@@ -96,6 +97,17 @@ def ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = llama._lib[name]
     function.restype, function.argtypes = result, arguments  # type: ignore[attr-defined]
     return function
+
+
+@cache
+def extra_buffers_are_safe() -> bool:
+    """Return whether this build of ggml may repack weights for kernels of its own.
+
+    It may not if it was built with kernels for AMX, which are among them: GCC before 11.5, 12.4 and
+    13.3 compiles them to code that ends the process (GCC bug 114098), and a library does not
+    reveal its compiler. The builds of this project leave AMX off.
+    """
+    return b"AMX_INT8 = 1" not in llama.llama_print_system_info()
 
 
 def rpc_function(name: str, result: Any, *arguments: Any) -> Callable[..., Any] | None:

@@ -13,6 +13,7 @@ from ..layout.errors import LayoutError
 from ..layout.model_file import ModelFile
 from ..prompt.control_marks import ControlMarks
 from .llama_file import LOAD_MODES, load_file
+from .llama_internals import extra_buffers_are_safe
 
 _CONTROL = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN
 """Tokens that llama.cpp finds by name only where it parses special tokens."""
@@ -68,6 +69,7 @@ class LlamaModel:
             params.tensor_split = parts
         params.load_mode = LOAD_MODES[False if no_alloc else use_mmap]
         params.no_alloc = no_alloc
+        params.use_extra_bufts = extra_buffers_are_safe()
         params.load_mtp = with_heads
         params.vocab_only = vocab_only
         file = file if isinstance(file, ModelFile) else ModelFile(Path(file))

@@ -7,11 +7,11 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, Protocol
 
 from ..errors import OllamaError
-from .blob_marks import BlobMarks
 from .disk import writing
 from .regular_file import open_regular
 from .temp_file import TempFile
@@ -28,18 +28,27 @@ class Blob(NamedTuple):
     created: bool
 
 
+class Place(Protocol):
+    """Where blobs are put: a store."""
+
+    blobs: Path
+
+    def placing(self, digest: str) -> AbstractContextManager[None]:
+        """Mark a blob, and exclude removals while it is renamed into place."""
+
+
 class BlobWriter:
     """A blob that is being written, as a context manager; without a commit it is discarded."""
 
-    def __init__(self, folder: Path, given: str | None, expected: str | None) -> None:
-        self._folder = folder
+    def __init__(self, place: Place, given: str | None, expected: str | None) -> None:
+        self._place = place
         self._given = given
         self._expected = expected
         self._hash = hashlib.sha256()
         self._size = 0
         self._what = f"blob {given}" if given else "a new layer"
         with writing(self._what):
-            self._temp = TempFile(folder)
+            self._temp = TempFile(place.blobs)
 
     @property
     def path(self) -> Path:
@@ -90,14 +99,14 @@ class BlobWriter:
         digest = self.digest
         if self._expected not in (None, digest):
             raise OllamaError(400, f'digest mismatch, expected "{self._given}", got "{digest}"')
-        target = self._folder / digest.replace(":", "-")
+        target = self._place.blobs / digest.replace(":", "-")
         if target.is_file() and target.stat().st_size == self._size:
             touch(target)
             return Blob(digest, self._size, created=False)
         with writing(f"blob {digest}"):
             self._temp.sync()
-            BlobMarks(self._folder).mark(digest)
-            self._temp.rename(target)
+            with self._place.placing(digest):
+                self._temp.rename(target)
         return Blob(digest, self._size, created=True)
 
     def __enter__(self) -> BlobWriter:

@@ -14,26 +14,37 @@ from .temp_file import FOLDER
 GRACE_SECONDS = 3600.0
 """Seconds that an upload or an intermediate layer may exist before a manifest names it."""
 
+PULL_SECONDS = 7 * 24 * 3600.0
+"""Seconds that a blob of an interrupted pull is kept, so that the next pull resumes after it."""
+
 _SUFFIX = ".loose"
 
 
 class BlobMarks:
-    """The marks of a folder of blobs. A mark of the year 1970 is due at once."""
+    """The marks of a folder of blobs. A mark of the year 1970 is due at once.
+
+    A mark of the future keeps its blob for longer than `GRACE_SECONDS`.
+    """
 
     def __init__(self, blobs: Path) -> None:
         self._blobs = blobs
         self._folder = blobs / FOLDER
 
-    def mark(self, digest: str, due: bool = False) -> None:
-        """Mark a blob as ours; ``due`` if no manifest will name it again."""
+    def mark(self, digest: str, *, due: bool = False, seconds: float = GRACE_SECONDS) -> None:
+        """Mark a blob as ours.
+
+        It may be removed after ``seconds`` without a manifest, at once if ``due``, which says that
+        no manifest will name it again.
+        """
         path = self._path(digest)
         try:
             path.touch()
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True)
             path.touch()
-        if due:
-            os.utime(path, (0, 0))
+        if due or seconds != GRACE_SECONDS:
+            moment = 0.0 if due else time.time() + seconds - GRACE_SECONDS
+            os.utime(path, (moment, moment))
 
     def drop(self, digest: str) -> None:
         """Remove the mark of a blob that a manifest names, or that was removed."""

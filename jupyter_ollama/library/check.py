@@ -121,7 +121,7 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 class Leftovers:
     """Files of the store that no model needs: ``ours``, and ``others``, which are kept.
 
-    The others may belong to a real Ollama or to an interrupted pull that can be resumed.
+    The others may belong to a real Ollama, or to a creation or a pull that may still go on.
     """
 
     def __init__(self, store: Store) -> None:

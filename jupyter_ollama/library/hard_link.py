@@ -43,8 +43,8 @@ def link_blob(store: Store, source: Path, digest: str, seen: os.stat_result) -> 
                 if not is_read_only(temp) or not _is_same(now, seen):
                     return False
                 os.fsync(file.fileno())
-                store.marks.mark(digest)
-                temp.rename(target)
+                with store.placing(digest):
+                    temp.rename(target)
                 sync_folder(target.parent)
             finally:
                 temp.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import OllamaError
 from .blob import Blob, BlobWriter
 from .blob_holds import BlobHold, held_digests
-from .blob_marks import BlobMarks
+from .blob_marks import GRACE_SECONDS, BlobMarks
 from .disk import writing
 from .folders import Folders
 from .manifest import InvalidManifest, Manifest
@@ -85,7 +85,7 @@ class Store:
 
     def blob_writer(self, digest: str | None = None) -> BlobWriter:
         """Open a new blob for writing, to be verified against ``digest`` if given."""
-        return BlobWriter(self.blobs, digest, parse_digest(digest) if digest else None)
+        return BlobWriter(self, digest, parse_digest(digest) if digest else None)
 
     def add_blob(self, data: bytes) -> Blob:
         """Store a small blob."""
@@ -214,6 +214,16 @@ class Store:
             mine.release()
             with contextlib.suppress(OllamaError):  # logged; the next start removes what is due
                 self.sweep()
+
+    @contextlib.contextmanager
+    def placing(self, digest: str, seconds: float = GRACE_SECONDS) -> Iterator[None]:
+        """Mark a blob as ours, and exclude removals while the caller renames it into place.
+
+        It is kept for ``seconds`` without a manifest.
+        """
+        with self.locked():
+            self.marks.mark(digest, seconds=seconds)
+            yield
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

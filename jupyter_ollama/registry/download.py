@@ -86,7 +86,9 @@ class Download:
         """Open the partial file; None if another process, which had it locked, stored the blob."""
         target = self._store.blob_path(self.layer.digest)
         while not is_stored(self._store, self.layer):
-            partial = PartialBlob.open(target, self.layer.digest, self.layer.size, self._policy)
+            partial = PartialBlob.open(
+                self._store, self.layer.digest, self.layer.size, self._policy
+            )
             if partial is not None:
                 return partial
             self._count = lambda: recorded_bytes(target)

@@ -16,7 +16,9 @@ from typing import IO
 import msgspec
 
 from ..errors import OllamaError
+from ..library.blob_marks import PULL_SECONDS
 from ..library.regular_file import NONBLOCKING, read_regular
+from ..library.store import Store
 from ..library.temp_file import sync_folder
 from .transfer_policy import TransferPolicy
 
@@ -62,13 +64,14 @@ class PartialBlob:
     """
 
     def __init__(
-        self, target: Path, digest: str, total: int, file: IO[bytes], policy: TransferPolicy
+        self, store: Store, digest: str, total: int, file: IO[bytes], policy: TransferPolicy
     ) -> None:
         """Use the existing files; see ``open``."""
         self.digest = digest
         self.total = total
-        self._target = target
-        self._path = _partial_path(target)
+        self._store = store
+        self._target = store.blob_path(digest)
+        self._path = _partial_path(self._target)
         self._file = file
         self._policy = policy
         self._saved: dict[int, int] = {}
@@ -79,10 +82,10 @@ class PartialBlob:
 
     @classmethod
     def open(
-        cls, target: Path, digest: str, total: int, policy: TransferPolicy
+        cls, store: Store, digest: str, total: int, policy: TransferPolicy
     ) -> PartialBlob | None:
         """Open or create the files; None while another process downloads the same blob."""
-        path = _partial_path(target)
+        path = _partial_path(store.blob_path(digest))
         while True:
             file = os.fdopen(
                 os.open(path, os.O_RDWR | os.O_CREAT | NONBLOCKING, 0o644), "r+b", buffering=0
@@ -92,7 +95,7 @@ class PartialBlob:
                     file.close()
                     return None
                 if _is_at(file, path):
-                    return cls(target, digest, total, file, policy)
+                    return cls(store, digest, total, file, policy)
             except BaseException:
                 file.close()
                 raise
@@ -150,7 +153,8 @@ class PartialBlob:
         self._path.chmod(0o644)
         if os.name == "nt":
             self._file.close()
-        self._path.replace(self._target)
+        with self._store.placing(self.digest, PULL_SECONDS):
+            self._path.replace(self._target)
         sync_folder(self._target.parent)
         self._remove_records()
         self._file.close()

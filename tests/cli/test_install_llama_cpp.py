@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import subprocess
@@ -143,6 +144,33 @@ def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> Non
     assert cuda != cpu
     assert wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on")) == cuda
     assert builds(variables) == ["-DGGML_RPC=on -DGGML_CUDA=on", "-DGGML_RPC=on"]
+
+
+@pytest.mark.parametrize(
+    ("processor", "compiler", "is_off"),
+    [
+        ("amx_tile amx_int8 avx2", "exit 0", True),
+        ("amx_tile amx_int8 avx2", "exit 1", False),  # does not know the flags
+        ("avx2", "exit 0", False),
+    ],
+)
+def test_amx_is_left_off(
+    processor: str,
+    compiler: str,
+    is_off: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    wheels = importlib.import_module("llama_cpp_wheel")
+    monkeypatch.setattr(wheels, "processor_features", lambda: processor)
+    path = tmp_path / "cc"
+    path.write_text(f"#!/bin/sh\n{compiler}\n")
+    path.chmod(0o755)
+    for name, value in {"CC": str(path), "CFLAGS": "-g", "CXXFLAGS": ""}.items():
+        monkeypatch.setenv(name, value)
+    off = {"CFLAGS": f"-g {wheels.NO_AMX}", "CXXFLAGS": wheels.NO_AMX}
+    assert wheels.compiler_flags() == (off if is_off else {})
 
 
 def test_a_finished_wheel_is_taken(

@@ -15,6 +15,7 @@ import pytest
 
 from jupyter_ollama.engine import devices, llama_internals, rpc
 from jupyter_ollama.engine.llama_internals import TESTED_VERSION, reported_buffer
+from jupyter_ollama.engine.llama_model import LlamaModel
 from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.sampling import CANDIDATE
@@ -36,7 +37,11 @@ Then run the tests of engine/ and layout/, and test_engine_rpc.py with a build t
 @pytest.fixture(autouse=True)
 def fresh() -> Iterator[None]:
     """Let faults be found and logged anew in each test, and after it."""
-    caches = (llama_internals.self_test, llama_internals.log_faults)
+    caches = (
+        llama_internals.self_test,
+        llama_internals.log_faults,
+        llama_internals.extra_buffers_are_safe,
+    )
     more = (*caches, llama_internals.log_missing_sizes)
     for one in more:
         one.cache_clear()
@@ -83,6 +88,24 @@ def test_faults_are_logged_once(
     assert "the version is 0.4.0" in message
     assert "struct llama_batch has 56 bytes instead of 64" in message
     assert "llama_context_params.n_ctx is 512 instead of 0" in message
+
+
+@pytest.mark.parametrize(("features", "safe"), [("AVX512 = 1", True), ("AMX_INT8 = 1", False)])
+def test_weights_are_not_repacked_for_amx(
+    features: str, safe: bool, smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama, "llama_print_system_info", f"CPU : {features} | ".encode)
+    llama_internals.extra_buffers_are_safe.cache_clear()
+    seen: list[bool] = []
+    load = llama.llama_model_load_from_file
+
+    def watched(path: bytes, params: llama.llama_model_params) -> llama.llama_model_p | None:
+        seen.append(params.use_extra_bufts)
+        return load(path, params)
+
+    monkeypatch.setattr(llama, "llama_model_load_from_file", watched)
+    LlamaModel(str(smollm2), vocab_only=True)
+    assert seen == [safe]
 
 
 @pytest.mark.parametrize("functions", [14, 16])

@@ -297,7 +297,7 @@ async def test_a_load_that_is_cancelled_leaves_no_error_in_the_log(
 ) -> None:
     children = set(psutil.Process().children())
     load = asyncio.create_task(RunnerClient.start(LoadSpec(str(smollm2)), 60))
-    while not set(psutil.Process().children()) - children:
+    while not set(psutil.Process().children()) - children:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     load.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -142,6 +144,26 @@ def test_blobs_held_by_a_dead_process_are_removed(store: Store, snapshot: Snapsh
     assert store.has_blob(digest)
     store.prepare()
     assert snapshot() == {}
+
+
+def test_no_removal_comes_between_a_mark_and_its_blob(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = f"sha256:{hashlib.sha256(b'again').hexdigest()}"
+    store.marks.mark(digest, due=True)  # of a removed blob; a kill came before its removal
+    upload = threading.Thread(target=Store(store.root).add_blob, args=(b"again",))
+    read_manifests = store.used_digests
+
+    def meanwhile() -> set[str] | None:
+        upload.start()
+        upload.join(0.3)
+        return read_manifests()
+
+    monkeypatch.setattr(store, "used_digests", meanwhile)
+    store.sweep()
+    upload.join()
+    assert store.has_blob(digest)
+    assert digest in store.marks.digests() - store.marks.due()
 
 
 def test_a_store_that_cannot_be_written_is_still_read(store: Store) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from contextlib import aclosing
@@ -13,6 +14,7 @@ from pulling import DIGEST, PARTS, QUICK, WEIGHTS, Puller
 from store_models import store_files
 
 from jupyter_ollama.errors import OllamaError
+from jupyter_ollama.library.blob_marks import GRACE_SECONDS, PULL_SECONDS
 from jupyter_ollama.library.manifest import Manifest
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.registry.partial import PartialBlob
@@ -125,6 +127,24 @@ def test_cancelled_at_any_moment(registry: FaultyRegistry, name: str, puller: Ma
     assert len(store_files(one.store)) == 3
 
 
+def test_finished_layers_of_an_interrupted_pull_are_kept_for_a_week(
+    registry: FaultyRegistry, name: str, puller: Make
+) -> None:
+    one = puller()
+    registry.publish("me/tiny", b"small", WEIGHTS)
+    small = digest_of(b"small")
+    asyncio.run(pull_a_little(one, name))
+    long_ago = time.time() - GRACE_SECONDS - 1
+    os.utime(one.store.blob_path(small), (long_ago, long_ago))
+    one.store.prepare()
+    assert one.store.has_blob(small)
+    [mark] = one.store.blobs.rglob(f"{small.replace(':', '-')}.loose")
+    assert mark.stat().st_mtime > time.time() + PULL_SECONDS - 2 * GRACE_SECONDS
+    os.utime(mark, (long_ago, long_ago))
+    one.store.prepare()
+    assert not one.store.has_blob(small)
+
+
 def test_stop_ends_all_and_a_later_pull_begins_again(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
@@ -147,8 +167,7 @@ def test_a_download_of_another_process_is_awaited(
     registry: FaultyRegistry, name: str, puller: Make
 ) -> None:
     one = puller()
-    path = one.store.blob_path(DIGEST)
-    other = PartialBlob.open(path, DIGEST, len(WEIGHTS), QUICK)
+    other = PartialBlob.open(one.store, DIGEST, len(WEIGHTS), QUICK)
     assert other
 
     async def both() -> None:
