@@ -11,6 +11,7 @@ import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 
 import { type ModelSummary, OllamaApi } from './api';
+import { Transfers } from './models/pulls';
 import { fileSender } from './sendFile';
 import { type IServerState, ServerWatch } from './watch';
 
@@ -24,6 +25,10 @@ export const LAUNCHER_RANK = 40;
 export interface IOllamaClient {
   readonly api: OllamaApi;
   readonly watch: ServerWatch;
+  /** The pulls and creations of models that this page has started. */
+  readonly transfers: Transfers;
+  /** Start to pull a model, or resume it. */
+  pull(model: string): void;
   /** The model to use if none is chosen: the setting, else a loaded or installed model. */
   defaultModel(): string | undefined;
   /** Whether the user may pull, create, copy and delete models. */
@@ -103,6 +108,10 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
         );
       }
     });
+    const transfers = new Transfers(name => {
+      Notification.success(trans.__('%1 is installed.', name), { autoClose: 4000 });
+      void watch.refresh();
+    });
     let chosen = '';
     void settingRegistry
       ?.load(CLIENT_ID)
@@ -118,6 +127,8 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
     return {
       api,
       watch,
+      transfers,
+      pull: model => transfers.start(model, signal => api.pull(model, signal)),
       mayManage: api.may('manage').catch(() => true),
       mayRun: api.may('run').catch(() => true),
       defaultModel: () => chosen || modelAtHand(watch.state)

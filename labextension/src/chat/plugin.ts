@@ -91,11 +91,7 @@ export const chat: JupyterFrontEndPlugin<void> = {
       trans,
       chatActions,
       codeActions: codeActions(notebooks, trans, notice => panel.edit({ notice })),
-      attachActions: attachActions(notebooks, documents, trans),
-      openModels: () =>
-        app.commands.hasCommand(CommandIDs.openModels)
-          ? () => app.commands.execute(CommandIDs.openModels)
-          : undefined
+      attachActions: attachActions(notebooks, documents, trans)
     });
     app.shell.add(panel, 'right', { rank: 710, type: 'Chat' });
     restorer?.add(panel, panel.id);

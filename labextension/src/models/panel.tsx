@@ -9,12 +9,12 @@ import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
 import { Details } from './details';
 import { Create, Library } from './forms';
-import type { Transfers } from './pulls';
-import { InstalledRow, LoadedRow, TransferRow } from './rows';
+import { InstalledRow, LoadedRow } from './rows';
+import { Starters } from './starters';
+import { TransferRow } from './transferRow';
 
 interface IModelsProps {
   actions: ModelActions;
-  transfers: Transfers;
   trans: TranslationBundle;
 }
 
@@ -28,8 +28,7 @@ export class ModelsPanel extends Panel {
   }
 
   protected override render(): React.ReactElement {
-    const { actions, transfers } = this._props;
-    const { watch } = actions.client;
+    const { watch, transfers } = this._props.actions.client;
     return (
       <UseSignal signal={watch.changed} initialArgs={watch.state}>
         {() => (
@@ -43,8 +42,9 @@ export class ModelsPanel extends Panel {
 }
 
 function Models(props: IModelsProps & { state: IServerState }): React.ReactElement {
-  const { actions, transfers, trans, state } = props;
+  const { actions, trans, state } = props;
   const { client } = actions;
+  const { transfers } = client;
   const [tab, setTab] = useState<Tab>('installed');
   const [rights, setRights] = useState({ mayManage: false, mayRun: false });
   useEffect(() => {
@@ -57,7 +57,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
     ['loaded', trans.__('Loaded')],
     ...(rights.mayManage ? [['library', trans.__('Library')] as [Tab, string]] : [])
   ];
-  const form = { api: client.api, transfers, trans };
+  const form = { client, trans };
   const row = { actions, trans, ...rights };
   return (
     <>
@@ -152,7 +152,12 @@ function Installed(props: InstalledProps & { state: IServerState }): React.React
         </div>
       ))}
       {state.server === 'up' && state.isListed && !state.models.length && (
-        <p className="jpo-detail">{trans.__('No model is installed. The library has some.')}</p>
+        <div className="jpo-welcome">
+          <p>{trans.__('No model is installed.')}</p>
+          {actions.client.transfers.all.length === 0 && (
+            <Starters client={actions.client} trans={trans} />
+          )}
+        </div>
       )}
     </>
   );

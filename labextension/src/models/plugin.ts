@@ -3,7 +3,7 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { ICommandPalette, Notification } from '@jupyterlab/apputils';
+import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker } from '@jupyterlab/notebook';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
@@ -13,7 +13,6 @@ import { CommandIDs } from '../commandIds';
 import { modelIcon } from '../icon';
 import { ModelActions } from './actions';
 import { ModelsPanel } from './panel';
-import { Transfers } from './pulls';
 
 export const models: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-ollama:models',
@@ -33,11 +32,7 @@ export const models: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const settings = app.serviceManager.serverSettings;
     const actions = new ModelActions(client, settings, notebooks, trans);
-    const transfers = new Transfers(name => {
-      Notification.success(trans.__('%1 is installed.', name), { autoClose: 4000 });
-      void client.watch.refresh();
-    });
-    const panel = new ModelsPanel({ actions, transfers, trans });
+    const panel = new ModelsPanel({ actions, trans });
     app.shell.add(panel, 'left', { rank: 710, type: 'Models' });
     restorer?.add(panel, panel.id);
     // Cells can be inserted only while a notebook is open.

@@ -11,11 +11,13 @@ import { notebookIcon } from '@jupyterlab/ui-components';
 
 import { DOMAIN, embedderAtHand, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { CommandIDs } from '../commandIds';
+import { memoryOf, recommended } from '../models/fit';
+import { LIBRARY } from '../models/library';
 import { quickstartNotebook } from './notebook';
 
 const FILE = 'ollama-quickstart';
-/** The model that the notebook pulls where none is installed. */
-const SMALL = 'gemma3:1b';
+/** The model that the notebook pulls if none is recommended for this server. */
+const SMALL = 'gemma3:270m';
 
 export const quickstart: JupyterFrontEndPlugin<void> = {
   id: 'jupyter-ollama:quickstart',
@@ -38,7 +40,11 @@ export const quickstart: JupyterFrontEndPlugin<void> = {
       await client.watch.refresh();
       const { state } = client.watch;
       const chat = client.defaultModel();
-      const models = { chat: chat ?? SMALL, mustPull: !chat, embed: embedderAtHand(state) };
+      const models = {
+        chat: chat ?? (await modelToPull(client)),
+        mustPull: !chat,
+        embed: embedderAtHand(state)
+      };
       const notebook = quickstartNotebook(models, pythonIn(kernelspecs.specs), trans);
       documents.openOrReveal(await createFile(contents, folder, notebook));
     };
@@ -71,6 +77,11 @@ export const quickstart: JupyterFrontEndPlugin<void> = {
     });
   }
 };
+
+async function modelToPull({ api }: IOllamaClient): Promise<string> {
+  const devices = await api.devices().catch(() => []);
+  return recommended(LIBRARY, memoryOf(devices))?.name ?? SMALL;
+}
 
 /** Return the metadata of a Python kernel: the default one if it is one. */
 export function pythonIn(
