@@ -1,6 +1,11 @@
 /** The cell that adds the magics to a kernel. */
 export const LOAD_MAGICS = '%load_ext jupyter_ollama_magics';
 
+/** Return whether a cell asks a model. */
+export function isChat(source: string): boolean {
+  return /^%%chat\b/.test(source);
+}
+
 /** A new cell; `selected` is the part of its source to type over. */
 export interface INewCell {
   readonly source: string;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from browser_models import FILLED
@@ -113,3 +114,56 @@ def test_a_cell_that_loads_the_magics_is_used_again(page: Page, lab: Server) -> 
     assert sources(cells)[:2] == [load, "1"]
     expect(cells.nth(0).locator(".jp-InputPrompt")).to_have_text("[1]:")
     end_kernels(lab)
+
+
+@pytest.fixture
+def offers(lab: Server, lab_home: Path) -> Iterator[Path]:
+    """Let the panel offer autoload again; the configuration that accepting it writes."""
+    config = lab_home / "ipython" / "profile_default" / "ipython_config.py"
+    settings = "/lab/api/settings/jupyter-ollama:models"
+    lab.call("PUT", settings, {"raw": "{}"})
+    yield config
+    lab.call("PUT", settings, {"raw": "{}"})
+    config.unlink(missing_ok=True)
+    end_kernels(lab)
+
+
+def test_autoload_is_offered_where_a_cell_needs_it(page: Page, lab: Server, offers: Path) -> None:
+    cells = open_notebook(page, lab, "lab-autoload.ipynb", "%%chat filler\nSAY")
+    cells.nth(0).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    expect(cells.nth(0).locator(".jp-OutputArea")).to_contain_text("not found")
+    toast = page.locator(".Toastify__toast", has_text="in every new kernel")
+    toast.get_by_role("button", name="Always load").click()
+    expect(page.get_by_text("New kernels load the magics by themselves.")).to_be_visible()
+    assert "jupyter_ollama_magics" in offers.read_text()
+    # The kernel at hand has the magics, too.
+    cells.nth(0).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    expect(cells.nth(0).locator(".jp-RenderedMarkdown")).to_contain_text(FILLED)
+    end_kernels(lab)
+    cells = open_notebook(page, lab, "lab-autoload.ipynb", "%%chat filler\nSAY")
+    cells.nth(0).locator(".cm-content").click()
+    page.keyboard.press("Control+Enter")
+    expect(cells.nth(0).locator(".jp-RenderedMarkdown")).to_contain_text(FILLED)
+
+
+def test_autoload_is_not_offered_again(page: Page, lab: Server, offers: Path) -> None:
+    open_notebook(page, lab, "lab-offer.ipynb", "")
+    panel = open_models(page)
+    panel.get_by_role("button", name="Insert a cell for filler:latest").click()
+    offer = panel.get_by_role("group", name="Load the magics")
+    with page.expect_response(lambda answer: answer.request.method == "PUT"):
+        offer.get_by_role("button", name="No, thanks").click()
+    expect(offer).to_have_count(0)
+    assert not offers.exists()
+    end_kernels(lab)
+    cells = open_notebook(page, lab, "lab-offer.ipynb", "")
+    open_models(page).get_by_role("button", name="Insert a cell for filler:latest").click()
+    expect(cells).to_have_count(2)
+    expect(cells.nth(0).locator(".jp-InputPrompt")).to_have_text("[1]:")
+    expect(cells.nth(1).locator(".cm-content")).to_be_focused()
+    page.keyboard.type("SAY")
+    page.keyboard.press("Control+Enter")
+    expect(cells.nth(1).locator(".jp-RenderedMarkdown")).to_contain_text(FILLED)
+    expect(offer).to_have_count(0)

@@ -7,6 +7,7 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import type { ModelSummary } from '../api';
 import { chatCell, embedCell } from '../cells';
 import { type IOllamaClient, isEmbedder } from '../client';
+import { AutoloadOffer } from './autoload';
 import { insertCell } from './insertion';
 
 /** The actions on models, with their dialogs and error messages. */
@@ -16,7 +17,12 @@ export class ModelActions {
     private readonly _settings: ServerConnection.ISettings,
     private readonly _notebooks: INotebookTracker | null,
     private readonly _trans: TranslationBundle
-  ) {}
+  ) {
+    this.offer = new AutoloadOffer(_trans);
+  }
+
+  /** The offer to load the magics in every new kernel. */
+  readonly offer: AutoloadOffer;
 
   /** Whether a notebook is open, for cells. */
   get hasNotebook(): boolean {
@@ -74,7 +80,10 @@ export class ModelActions {
       Notification.warning(this._trans.__('The magics need a Python kernel.'), { autoClose: 5000 });
       return;
     }
-    await insertCell(panel, isEmbedder(model) ? embedCell(model.name) : chatCell(model.name));
+    const cell = isEmbedder(model) ? embedCell(model.name) : chatCell(model.name);
+    if (await insertCell(panel, cell)) {
+      await this.offer.consider(panel.sessionContext.session?.kernel);
+    }
   }
 
   /** Copy the environment variables that point other clients to this server. */

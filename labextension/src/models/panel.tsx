@@ -9,6 +9,7 @@ import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
 import { Details } from './details';
 import { Create, Library } from './forms';
+import { Offer } from './offer';
 import { InstalledRow, LoadedRow } from './rows';
 import { Starters } from './starters';
 import { TransferRow } from './transferRow';
@@ -87,6 +88,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
           onClick={() => client.watch.refresh()}
         />
       </div>
+      <Offer offer={actions.offer} trans={trans} />
       {transfers.all.map(transfer => (
         <TransferRow key={transfer.name} {...{ transfer, transfers, trans }} />
       ))}

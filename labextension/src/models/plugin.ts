@@ -5,21 +5,32 @@ import {
 } from '@jupyterlab/application';
 import { ICommandPalette } from '@jupyterlab/apputils';
 import { ILauncher } from '@jupyterlab/launcher';
-import { INotebookTracker } from '@jupyterlab/notebook';
+import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
+import { isChat } from '../cells';
 import { CommandIDs } from '../commandIds';
 import { modelIcon } from '../icon';
 import { ModelActions } from './actions';
 import { ModelsPanel } from './panel';
 
+const MODELS_ID = 'jupyter-ollama:models';
+
 export const models: JupyterFrontEndPlugin<void> = {
-  id: 'jupyter-ollama:models',
+  id: MODELS_ID,
   description: 'A panel for the models of the server.',
   autoStart: true,
   requires: [IOllamaClient],
-  optional: [ILayoutRestorer, ICommandPalette, INotebookTracker, ILauncher, ITranslator],
+  optional: [
+    ILayoutRestorer,
+    ICommandPalette,
+    INotebookTracker,
+    ILauncher,
+    ISettingRegistry,
+    ITranslator
+  ],
   activate: (
     app: JupyterFrontEnd,
     client: IOllamaClient,
@@ -27,12 +38,31 @@ export const models: JupyterFrontEndPlugin<void> = {
     palette: ICommandPalette | null,
     notebooks: INotebookTracker | null,
     launcher: ILauncher | null,
+    settingRegistry: ISettingRegistry | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const settings = app.serviceManager.serverSettings;
     const actions = new ModelActions(client, settings, notebooks, trans);
     const panel = new ModelsPanel({ actions, trans });
+    void settingRegistry
+      ?.load(MODELS_ID)
+      .then(loaded => {
+        actions.offer.settings = loaded;
+      })
+      .catch(() => undefined);
+    NotebookActions.executed.connect((_, { notebook, cell, success, error }) => {
+      const lacksMagics =
+        !success && error?.errorName === 'UsageError' && isChat(cell.model.sharedModel.getSource());
+      const found = lacksMagics && notebooks?.find(one => one.content === notebook);
+      if (found) {
+        void actions.offer.consider(found.sessionContext.session?.kernel).then(made => {
+          if (made && !panel.isVisible) {
+            actions.offer.notify();
+          }
+        });
+      }
+    });
     app.shell.add(panel, 'left', { rank: 710, type: 'Models' });
     restorer?.add(panel, panel.id);
     // Cells can be inserted only while a notebook is open.
