@@ -3,7 +3,7 @@ export const LOAD_MAGICS = '%load_ext jupyter_ollama_magics';
 
 /** Return whether a cell asks a model. */
 export function isChat(source: string): boolean {
-  return /^%%chat\b/.test(source);
+  return /^%%chat(?=\s|$)/.test(source);
 }
 
 /** A new cell; `selected` is the part of its source to type over. */
