@@ -15,6 +15,7 @@ from .sharing import Sharing
 from .web.settings import WebSettings
 
 if TYPE_CHECKING:
+    from .engine.device_list import DeviceList
     from .errors import PathRedactor
     from .library.library import Library
     from .library.store import Store
@@ -79,6 +80,13 @@ class OllamaServer(ModelSettings, AccessSettings, Sharing, Bounds, RunnerBounds,
             offline=self.offline,
             allowed=self.registry_allowed_addresses,
         )
+
+    @cached_property
+    def devices(self) -> DeviceList:
+        """The devices of this host."""
+        from .engine.device_list import DeviceList
+
+        return DeviceList()
 
     @cached_property
     def pages(self) -> Pages:

@@ -1,4 +1,4 @@
-"""The heartbeat and the version."""
+"""The heartbeat, the version and the devices."""
 
 from __future__ import annotations
 
@@ -29,6 +29,11 @@ async def root(call: Call) -> Reply:
 async def version(call: Call) -> Reply:
     """Answer GET and HEAD /api/version."""
     return Reply({"version": OLLAMA_API_VERSION})
+
+
+async def devices(call: Call) -> Reply:
+    """Answer GET /api/devices: the memory of each device. Raises OllamaError(500)."""
+    return Reply({"devices": await call.server.devices.get()})
 
 
 async def status(call: Call) -> Reply:

@@ -33,6 +33,7 @@ from .openai.wire import OPENAI, RESPONSES
 
 _root = Endpoint(meta.root, "read", "ollama", tracked=False)
 _version = Endpoint(meta.version, "read", "ollama", tracked=False)
+_devices = Endpoint(meta.devices, "read", "ollama", tracked=False)
 _status = Endpoint(meta.status, "read", "ollama", tracked=False)
 _me = Endpoint(meta.me, "read", "ollama", tracked=False)
 _signout = Endpoint(meta.signout, "read", "ollama", tracked=False)
@@ -99,6 +100,7 @@ ROUTES: tuple[Route, ...] = (
     Route(r"/openapi\.json", {"GET": _openapi_json}),
     Route(r"/openapi\.yaml", {"GET": _openapi_yaml}),
     Route("/api/version", {"GET": _version, "HEAD": _version}),
+    Route("/api/devices", {"GET": _devices}),
     Route("/api/status", {"GET": _status}),
     Route("/api/me", {"POST": _me}),
     Route("/api/signout", {"POST": _signout}),

@@ -30,6 +30,7 @@ COMMANDS = {
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),
     "check": ("jupyter_ollama.cli.check.CheckCommand", "see if the files of models are whole"),
+    "setup": ("jupyter_ollama.cli.setup.SetupCommand", "have every notebook load the magics"),
     "doctor": (
         "jupyter_ollama.cli.doctor.command.DoctorCommand",
         "check the installation, and say what to do about faults",
@@ -47,8 +48,8 @@ commands:"""
 TAIL = """\
 
 Every command has its own --help. serve, hub, bench, check and doctor use the models of
-OLLAMA_MODELS themselves, all others talk to the server that OLLAMA_HOST names (an address or a
-URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
+OLLAMA_MODELS themselves, setup needs none, all others talk to the server that OLLAMA_HOST names
+(an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 

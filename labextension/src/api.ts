@@ -6,6 +6,7 @@ type Schemas = components['schemas'];
 export type ChatMessage = Schemas['ChatMessage'];
 export type ChatRequest = Schemas['ChatRequest'];
 export type CreateRequest = Schemas['CreateRequest'];
+export type Device = Schemas['Device'];
 export type GenerateRequest = Schemas['GenerateRequest'];
 export type LoadedModel = Schemas['Ps'];
 export type ModelDetails = Schemas['ShowResponse'];
@@ -51,6 +52,11 @@ export class OllamaApi {
   /** List the user's requests that are queued or running. */
   async requests(): Promise<RequestUnderWay[]> {
     return (await this.get<{ requests: RequestUnderWay[] }>('api/requests')).requests;
+  }
+
+  /** List the devices of the server with their memory. */
+  async devices(): Promise<Device[]> {
+    return (await this.get<{ devices: Device[] }>('api/devices')).devices;
   }
 
   /** Return the details of a model. */

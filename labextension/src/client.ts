@@ -10,18 +10,25 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { Token } from '@lumino/coreutils';
 
-import { OllamaApi } from './api';
+import { type ModelSummary, OllamaApi } from './api';
+import { Transfers } from './models/pulls';
 import { fileSender } from './sendFile';
 import { type IServerState, ServerWatch } from './watch';
 
 export const CLIENT_ID = 'jupyter-ollama:client';
 /** The translation domain of this extension. */
 export const DOMAIN = 'jupyter_ollama';
+/** The rank of the launcher's section of this extension: after the consoles, before the rest. */
+export const LAUNCHER_RANK = 40;
 
 /** Ollama's API of the Jupyter server, and its state. */
 export interface IOllamaClient {
   readonly api: OllamaApi;
   readonly watch: ServerWatch;
+  /** The pulls and creations of models that this page has started. */
+  readonly transfers: Transfers;
+  /** Start to pull a model, or resume it. */
+  pull(model: string): void;
   /** The model to use if none is chosen: the setting, else a loaded or installed model. */
   defaultModel(): string | undefined;
   /** Whether the user may pull, create, copy and delete models. */
@@ -41,6 +48,16 @@ export function modelAtHand(state: IServerState): string | undefined {
     state.models.filter(one => !one.capabilities?.includes('completion')).map(one => one.name)
   );
   return [...state.loaded, ...state.models].map(one => one.name).find(name => !embeds.has(name));
+}
+
+/** Return the newest installed model that makes embeddings and does not chat. */
+export function embedderAtHand(state: IServerState): string | undefined {
+  return state.models.find(one => isEmbedder(one))?.name;
+}
+
+/** Return whether a model makes embeddings and does not chat. */
+export function isEmbedder({ capabilities }: ModelSummary): boolean {
+  return !!capabilities?.includes('embedding') && !capabilities.includes('completion');
 }
 
 /** Return the size of a model's files in bytes; undefined if the server has not listed it. */
@@ -91,6 +108,10 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
         );
       }
     });
+    const transfers = new Transfers(name => {
+      Notification.success(trans.__('%1 is installed.', name), { autoClose: 4000 });
+      void watch.refresh();
+    });
     let chosen = '';
     void settingRegistry
       ?.load(CLIENT_ID)
@@ -106,6 +127,8 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
     return {
       api,
       watch,
+      transfers,
+      pull: model => transfers.start(model, signal => api.pull(model, signal)),
       mayManage: api.may('manage').catch(() => true),
       mayRun: api.may('run').catch(() => true),
       defaultModel: () => chosen || modelAtHand(watch.state)

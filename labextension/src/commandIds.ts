@@ -3,6 +3,7 @@ export const CommandIDs = {
   openModels: 'jupyter-ollama:open-models',
   openChat: 'jupyter-ollama:open-chat',
   askChat: 'jupyter-ollama:ask-chat',
+  newQuickstart: 'jupyter-ollama:new-quickstart',
 
   explainError: 'jupyter-ollama:explain-error',
   fixCell: 'jupyter-ollama:fix-cell',

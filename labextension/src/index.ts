@@ -3,8 +3,10 @@ import { client } from './client';
 import { commands } from './commands/plugin';
 import { completer } from './completer/plugin';
 import { models } from './models/plugin';
+import { prompts } from './prompts/plugin';
+import { quickstart } from './quickstart/plugin';
 import { running } from './running';
 import { status } from './status';
 
 export { IOllamaClient } from './client';
-export default [client, status, running, models, completer, chat, commands];
+export default [client, status, running, models, completer, chat, commands, quickstart, prompts];

@@ -431,6 +431,23 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/devices': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List the devices that run models, and their free memory */
+    get: operations['devices'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/usage': {
     parameters: {
       query?: never;
@@ -697,6 +714,18 @@ export interface components {
       /** @description The name in the request. */
       model: string;
       content: string;
+    };
+    Device: {
+      name: string;
+      /** @description Bytes, ten seconds old at most. */
+      free: number;
+      /** @description Bytes. */
+      total: number;
+      /** @description True for the memory of the host. */
+      is_cpu: boolean;
+    };
+    DevicesResponse: {
+      devices: components['schemas']['Device'][];
     };
     ErrorResponse: {
       /** @description What is wrong. */
@@ -2308,6 +2337,28 @@ export interface operations {
         };
       };
       403: components['responses']['Forbidden'];
+    };
+  };
+  devices: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The devices of the host, GPUs first. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['DevicesResponse'];
+        };
+      };
+      403: components['responses']['Forbidden'];
+      500: components['responses']['Failed'];
     };
   };
   usage: {

@@ -12,6 +12,8 @@ export interface IServerState {
   readonly loaded: readonly LoadedModel[];
   readonly requests: readonly RequestUnderWay[];
   readonly models: readonly ModelSummary[];
+  /** Whether the server has listed its models: the list may be empty for another reason. */
+  readonly isListed: boolean;
 }
 
 /** The dependencies of a watch. */
@@ -22,7 +24,13 @@ export interface IWatchOptions {
   isPaused: () => boolean;
 }
 
-const UNKNOWN: IServerState = { server: undefined, loaded: [], requests: [], models: [] };
+const UNKNOWN: IServerState = {
+  server: undefined,
+  loaded: [],
+  requests: [],
+  models: [],
+  isListed: false
+};
 /** The longest time between two requests, in milliseconds. */
 const MAX_INTERVAL = 120_000;
 
@@ -101,7 +109,8 @@ export class ServerWatch implements IDisposable {
         this._api.requests(),
         wantsModels ? this._api.tags() : this._state.models
       ]);
-      this.setState({ server: 'up', loaded, requests, models });
+      const isListed = wantsModels || this._state.isListed;
+      this.setState({ server: 'up', loaded, requests, models, isListed });
     } catch (error) {
       const missing = error instanceof OllamaError && error.status === 404;
       this.setState({ ...UNKNOWN, server: missing ? 'missing' : 'down' });

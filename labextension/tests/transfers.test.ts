@@ -53,4 +53,39 @@ describe('Transfers', () => {
       { name: 'bad', state: 'failed', status: 'no such model' }
     ]);
   });
+
+  it('measures the rate of what arrives, and the time left', async () => {
+    let now = 0;
+    const steps: StatusEvent[] = [
+      { status: 'pulling manifest' },
+      // These bytes were there before.
+      { status: 'pulling', digest: 'sha256:aa', total: 1000, completed: 400 },
+      { status: 'pulling', digest: 'sha256:bb', total: 100, completed: 0 },
+      { status: 'pulling', digest: 'sha256:aa', total: 1000, completed: 600 }
+    ];
+    const transfers = new Transfers(
+      () => undefined,
+      () => now
+    );
+    const seen: number[][] = [];
+    transfers.changed.connect(() => {
+      const [view] = transfers.all;
+      if (view?.status === 'pulling') {
+        seen.push([view.rate, view.secondsLeft]);
+      }
+    });
+    transfers.start('m', async function* () {
+      for (const step of steps) {
+        yield step;
+        now += 1000;
+      }
+    });
+    await turn();
+    // 200 bytes in two seconds; 400 and 100 are left.
+    expect(seen).toEqual([
+      [0, 0],
+      [0, 0],
+      [100, 5]
+    ]);
+  });
 });

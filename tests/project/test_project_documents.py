@@ -67,9 +67,9 @@ def tracked() -> list[str]:
 
 @cache
 def sources() -> str:
-    """Return all Python code of the distributions."""
+    """Return all Python code of the distributions and of what installs them."""
     names = (name for name in tracked() if name.endswith(".py"))
-    kept = (name for name in names if name.startswith(("jupyter_ollama/", "magics/")))
+    kept = (name for name in names if name.startswith(("jupyter_ollama/", "magics/", "tools/")))
     return "\n".join((ROOT / name).read_text("utf-8") for name in kept if (ROOT / name).exists())
 
 
@@ -89,6 +89,8 @@ def test_relative_links_and_images_exist(page: str) -> None:
         if file.parent.name == "reference":  # written when the documentation is built
             assert f'"{file.stem}"' in text_of("docs/reference.py"), target
             continue
+        if file.parent.name == "gallery":  # copied when the documentation is built
+            file = ROOT / "examples" / file.name
         assert file.exists(), target
         if anchor:
             assert anchor in anchors(file), target

@@ -2,7 +2,7 @@ import { UseSignal } from '@jupyterlab/ui-components';
 import type { Message } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 
-import { sizeOf } from '../client';
+import { modelAtHand, sizeOf } from '../client';
 import { chatIcon } from '../icon';
 import { Panel } from '../panel';
 import type { IAttachment } from './conversation';
@@ -22,6 +22,7 @@ export class ChatPanel extends Panel implements IChatPanel {
       this.mayRun = may;
       this._edited.emit();
     });
+    client.watch.changed.connect(this._onWatched, this);
   }
 
   /** The text that is typed and not sent yet. */
@@ -81,7 +82,23 @@ export class ChatPanel extends Panel implements IChatPanel {
 
   protected override onActivateRequest(message: Message): void {
     super.onActivateRequest(message);
+    this._focus();
+  }
+
+  private _focus(): void {
     this.node.querySelector<HTMLElement>('.jpo-input textarea')?.focus();
+  }
+
+  /** Focus the question when the first model is installed, unless the user works elsewhere. */
+  private _onWatched(): void {
+    const { state } = this._props.client.watch;
+    const hasModel = !!modelAtHand(state);
+    const { activeElement, body } = document;
+    const isFree = activeElement === body || this.node.contains(activeElement);
+    if (this._lacksModel && hasModel && this.isVisible && isFree) {
+      this._focus();
+    }
+    this._lacksModel = state.isListed && !hasModel;
   }
 
   protected override render(): React.ReactElement {
@@ -122,4 +139,5 @@ export class ChatPanel extends Panel implements IChatPanel {
 
   private readonly _edited = new Signal<this, void>(this);
   private _model = '';
+  private _lacksModel = false;
 }

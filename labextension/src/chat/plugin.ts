@@ -15,7 +15,7 @@ import { addIcon, saveIcon, textEditorIcon } from '@jupyterlab/ui-components';
 import type { ReadonlyJSONValue } from '@lumino/coreutils';
 import { Throttler } from '@lumino/polling';
 
-import { DOMAIN, IOllamaClient } from '../client';
+import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { CommandIDs } from '../commandIds';
 import { chatIcon } from '../icon';
 import { strict } from './answer/sanitizer';
@@ -91,11 +91,7 @@ export const chat: JupyterFrontEndPlugin<void> = {
       trans,
       chatActions,
       codeActions: codeActions(notebooks, trans, notice => panel.edit({ notice })),
-      attachActions: attachActions(notebooks, documents, trans),
-      openModels: () =>
-        app.commands.hasCommand(CommandIDs.openModels)
-          ? () => app.commands.execute(CommandIDs.openModels)
-          : undefined
+      attachActions: attachActions(notebooks, documents, trans)
     });
     app.shell.add(panel, 'right', { rank: 710, type: 'Chat' });
     restorer?.add(panel, panel.id);
@@ -125,7 +121,9 @@ export const chat: JupyterFrontEndPlugin<void> = {
     palette?.addItem({ command: CommandIDs.openChat, category: trans.__('Ollama') });
     launcher?.add({
       command: CommandIDs.openChat,
-      category: trans.__('Other'),
+      category: trans.__('Ollama'),
+      categoryRank: LAUNCHER_RANK,
+      rank: 1,
       args: { isLauncher: true }
     });
   }

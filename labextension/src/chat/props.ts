@@ -28,8 +28,6 @@ export interface IChatProps {
   codeActions: readonly ICodeAction[];
   attachActions: readonly IAttachAction[];
   chatActions: readonly IChatAction[];
-  /** Return a function that shows the panel of models, or undefined if there is no such panel. */
-  openModels: () => (() => unknown) | undefined;
 }
 
 /** The message that the user edits before it is sent. */

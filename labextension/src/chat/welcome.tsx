@@ -1,22 +1,45 @@
+import { UseSignal } from '@jupyterlab/ui-components';
+
+import { modelAtHand } from '../client';
+import { Starters } from '../models/starters';
+import { TransferRow } from '../models/transferRow';
 import type { IPartProps } from './props';
 
 /** The panel before the first question. */
 export function Welcome(props: IPartProps): React.ReactElement {
-  const { client, conversation, trans, panel } = props;
-  const { server, models } = client.watch.state;
-  const openModels = props.openModels();
-  const isEmpty = server === 'up' && !models.length && !panel.model;
+  const { client, conversation, trans } = props;
+  const { server, models, isListed } = client.watch.state;
+  const isReady = server === 'up' && isListed;
+  const isEmpty = isReady && !modelAtHand(client.watch.state);
+  const { transfers } = client;
   return (
     <div className="jpo-list jpo-welcome">
       {server === 'missing' && <p>{trans.__('This server does not have jupyter-ollama.')}</p>}
       {server === 'down' && <p>{trans.__('The models of this server cannot be reached.')}</p>}
-      {isEmpty && <p>{trans.__('No model is installed.')}</p>}
-      {isEmpty && openModels && (
-        <button className="jp-mod-styled jp-mod-accept" onClick={() => void openModels()}>
-          {trans.__('Get a model')}
-        </button>
+      {isEmpty && (
+        <UseSignal signal={transfers.changed}>
+          {() =>
+            transfers.all.length ? (
+              <>
+                {transfers.all.map(transfer => (
+                  <TransferRow key={transfer.name} {...{ transfer, transfers, trans }} />
+                ))}
+                <p>{trans.__('You can ask as soon as the model is installed.')}</p>
+              </>
+            ) : (
+              <>
+                <p>
+                  {models.length
+                    ? trans.__('No installed model can chat.')
+                    : trans.__('No model is installed.')}
+                </p>
+                <Starters client={client} trans={trans} />
+              </>
+            )
+          }
+        </UseSignal>
       )}
-      {server === 'up' && !isEmpty && (
+      {isReady && !isEmpty && (
         <p>
           {trans.__('Ask a model of this server. A cell, its output or its error can be attached.')}
         </p>

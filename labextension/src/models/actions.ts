@@ -1,10 +1,14 @@
 import { Clipboard, Dialog, InputDialog, Notification, showDialog } from '@jupyterlab/apputils';
 import { URLExt } from '@jupyterlab/coreutils';
-import { type INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import type { INotebookTracker } from '@jupyterlab/notebook';
 import type { ServerConnection } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 
-import type { IOllamaClient } from '../client';
+import type { ModelSummary } from '../api';
+import { chatCell, embedCell } from '../cells';
+import { type IOllamaClient, isEmbedder } from '../client';
+import { AutoloadOffer } from './autoload';
+import { insertCell } from './insertion';
 
 /** The actions on models, with their dialogs and error messages. */
 export class ModelActions {
@@ -13,7 +17,12 @@ export class ModelActions {
     private readonly _settings: ServerConnection.ISettings,
     private readonly _notebooks: INotebookTracker | null,
     private readonly _trans: TranslationBundle
-  ) {}
+  ) {
+    this.offer = new AutoloadOffer(_trans);
+  }
+
+  /** The offer to load the magics in every new kernel. */
+  readonly offer: AutoloadOffer;
 
   /** Whether a notebook is open, for cells. */
   get hasNotebook(): boolean {
@@ -60,13 +69,20 @@ export class ModelActions {
     }
   }
 
-  /** Insert a cell with a %%chat of the model below the active cell. */
-  insertCell(model: string): void {
+  /** Insert a cell that uses a model below the active cell: a question, or texts to embed. */
+  async insertCell(model: ModelSummary): Promise<void> {
     const panel = this._notebooks?.currentWidget;
-    if (panel) {
-      NotebookActions.insertBelow(panel.content);
-      panel.content.activeCell?.model.sharedModel.setSource(`%%chat ${model}\n`);
-      void NotebookActions.focusActiveCell(panel.content);
+    if (!panel) {
+      return;
+    }
+    const language = panel.model?.getMetadata('language_info')?.name ?? 'python';
+    if (language !== 'python') {
+      Notification.warning(this._trans.__('The magics need a Python kernel.'), { autoClose: 5000 });
+      return;
+    }
+    const cell = isEmbedder(model) ? embedCell(model.name) : chatCell(model.name);
+    if (await insertCell(panel, cell)) {
+      await this.offer.consider(panel.sessionContext.session?.kernel);
     }
   }
 

@@ -3,22 +3,23 @@ import { downloadIcon } from '@jupyterlab/ui-components';
 import { useState } from 'react';
 
 import { Action } from '../action';
-import type { OllamaApi } from '../api';
+import type { IOllamaClient } from '../client';
+import { fits } from './fit';
 import { description, LIBRARY } from './library';
-import type { Transfers } from './pulls';
+import { useMemory } from './starters';
 import { makeModel } from './upload';
 
 interface IFormProps {
-  api: OllamaApi;
-  transfers: Transfers;
+  client: IOllamaClient;
   trans: TranslationBundle;
 }
 
 /** Pulls of models: by name, or from a short list. */
 export function Library(props: IFormProps & { installed: Set<string> }): React.ReactElement {
-  const { api, transfers, trans } = props;
+  const { client, trans } = props;
   const [name, setName] = useState('');
-  const pull = (model: string) => transfers.start(model, signal => api.pull(model, signal));
+  const memory = useMemory(client.api);
+  const pull = (model: string) => client.pull(model);
   return (
     <>
       <form
@@ -44,7 +45,10 @@ export function Library(props: IFormProps & { installed: Set<string> }): React.R
         <div className="jpo-row" key={model.name}>
           <div className="jpo-row-text">
             <span className="jpo-name">{model.name}</span>
-            <span className="jpo-detail">{description(model, trans)}</span>
+            <span className="jpo-detail">
+              {description(model, trans)}
+              {memory && !fits(model, memory) && ` · ${trans.__('more than the free memory')}`}
+            </span>
           </div>
           {props.installed.has(model.name) || props.installed.has(`${model.name}:latest`) ? (
             <span className="jpo-detail">{trans.__('installed')}</span>
@@ -62,7 +66,7 @@ export function Library(props: IFormProps & { installed: Set<string> }): React.R
 }
 
 /** A new model from files of this computer, a Modelfile, or both. */
-export function Create({ api, transfers, trans }: IFormProps): React.ReactElement {
+export function Create({ client, trans }: IFormProps): React.ReactElement {
   const [name, setName] = useState('');
   const [modelfile, setModelfile] = useState('');
   const [files, setFiles] = useState<File[]>([]);
@@ -83,7 +87,8 @@ export function Create({ api, transfers, trans }: IFormProps): React.ReactElemen
           event.preventDefault();
           if (ready) {
             const creation = { name: name.trim(), modelfile, files };
-            transfers.start(creation.name, signal => makeModel(api, creation, signal), false);
+            const work = (signal: AbortSignal) => makeModel(client.api, creation, signal);
+            client.transfers.start(creation.name, work, false);
           }
         }}
       >

@@ -9,12 +9,13 @@ import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
 import { Details } from './details';
 import { Create, Library } from './forms';
-import type { Transfers } from './pulls';
-import { InstalledRow, LoadedRow, TransferRow } from './rows';
+import { Offer } from './offer';
+import { InstalledRow, LoadedRow } from './rows';
+import { Starters } from './starters';
+import { TransferRow } from './transferRow';
 
 interface IModelsProps {
   actions: ModelActions;
-  transfers: Transfers;
   trans: TranslationBundle;
 }
 
@@ -28,8 +29,7 @@ export class ModelsPanel extends Panel {
   }
 
   protected override render(): React.ReactElement {
-    const { actions, transfers } = this._props;
-    const { watch } = actions.client;
+    const { watch, transfers } = this._props.actions.client;
     return (
       <UseSignal signal={watch.changed} initialArgs={watch.state}>
         {() => (
@@ -43,8 +43,9 @@ export class ModelsPanel extends Panel {
 }
 
 function Models(props: IModelsProps & { state: IServerState }): React.ReactElement {
-  const { actions, transfers, trans, state } = props;
+  const { actions, trans, state } = props;
   const { client } = actions;
+  const { transfers } = client;
   const [tab, setTab] = useState<Tab>('installed');
   const [rights, setRights] = useState({ mayManage: false, mayRun: false });
   useEffect(() => {
@@ -57,7 +58,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
     ['loaded', trans.__('Loaded')],
     ...(rights.mayManage ? [['library', trans.__('Library')] as [Tab, string]] : [])
   ];
-  const form = { api: client.api, transfers, trans };
+  const form = { client, trans };
   const row = { actions, trans, ...rights };
   return (
     <>
@@ -87,6 +88,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
           onClick={() => client.watch.refresh()}
         />
       </div>
+      <Offer offer={actions.offer} trans={trans} />
       {transfers.all.map(transfer => (
         <TransferRow key={transfer.name} {...{ transfer, transfers, trans }} />
       ))}
@@ -151,8 +153,13 @@ function Installed(props: InstalledProps & { state: IServerState }): React.React
           {open === model.name && <Details api={actions.client.api} model={model} trans={trans} />}
         </div>
       ))}
-      {state.server === 'up' && !state.models.length && (
-        <p className="jpo-detail">{trans.__('No model is installed. The library has some.')}</p>
+      {state.server === 'up' && state.isListed && !state.models.length && (
+        <div className="jpo-welcome">
+          <p>{trans.__('No model is installed.')}</p>
+          {actions.client.transfers.all.length === 0 && (
+            <Starters client={actions.client} trans={trans} />
+          )}
+        </div>
       )}
     </>
   );

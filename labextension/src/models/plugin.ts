@@ -3,49 +3,84 @@ import {
   type JupyterFrontEnd,
   type JupyterFrontEndPlugin
 } from '@jupyterlab/application';
-import { ICommandPalette, Notification } from '@jupyterlab/apputils';
-import { INotebookTracker } from '@jupyterlab/notebook';
+import { ICommandPalette } from '@jupyterlab/apputils';
+import { ILauncher } from '@jupyterlab/launcher';
+import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
+import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { DOMAIN, IOllamaClient } from '../client';
+import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
+import { isChat } from '../cells';
 import { CommandIDs } from '../commandIds';
 import { modelIcon } from '../icon';
 import { ModelActions } from './actions';
 import { ModelsPanel } from './panel';
-import { Transfers } from './pulls';
+
+const MODELS_ID = 'jupyter-ollama:models';
 
 export const models: JupyterFrontEndPlugin<void> = {
-  id: 'jupyter-ollama:models',
+  id: MODELS_ID,
   description: 'A panel for the models of the server.',
   autoStart: true,
   requires: [IOllamaClient],
-  optional: [ILayoutRestorer, ICommandPalette, INotebookTracker, ITranslator],
+  optional: [
+    ILayoutRestorer,
+    ICommandPalette,
+    INotebookTracker,
+    ILauncher,
+    ISettingRegistry,
+    ITranslator
+  ],
   activate: (
     app: JupyterFrontEnd,
     client: IOllamaClient,
     restorer: ILayoutRestorer | null,
     palette: ICommandPalette | null,
     notebooks: INotebookTracker | null,
+    launcher: ILauncher | null,
+    settingRegistry: ISettingRegistry | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const settings = app.serviceManager.serverSettings;
     const actions = new ModelActions(client, settings, notebooks, trans);
-    const transfers = new Transfers(name => {
-      Notification.success(trans.__('%1 is installed.', name), { autoClose: 4000 });
-      void client.watch.refresh();
+    const panel = new ModelsPanel({ actions, trans });
+    void settingRegistry
+      ?.load(MODELS_ID)
+      .then(loaded => {
+        actions.offer.settings = loaded;
+      })
+      .catch(() => undefined);
+    NotebookActions.executed.connect((_, { notebook, cell, success, error }) => {
+      const lacksMagics =
+        !success && error?.errorName === 'UsageError' && isChat(cell.model.sharedModel.getSource());
+      const found = lacksMagics && notebooks?.find(one => one.content === notebook);
+      if (found) {
+        void actions.offer.consider(found.sessionContext.session?.kernel).then(made => {
+          if (made && !panel.isVisible) {
+            actions.offer.notify();
+          }
+        });
+      }
     });
-    const panel = new ModelsPanel({ actions, transfers, trans });
     app.shell.add(panel, 'left', { rank: 710, type: 'Models' });
     restorer?.add(panel, panel.id);
     // Cells can be inserted only while a notebook is open.
     notebooks?.currentChanged.connect(() => panel.update());
     app.commands.addCommand(CommandIDs.openModels, {
-      label: trans.__('Open Models'),
+      label: args => (args.isLauncher ? trans.__('Models') : trans.__('Open Models')),
+      caption: trans.__('Pull, load and delete models'),
       icon: modelIcon,
-      describedBy: { args: { type: 'object', properties: {} } },
+      describedBy: { args: { type: 'object', properties: { isLauncher: { type: 'boolean' } } } },
       execute: () => app.shell.activateById(panel.id)
     });
     palette?.addItem({ command: CommandIDs.openModels, category: trans.__('Ollama') });
+    launcher?.add({
+      command: CommandIDs.openModels,
+      category: trans.__('Ollama'),
+      categoryRank: LAUNCHER_RANK,
+      rank: 2,
+      args: { isLauncher: true }
+    });
   }
 };

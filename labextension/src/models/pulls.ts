@@ -16,6 +16,10 @@ export interface ITransfer {
   readonly status: string;
   readonly layers: readonly ILayer[];
   readonly canResume: boolean;
+  /** Bytes in a second, of the last seconds; 0 until it is known. */
+  readonly rate: number;
+  /** Seconds until the layers that are known are complete, at that rate. */
+  readonly secondsLeft: number;
 }
 
 /** The work of a transfer: yields its steps until it is done. */
@@ -25,11 +29,15 @@ interface IRunning {
   view: ITransfer;
   work: Work;
   controller: AbortController;
+  speed: Speed;
 }
 
 /** Running pulls and creations. A paused pull resumes from the bytes that the server has kept. */
 export class Transfers {
-  constructor(private readonly _done: (name: string) => void) {}
+  constructor(
+    private readonly _done: (name: string) => void,
+    private readonly _now: () => number = () => performance.now()
+  ) {}
 
   /** The transfers, oldest first. */
   get all(): readonly ITransfer[] {
@@ -52,9 +60,11 @@ export class Transfers {
       canResume,
       state: 'running',
       status: '',
-      layers: known?.view.layers ?? []
+      layers: known?.view.layers ?? [],
+      rate: 0,
+      secondsLeft: 0
     };
-    const running = { view, work, controller: new AbortController() };
+    const running = { view, work, controller: new AbortController(), speed: new Speed() };
     this._running.set(name, running);
     this._changed.emit();
     void this.run(running);
@@ -91,7 +101,9 @@ export class Transfers {
     const { name } = running.view;
     try {
       for await (const step of running.work(running.controller.signal)) {
-        this.update(running, advance(running.view, step));
+        const change = advance(running.view, step);
+        running.speed.note(step, this._now());
+        this.update(running, { ...change, ...running.speed.of(change.layers ?? []) });
       }
       if (this._running.get(name) === running) {
         this._running.delete(name);
@@ -114,6 +126,41 @@ export class Transfers {
 
   private readonly _running = new Map<string, IRunning>();
   private readonly _changed = new Signal<this, void>(this);
+}
+
+/** The seconds of a transfer that its rate is measured over. */
+const WINDOW = 8;
+/** The seconds after which a rate is shown. */
+const SETTLED = 1;
+
+/** The rate of a transfer. Bytes that were there before it was resumed do not count. */
+class Speed {
+  /** Count the bytes of a step; `now` is in milliseconds. */
+  note({ digest, completed = 0 }: StatusEvent, now: number): void {
+    if (!digest) {
+      return;
+    }
+    const before = this._completed.get(digest) ?? completed;
+    this._completed.set(digest, completed);
+    this._received += Math.max(0, completed - before);
+    this._samples.push([now / 1000, this._received]);
+    while (this._samples.length > 2 && this._samples[1][0] < now / 1000 - WINDOW) {
+      this._samples.shift();
+    }
+  }
+
+  /** Return the rate, and the time that the rest of layers takes at it. */
+  of(layers: readonly ILayer[]): Pick<ITransfer, 'rate' | 'secondsLeft'> {
+    const [first, last] = [this._samples[0], this._samples[this._samples.length - 1]];
+    const seconds = first ? last[0] - first[0] : 0;
+    const rate = seconds >= SETTLED ? (last[1] - first[1]) / seconds : 0;
+    const left = layers.reduce((sum, one) => sum + one.total - one.completed, 0);
+    return { rate, secondsLeft: rate ? left / rate : 0 };
+  }
+
+  private readonly _completed = new Map<string, number>();
+  private readonly _samples: [number, number][] = [];
+  private _received = 0;
 }
 
 /** Return the changes of a step. */

@@ -1,12 +1,10 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
 import {
-  closeIcon,
   codeIcon,
   copyIcon,
   deleteIcon,
   infoIcon,
   lockIcon,
-  pauseIcon,
   runIcon,
   stopIcon
 } from '@jupyterlab/ui-components';
@@ -15,7 +13,6 @@ import { Action } from '../action';
 import type { LoadedModel, ModelSummary } from '../api';
 import { bytes } from '../sizes';
 import type { ModelActions } from './actions';
-import type { ITransfer, Transfers } from './pulls';
 
 /** The props that all rows share. */
 export interface IRowProps {
@@ -68,7 +65,7 @@ export function InstalledRow(props: IInstalledProps): React.ReactElement {
           <Action
             icon={codeIcon}
             label={trans.__('Insert a cell for %1', name)}
-            onClick={() => actions.insertCell(name)}
+            onClick={() => actions.insertCell(model)}
           />
         )}
         {props.mayManage && (
@@ -129,62 +126,6 @@ export function LoadedRow(props: IRowProps & { model: LoadedModel }): React.Reac
           />
         </div>
       )}
-    </div>
-  );
-}
-
-interface ITransferProps {
-  transfer: ITransfer;
-  transfers: Transfers;
-  trans: TranslationBundle;
-}
-
-/** A running pull or creation, with its layers. */
-export function TransferRow({ transfer, transfers, trans }: ITransferProps): React.ReactElement {
-  const { name, state } = transfer;
-  const status = state === 'paused' ? trans.__('paused') : transfer.status;
-  return (
-    <div className="jpo-transfer" role="group" aria-label={name}>
-      <div className="jpo-row">
-        <div className="jpo-row-text">
-          <span className="jpo-name">{name}</span>
-          <span className="jpo-detail" role="status">
-            {state === 'failed' ? trans.__('Failed: %1', status) : status}
-          </span>
-        </div>
-        <div className="jpo-actions">
-          {state === 'running' && transfer.canResume && (
-            <Action
-              icon={pauseIcon}
-              label={trans.__('Pause %1', name)}
-              onClick={() => transfers.pause(name)}
-            />
-          )}
-          {state !== 'running' && (
-            <Action
-              icon={runIcon}
-              label={trans.__('Resume %1', name)}
-              onClick={() => transfers.resume(name)}
-            />
-          )}
-          <Action
-            icon={closeIcon}
-            label={trans.__('Cancel %1', name)}
-            onClick={() => transfers.cancel(name)}
-          />
-        </div>
-      </div>
-      {transfer.layers.map(layer => (
-        <label className="jpo-layer" key={layer.digest}>
-          <span className="jpo-layer-name" title={layer.digest}>
-            {layer.digest.replace(/^sha256:(.{12}).*/, '$1')}
-          </span>
-          <progress max={layer.total} value={layer.completed} />
-          <span>
-            {bytes(layer.completed)} / {bytes(layer.total)}
-          </span>
-        </label>
-      ))}
     </div>
   );
 }

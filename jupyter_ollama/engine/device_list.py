@@ -1,0 +1,63 @@
+"""The devices of this host and their free memory, for the server, which never loads llama.cpp."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+import time
+from typing import Any
+
+from ..child_environment import child_environment
+from ..errors import OllamaError
+
+KEEP = 10.0
+"""Seconds for which a list is returned again: a new one takes a process and some of its time."""
+
+PATIENCE = 120.0
+"""Seconds for loading llama.cpp; the first time, a driver may compile its kernels."""
+
+
+class DeviceList:
+    """Lists devices in a process of its own; requests at the same time share one."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._listed = float("-inf")
+        self._devices: list[dict[str, Any]] = []
+
+    async def get(self) -> list[dict[str, Any]]:
+        """Return for each device its name, free and total bytes, and whether it is the CPU.
+
+        Raises OllamaError(500) if llama.cpp cannot be loaded.
+        """
+        async with self._lock:
+            if time.monotonic() - self._listed > KEEP:
+                self._devices = await _list_devices()
+                self._listed = time.monotonic()
+            return self._devices
+
+
+async def _list_devices() -> list[dict[str, Any]]:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "jupyter_ollama.engine.build_report"),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        env=child_environment(),
+    )
+    try:
+        async with asyncio.timeout(PATIENCE):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        output = b""
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    if process.returncode or not output:
+        raise OllamaError(500, "llama.cpp cannot list its devices; see `jupyter ollama doctor`")
+    devices: list[dict[str, Any]] = json.loads(output)["devices"]
+    return devices
