@@ -99,7 +99,7 @@ def keep(name: str) -> None:
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type == "code":
-            cell.outputs = [output for output in cell.outputs if not empty(output)]
+            cell.outputs = [output for output in cell.outputs if not is_passing(output)]
             for output in cell.outputs:
                 clean(output, styled)
     notebook.metadata = {
@@ -122,8 +122,14 @@ def pictures(notebook: NotebookNode) -> list[bytes]:
     ]
 
 
-def empty(output: NotebookNode) -> bool:
-    """Return whether an output shows nothing, as the line of progress does at its end."""
+def is_passing(output: NotebookNode) -> bool:
+    """Return whether an output is nothing to keep.
+
+    A line of progress is empty at its end. Messages on stderr are of the machine: matplotlib builds
+    its cache of fonts, once.
+    """
+    if output.output_type == "stream":
+        return bool(output.name == "stderr")
     return output.output_type == "display_data" and not any(output.data.values())
 
 

@@ -22,7 +22,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 sys.path[:0] = [str(DOCS), str(DOCS.parent / "tests" / "browser")]
 
 import reference  # noqa: E402
-from jupyterlab_page import chromium  # noqa: E402
+from jupyterlab_page import PATIENCE, chromium  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ def test_the_gallery_shows_every_example_with_its_outputs(built: Path) -> None:
 def test_the_search_finds_the_right_page_first(built: Path, word: str, page: str) -> None:
     with chromium() as browser:
         tab = browser.new_page()
+        tab.set_default_timeout(PATIENCE)
         tab.goto(f"{(built / 'search.html').as_uri()}?q={word}")
         # All results are there once their number is.
         tab.get_by_text(re.compile(r"Search finished")).wait_for()

@@ -58,7 +58,9 @@ def shell(
     """A kernel that finds the server of the examples."""
     folder = tmp_path_factory.mktemp("pages")
     with examples.environment(**example_server):
-        manager, client = start_new_kernel(kernel_name="python3", cwd=str(folder))
+        manager, client = start_new_kernel(
+            startup_timeout=180, kernel_name="python3", cwd=str(folder)
+        )
     yield client
     client.stop_channels()
     manager.shutdown_kernel(now=True)
