@@ -3,14 +3,18 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/jupyter-ollama-installed
+ENVIRONMENT = $(VENV)/jupyter-ollama-$(1)
+DEMO := $(call ENVIRONMENT,demo)
+TEST := $(call ENVIRONMENT,test)
+LINT := $(call ENVIRONMENT,lint)
+DOCS := $(call ENVIRONMENT,docs)
 SOURCES := .
 LAB := jupyter_ollama/labextension/package.json
 CHECK_YAML := $(BIN)/check-jsonschema --quiet --builtin-schema
 IN_LAB := cd labextension && PATH="$(abspath $(BIN)):$$PATH" jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help env labextension demo docs unit coverage test conformance lint format bench ratchet release \
+.PHONY: help env lock labextension demo docs unit coverage test bounds conformance lint format bench ratchet release \
   starter-gemma3 clean
 
 help: ## show this list
@@ -20,43 +24,47 @@ help: ## show this list
 	@echo 'Settings: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=  (more arguments for pytest and the benchmarks)'
 	@echo 'With CMAKE_ARGS set, for instance CMAKE_ARGS=-DGGML_CUDA=on, llama.cpp is compiled that way.'
 
-env: $(STAMP) ## create .venv with everything in it; the first time compiles llama.cpp
+env: $(DEMO) $(TEST) $(LINT) $(DOCS) ## create .venv with everything in it
 
-$(STAMP): pyproject.toml magics/pyproject.toml $(wildcard tools/*.py)
-	@$(PYTHON) tools/install_environment.py --venv $(VENV)
-	@touch $@
+# Each target installs what it needs into .venv; the first one may compile llama.cpp.
+$(DEMO) $(TEST) $(LINT) $(DOCS): $(call ENVIRONMENT,%): \
+  requirements/%.txt requirements/demo.txt pyproject.toml magics/pyproject.toml $(wildcard tools/*)
+	@$(PYTHON) tools/install_environment.py --venv $(VENV) $*
 
 # The script compares CMAKE_ARGS with what is installed; without them any build will do.
 ifneq ($(strip $(CMAKE_ARGS)),)
 export CMAKE_ARGS
-.PHONY: $(STAMP)
+.PHONY: $(DEMO) $(TEST) $(LINT) $(DOCS)
 endif
+
+lock: $(DEMO) ## choose the versions of .venv anew (ARGS=--upgrade: the newest)
+	$(BIN)/python tools/lock.py $(ARGS)
 
 labextension: $(LAB) ## build the extension of JupyterLab; needs Node.js
 
-$(LAB): $(STAMP) $(wildcard $(addprefix labextension/,*.json yarn.lock schema/* style/* src/* src/*/*))
+$(LAB): $(DEMO) $(wildcard $(addprefix labextension/,*.json yarn.lock schema/* style/* src/* src/*/*))
 	$(IN_LAB) install --immutable
 	$(IN_LAB) build:prod
 
-demo: env ## install two small models and run examples/quickstart.ipynb, streaming to the terminal
+demo: $(DEMO) ## install two small models and run examples/quickstart.ipynb, streaming to the terminal
 	$(BIN)/python examples/starter_models.py smollm2 all-minilm
 	$(BIN)/python examples/run_notebook.py examples/quickstart.ipynb
 	@echo
 	@echo 'To run it yourself in JupyterLab:'
 	@echo '  $(BIN)/jupyter lab examples/quickstart.ipynb'
 
-docs: env ## build the documentation into docs/build
+docs: $(DOCS) ## build the documentation into docs/build
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/build
 	@echo 'Open docs/build/index.html'
 
-unit: env ## run the tests that load no model and need no browser, Hub or registry (4 minutes)
+unit: $(TEST) ## run the tests that load no model and need no browser, Hub or registry (4 minutes)
 	$(BIN)/python -m pytest -m unit $(ARGS)
 
 # Measuring takes half the time again, which some tests of limits and kills do not allow.
-coverage: env ## run most unit tests and fail if they cover less of their packages than before
+coverage: $(TEST) ## run most unit tests and fail if they cover less of their packages than before
 	$(BIN)/python -m pytest -m unit -k 'not hostile and not kills' --cov --cov-report=term $(ARGS)
 
-test: env $(LAB) ## run all tests (ARGS='-k store' picks some)
+test: $(TEST) $(LAB) ## run all tests (ARGS='-k store' picks some)
 	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
 	$(IN_LAB) test
@@ -64,10 +72,13 @@ test: env $(LAB) ## run all tests (ARGS='-k store' picks some)
 	$(BIN)/python -m pytest $(ARGS) || { [ $$? -eq 1 ] && \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none --exitfirst $(ARGS); }
 
-conformance: env ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
+bounds: $(DEMO) ## test with the oldest and the newest packages that the distributions accept
+	$(BIN)/python tools/bounds.py $(ARGS)
+
+conformance: $(TEST) ## run real clients (ollama, openai, anthropic, LangChain…) against a server; needs Node.js
 	$(BIN)/python tests/conformance/run.py $(ARGS)
 
-lint: env $(LAB) ## check style, types, layers of imports and the files for GitHub
+lint: $(LINT) $(LAB) ## check style, types, layers of imports and the files for GitHub
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/mypy
@@ -80,22 +91,22 @@ lint: env $(LAB) ## check style, types, layers of imports and the files for GitH
 	$(IN_LAB) typecheck
 	$(IN_LAB) lint
 
-format: env ## put imports and lines in order
+format: $(LINT) ## put imports and lines in order
 	$(BIN)/ruff check --fix --select I $(SOURCES)
 	$(BIN)/ruff format $(SOURCES)
 	$(IN_LAB) format
 
-bench: env ## compare with llama-server, llama-cpp-python and a bare loop (half an hour)
+bench: $(TEST) ## compare with llama-server, llama-cpp-python and a bare loop (half an hour)
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-ratchet: env ## run the benchmarks and fail where a ratio is below benchmarks/ratchet.json
+ratchet: $(TEST) ## run the benchmarks and fail where a ratio is below benchmarks/ratchet.json
 	$(BIN)/python benchmarks/run.py --without llama-cpp-python --ratchet $(ARGS)
 
-release: env $(LAB) ## build and check the distributions of a release (ARGS=--rehearse at any time)
+release: $(DEMO) $(LAB) ## build and check the distributions of a release (ARGS=--rehearse at any time)
 	$(BIN)/pip install -q -e '.[release]'
 	$(BIN)/python tools/release.py $(ARGS)
 
-starter-gemma3: env ## install Gemma 3 270M (a base model) for what its big vocabulary shows
+starter-gemma3: $(DEMO) ## install Gemma 3 270M (a base model) for what its big vocabulary shows
 	$(BIN)/python examples/starter_models.py gemma3
 
 clean: ## remove build products and caches, not .venv and not the models

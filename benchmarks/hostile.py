@@ -37,6 +37,8 @@ from attacks.kills import kill_runners, kill_server
 from attacks.outward import outward
 from attacks.shared_server import USER, with_server
 
+from jupyter_ollama.flow_control.free_memory import PAUSE
+
 LIMITS = {"*": {"num_predict": 8, "num_ctx": 1024, "concurrent": 4}}
 QUESTION = {"model": "smollm2", "prompt": "Hello", "stream": False, "options": {"num_predict": 2}}
 EMBEDDING = {"model": "all-minilm", "input": "Hello"}
@@ -60,12 +62,13 @@ async def warm_up(port: int) -> None:
 
 
 async def at_rest(port: int) -> Any:
-    """Wait until no request runs, a minute at most; return the health."""
+    """Wait for the end of all requests and the return of their memory; return the health."""
     for _ in range(600):
         health = await asyncio.to_thread(get, port, "/health")
         if not health["running"] and not health["waiting"]:
             break
         await asyncio.sleep(0.1)
+    await asyncio.sleep(PAUSE + 2)
     return health
 
 
@@ -90,6 +93,7 @@ async def run_fuzz(port: int, server: psutil.Process, arguments: argparse.Namesp
     await warm_up(port)
     await fuzz(port, CALLS_OF_A_ROUND, arguments.seed + 1)  # fills the caches
     await warm_up(port)
+    await at_rest(port)
     before, there = memory(server), runners(server)
     show(await fuzz(port, arguments.calls, arguments.seed))
     health = await at_rest(port)
@@ -177,7 +181,8 @@ def main() -> None:
             asyncio.run(main_kills(arguments, models, log))
         else:
             work = run_soak if arguments.what == "soak" else run_fuzz
-            asyncio.run(served(work, arguments, models, log, limits=LIMITS))
+            # A model that stays loaded changes its runner only if the runner died.
+            asyncio.run(served(work, arguments, models, log, limits=LIMITS, keep_alive=-1))
     tracebacks = Path(log.name).read_text("utf-8", "replace").count("Traceback")
     print(f"tracebacks in the log of the server: {tracebacks} ({log.name})")
 

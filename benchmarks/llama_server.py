@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,16 +23,16 @@ from contender import Contender
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
 from command_log import Failure, run_logged, say
-from llama_cpp_wheel import (
-    CACHE,
+from llama_cpp_build import (
+    CPU_MINUTES,
     BuildProgress,
-    Requirement,
-    build_key,
-    check_compilers,
+    check_build_tools,
+    compiler_flags,
     explain,
-    lock,
-    new_directory,
+    fetch_source,
 )
+from llama_cpp_wheel import Requirement, build_key
+from wheel_cache import CACHE, lock, new_directory
 
 SETTING = re.compile(r"[A-Z_]+=")
 LOG = CACHE / "llama-server-build.log"
@@ -56,10 +55,10 @@ def llama_server() -> Path:
         return Path(named)
     release = version("llama-cpp-python")
     requirement = Requirement("", release, os.environ.get("CMAKE_ARGS", "").strip())
-    kept = CACHE / "llama-server" / build_key(requirement, defaults="") / "llama-server"
+    kept = CACHE / "llama-server" / build_key(requirement) / "llama-server"
     with lock(CACHE / "build.lock"):
         if not kept.exists():
-            check_compilers()
+            check_build_tools()
             say(f"Building llama-server, once on this machine. The full log is {LOG}")
             with new_directory() as folder:
                 built = _build(folder, release, requirement.cmake_args.split())
@@ -70,14 +69,10 @@ def llama_server() -> Path:
 
 def _build(folder: Path, release: str, options: list[str]) -> Path:
     """Build llama-server below ``folder`` from the source distribution of a release."""
-    download = [sys.executable, "-m", "pip", "download", "--no-deps"]
-    download += ["--no-binary", "llama-cpp-python", "--dest", str(folder)]
-    _run([*download, f"llama-cpp-python=={release}"])
-    with tarfile.open(next(folder.glob("llama_cpp_python-*.tar.gz"))) as archive:
-        archive.extractall(folder, filter="data")
-    (source,) = folder.glob("llama_cpp_python-*/vendor/llama.cpp")
+    source = fetch_source(Path(sys.executable), release, folder) / "vendor" / "llama.cpp"
     cmake, ninja = _build_tools(folder)
     configure = [cmake, "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja"]
+    os.environ.update(compiler_flags())
     _run([*configure, f"-DCMAKE_MAKE_PROGRAM={ninja}", *OPTIONS, *options])
     _run([cmake, "--build", str(folder / "build"), "--target", "llama-server"])
     return folder / "build" / "bin" / "llama-server"
@@ -95,7 +90,7 @@ def _build_tools(folder: Path) -> tuple[str, str]:
 
 
 def _run(command: list[str]) -> None:
-    if run_logged(command, LOG, BuildProgress()) != 0:
+    if run_logged(command, LOG, BuildProgress(120 * CPU_MINUTES / (os.cpu_count() or 1))) != 0:
         raise Failure(f"llama-server could not be built.\n{explain(LOG)}")
 
 

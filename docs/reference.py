@@ -1,7 +1,7 @@
 """Write the reference pages from the code, so that they cannot differ from it.
 
-`python docs/reference.py` updates the table of bounds in security.md and that of %ollama in the
-README of the magics.
+`python docs/reference.py` updates the table of bounds in security.md and the table of %ollama in
+the README of the magics.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
+import http_reference
 from IPython.core.magic_arguments import real_name
+from jupyter_ollama_client import Client, ServerAddress, discover
+from jupyter_ollama_client.async_client import AsyncClient
+from jupyter_ollama_magics import endpoint
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.commands import SUBCOMMANDS
 from jupyter_ollama_magics.magics import OllamaMagics
 from jupyter_ollama_magics.partitions import OllamaRows
 from jupyter_ollama_magics.row_operator import OPERATORS
 from jupyter_ollama_magics.subcommand import help_text, markdown_rows
+from jupyter_ollama_magics.widgets import Chat, ModelManager, PullProgress
 from traitlets import Float, HasTraits, Int, TraitType
 from traitlets.utils.importstring import import_item
 
-from jupyter_ollama.api.openapi import document
 from jupyter_ollama.cli.app import COMMANDS, OllamaApp
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.environment import Duration
@@ -44,7 +48,8 @@ def write(folder: Path) -> None:
         "commands": commands(),
         "magics": magics(),
         "accessor": accessor(),
-        "api": api(),
+        "python": python(),
+        "api": http_reference.page(),
     }
     for name, lines in pages.items():
         text = "\n".join(lines) + "\n"
@@ -151,16 +156,25 @@ def _documented(title: str, item: Any) -> Iterator[str]:
     yield _code(inspect.getdoc(item) or "")
 
 
-def api() -> Iterator[str]:
-    """Yield the paths of the API."""
-    yield "# HTTP API\n"
-    yield "Below `/ollama` of a Jupyter server, which describes all of it at `/openapi.json`.\n"
-    yield "| | path | |\n|---|---|---|"
-    for path, item in sorted(document()["paths"].items()):
-        for method, operation in item.items():
-            if method in ("get", "post", "delete", "put", "head"):
-                summary = operation.get("summary", "").replace("|", "\\|")
-                yield f"| {method.upper()} | `{path}` | {summary} |"
+def python() -> Iterator[str]:
+    """Yield the classes and functions for programs."""
+    yield "# Python\n"
+    yield (
+        "`jupyter_ollama_client` needs no IPython, no Jupyter. The tests run the examples of the "
+        "docstrings; in them `url` is the address of a server.\n\nEvery call raises a subclass of "
+        "`OllamaClientError`: `OllamaResponseError` if the server refuses, with `status` and its "
+        "message, and `OllamaConnectionError` if it cannot be reached."
+    )
+    for kind in (Client, AsyncClient):
+        yield from _documented(kind.__name__, kind)
+        for name in (name for name in dir(kind) if name[0] != "_"):
+            if callable(method := getattr(kind, name)):
+                yield from _documented(f"{kind.__name__}.{name}", method)
+    for item in (discover, ServerAddress):
+        yield from _documented(item.__name__, item)
+    yield from _documented("jupyter_ollama_magics.endpoint", endpoint)
+    for widget in (Chat, ModelManager, PullProgress):
+        yield from _documented(f"jupyter_ollama_magics.widgets.{widget.__name__}", widget)
 
 
 def _printed(app: OllamaApp) -> str:

@@ -112,5 +112,5 @@ class AccessSettings(LoggingConfigurable):
     def _own_url_prefix(self, proposal: dict[str, Any]) -> str:
         prefix: str = proposal["value"].strip("/")
         if prefix.split("/")[0] in ("", "api"):
-            raise TraitError("url_prefix must be a path of its own, not that of Jupyter's API")
+            raise TraitError("url_prefix must be a path of its own, not the path of Jupyter's API")
         return prefix

@@ -113,6 +113,8 @@ class OllamaServer(ModelSettings, AccessSettings, Sharing, Bounds, RunnerBounds,
             await self.scheduler.close()
         if "long_work" in self.__dict__:
             self.long_work.close()
+        if "free_memory" in self.__dict__:
+            self.free_memory.close()
         if "pages" in self.__dict__:
             await self.pages.close()
         await asyncio.to_thread(self.close_usage)

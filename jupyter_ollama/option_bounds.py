@@ -23,7 +23,7 @@ LONGEST_CONTEXT = 2**24
 """Tokens; four such contexts still have fewer cells than llama.cpp counts in 32 bits."""
 
 
-class Bounds(NamedTuple):
+class OptionRange(NamedTuple):
     """The range of a number; a value outside is clamped, or refused with ``refuses``."""
 
     least: float
@@ -39,9 +39,9 @@ class Bounds(NamedTuple):
         return min(max(value, self.least), self.most)
 
 
-FIELD_BOUNDS: dict[str, Bounds] = {
-    "top_logprobs": Bounds(0, 20, refuses=True),
-    "n": Bounds(1, 128, refuses=True),
+FIELD_BOUNDS: dict[str, OptionRange] = {
+    "top_logprobs": OptionRange(0, 20, refuses=True),
+    "n": OptionRange(1, 128, refuses=True),
 }
 """Ranges of the numeric fields outside ``options``, in all APIs."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 import msgspec
 
 from .errors import OllamaError
-from .option_bounds import INT32, LONGEST_CONTEXT, MOST_SEQUENCES, Bounds
+from .option_bounds import INT32, LONGEST_CONTEXT, MOST_SEQUENCES, OptionRange
 
 KV_CACHE_TYPES = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 """The types that a KV cache may have, and their bytes per value; all but f16 are quantized."""
@@ -21,12 +21,12 @@ class About(NamedTuple):
     """The description of an option, the range of its numbers, and whether Ollama lacks it."""
 
     text: str = ""
-    bounds: Bounds | None = None
+    bounds: OptionRange | None = None
     is_extension: bool = False
 
 
 def _of(text: str = "", least: float = -math.inf, most: float = math.inf) -> About:
-    return About(text, Bounds(least, most) if least > -math.inf else None)
+    return About(text, OptionRange(least, most) if least > -math.inf else None)
 
 
 def _extension(text: str = "", least: float = -math.inf, most: float = math.inf) -> About:

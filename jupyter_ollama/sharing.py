@@ -14,6 +14,7 @@ from traitlets.config import LoggingConfigurable
 from .scheduler.limits import check_limits, limit_schemas
 
 if TYPE_CHECKING:
+    from .flow_control.free_memory import FreeMemory
     from .flow_control.long_work import LongWork
     from .flow_control.outbox import Outboxes
     from .scheduler.admission import Admission
@@ -188,6 +189,13 @@ class Sharing(LoggingConfigurable):
         from .flow_control.long_work import LongWork
 
         return LongWork()
+
+    @cached_property
+    def free_memory(self) -> FreeMemory:
+        """Returns the memory that requests have freed."""
+        from .flow_control.free_memory import FreeMemory
+
+        return FreeMemory()
 
     def close_usage(self) -> None:
         """Write the pending usage."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx2
 
 
-class Upload(Protocol):
+class UploadBody(Protocol):
     """A request body of ``size`` bytes."""
 
     size: int
@@ -43,7 +43,7 @@ class Upstream:
 
     @asynccontextmanager
     async def ask(
-        self, method: str, path: str, headers: dict[str, str], body: Upload
+        self, method: str, path: str, headers: dict[str, str], body: UploadBody
     ) -> AsyncIterator[httpx2.Response]:
         """Send a request; its answer can be read while the block runs. Raises OllamaError(502)."""
         # The HTTP client takes long to import: not in the event loop.

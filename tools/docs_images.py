@@ -1,18 +1,21 @@
 """Make the pictures of the docs: JupyterLab with small models, as a browser shows it.
 
-    python tools/docs_images.py
+    python tools/docs_images.py                # all
+    python tools/docs_images.py demo_gif       # some of them, by the names of their functions
 
 Needs Chromium, and the packages of the tests. The pictures go to docs/images/.
 """
 
 from __future__ import annotations
 
+import argparse
 import io
+import re
 import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageChops
 from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,13 +45,38 @@ from jupyter_ollama_magics.widgets import Chat
 chat = Chat("smollm2", options={"temperature": 0})
 chat"""
 MANAGER = "from jupyter_ollama_magics.widgets import ModelManager\n\nModelManager()"
-MAGIC = "%%chat smollm2 --temperature 0\nExplain in two sentences what a DataFrame is."
+MAGIC = "%%chat smollm2 --temperature 0\nWhat is machine learning? Answer in one sentence."
 CELLS = ("import pandas as pd", 'frame = pd.DataFrame({"city": ["Paris", "Rome"]})\nframe')
+ROWS = (
+    "%load_ext jupyter_ollama\nimport pandas as pd",
+    """\
+reviews = pd.DataFrame({"text": [
+    "Great desk, easy to build and very solid. Five stars.",
+    "The chair broke after two days. Terrible, one star.",
+    "Nice lamp, happy with it. Four stars.",
+]})
+question = "How many stars does the review give? Answer with the number."
+stars = reviews.text.ollama.classify([1, 2, 3, 4, 5], model="smollm2", system=question)
+reviews["stars"] = stars
+reviews.ollama.similar("a piece of furniture to work at", "text", k=3, model="all-minilm")""",
+)
+FILM = ("%load_ext jupyter_ollama", MAGIC)
+ASKED = "What is a neural network? Answer in one sentence."
+ENDED = "tokens/s"
+"""In the line below an answer that is complete."""
+LONGEST = 700
+"""Milliseconds that a picture of the film is shown if nothing changes."""
 QUESTIONS = ("What is the capital of France?", "How do I print its name in Python?")
 
 
 def main() -> None:
-    """Make all pictures."""
+    """Make the pictures named on the command line, or all."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [picture.__name__ for picture in (*PICTURES, demo_gif)]
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(names)}")
+    chosen = parser.parse_args().names or names
+    if unknown := sorted({*chosen} - {*names}):
+        parser.error(f"no such picture: {', '.join(unknown)}")
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder, "models")
@@ -60,11 +88,11 @@ def main() -> None:
             for theme in ("Light", "Dark"):
                 use_theme(server, theme)
                 ending = "-dark" if theme == "Dark" else ""
-                chat_magic(browser, server, f"chat-magic{ending}")
-                chat_widget(browser, server, f"chat-widget{ending}")
-                model_manager(browser, server, f"model-manager{ending}")
-                lab_models(browser, server, f"lab-models{ending}")
-                lab_chat(browser, server, f"lab-chat{ending}")
+                for picture in PICTURES:
+                    if picture.__name__ in chosen:
+                        picture(browser, server, picture.__name__.replace("_", "-") + ending)
+                if demo_gif.__name__ in chosen:
+                    demo_gif(browser, server, f"demo{ending}")
 
 
 def chat_magic(browser: Browser, server: Server, name: str) -> None:
@@ -72,7 +100,7 @@ def chat_magic(browser: Browser, server: Server, name: str) -> None:
     notebook = opened(browser, server, name, "%load_ext jupyter_ollama", MAGIC)
     notebook.run(0)
     notebook.run(1)
-    notebook.output(1).locator("sub").wait_for()
+    notebook.output(1).locator("sub", has_text=ENDED).wait_for()
     keep(notebook.cell(1), name)
     close(notebook)
 
@@ -127,6 +155,89 @@ def lab_chat(browser: Browser, server: Server, name: str) -> None:
     page.context.close()
 
 
+def dataframe(browser: Browser, server: Server, name: str) -> None:
+    """A cell that asks about every row of a column, and its table."""
+    notebook = opened(browser, server, name, *ROWS)
+    for number in range(len(ROWS)):
+        notebook.run(number)
+    notebook.output(len(ROWS) - 1).locator("table").wait_for()
+    keep(notebook.cell(len(ROWS) - 1), name)
+    close(notebook)
+
+
+def demo_gif(browser: Browser, server: Server, name: str) -> None:
+    """A film: %%chat streams into a cell, then the panel beside the notebook answers."""
+    view = {"width": 1000, "height": 560}
+    page = browser.new_context(viewport=view).new_page()
+    cells = open_notebook(page, server, f"{name}.ipynb", *FILM, "")
+    film = Film(page)
+    page.locator('[data-id="jupyter-ollama-models"]').click()
+    page.locator('[data-id="jupyter-ollama-models"]').click()
+    cells.nth(0).locator(".cm-content").click()
+    page.keyboard.press("Shift+Enter")
+    page.get_by_text(re.compile(r"Python .*\| Idle")).wait_for()
+    film.shoot(10)
+    page.keyboard.press("Shift+Enter")
+    film.until(cells.nth(1).locator("sub", has_text=ENDED), hold=18)
+    page.locator('[data-id="jupyter-ollama-chat"]').click()
+    chat = page.locator("#jupyter-ollama-chat")
+    chat.get_by_role("combobox", name="Model").select_option("smollm2:latest")
+    box = chat.get_by_role("textbox", name="Your question")
+    box.click()
+    for word in re.findall(r"\S+\s?", ASKED):
+        page.keyboard.type(word)
+        film.shoot(1)
+    film.shoot(3)
+    page.keyboard.press("Enter")
+    film.until(chat.get_by_role("button", name="Regenerate"), hold=25)
+    film.write(IMAGES / f"{name}.gif")
+    page.context.close()
+    server.call("DELETE", f"/api/contents/{name}.ipynb")
+
+
+class Film:
+    """Pictures of a page, one after the other."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.frames: list[Image.Image] = []
+        self.times: list[int] = []
+
+    def shoot(self, ticks: int) -> None:
+        """Add the page as it is, for a number of tenths of a second."""
+        frame = Image.open(io.BytesIO(self.page.screenshot(caret="initial"))).convert("RGB")
+        if self.frames and ImageChops.difference(frame, self.frames[-1]).getbbox() is None:
+            self.times[-1] = min(self.times[-1] + 100 * ticks, LONGEST)
+        else:
+            self.frames.append(frame)
+            self.times.append(100 * ticks)
+
+    def until(self, end: Locator, hold: int) -> None:
+        """Film until something is there, then show the last picture for some tenths of a second.
+
+        A slow machine makes no slow film: what does not change is cut to ``LONGEST``.
+        """
+        while not end.count():
+            self.shoot(1)
+            self.page.wait_for_timeout(60)
+        self.page.wait_for_timeout(300)
+        self.shoot(hold)
+        self.times[-1] = 100 * hold
+
+    def write(self, path: Path) -> None:
+        """Write a GIF with one palette for all pictures."""
+        wall = Image.new("RGB", (self.frames[0].width, self.frames[0].height * 3))
+        for number, frame in enumerate(
+            (self.frames[0], self.frames[len(self.frames) // 2], self.frames[-1])
+        ):
+            wall.paste(frame, (0, number * frame.height))
+        palette = wall.quantize(64, dither=Image.Dither.NONE)
+        small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames]
+        small[0].save(
+            path, save_all=True, append_images=small[1:], duration=self.times, loop=0, optimize=True
+        )
+
+
 def unload(server: Server) -> None:
     """Unload the model."""
     server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
@@ -161,6 +272,8 @@ def keep(node: Locator | Page, name: str) -> None:
     small = picture.quantize(COLOURS, dither=Image.Dither.NONE)
     small.save(IMAGES / f"{name}.png", optimize=True)
 
+
+PICTURES = (chat_magic, dataframe, chat_widget, model_manager, lab_models, lab_chat)
 
 if __name__ == "__main__":
     main()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ..library.blob import BlobWriter
 
 
-class Upload:
+class BlobUpload:
     """A request body that is hashed and written to the store as it arrives."""
 
     def __init__(self, writer: BlobWriter) -> None:
@@ -49,7 +49,7 @@ class Known:
 def open_upload(call: Call, digest: str) -> Body:
     """Return the place where the bytes of a blob go. Raises OllamaError(400) for a bad digest."""
     store = call.server.store
-    return Known() if store.has_blob(digest) else Upload(store.blob_writer(digest))
+    return Known() if store.has_blob(digest) else BlobUpload(store.blob_writer(digest))
 
 
 async def head(call: Call) -> Reply:
@@ -59,7 +59,7 @@ async def head(call: Call) -> Reply:
 
 async def upload(call: Call) -> Reply:
     """Answer POST /api/blobs/<digest>: 201 when stored, 200 if it was there."""
-    if not isinstance(call.body, Upload):
+    if not isinstance(call.body, BlobUpload):
         return Reply(status=200)
     # In a thread, for fsync can take seconds. It runs to its end even if the client goes away.
     await asyncio.to_thread(call.body.commit)

@@ -25,7 +25,7 @@ _ZSTD_WINDOW = 23
 """The largest window that RFC 9659 allows for this Content-Encoding, 8 MiB, as a power of two."""
 
 
-class Bounds(NamedTuple):
+class DecompressionLimits(NamedTuple):
     """The bounds of a decompressed body: ``size`` bytes, and ``ratio`` bytes per compressed byte.
 
     ``members`` is the number of concatenated compressed texts.
@@ -69,7 +69,7 @@ _MEMBERS: dict[str, Callable[[], _Gzip | zstd.ZstdDecompressor]] = {"gzip": _Gzi
 def decompress(
     body: bytes | bytearray,
     encoding: str,
-    bounds: Bounds,
+    bounds: DecompressionLimits,
     hold: Callable[[int], None] = lambda size: None,
 ) -> bytearray:
     """Return a body as it was before compression.
@@ -89,7 +89,7 @@ def decompress(
 def _decompress(
     body: bytes | bytearray,
     start_member: Callable[[], _Gzip | zstd.ZstdDecompressor],
-    bounds: Bounds,
+    bounds: DecompressionLimits,
     hold: Callable[[int], None],
 ) -> bytearray:
     plain = bytearray()

@@ -21,7 +21,7 @@ from .requester import OWNER, Requester
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
-    from ..flow_control.body_budget import Account
+    from ..flow_control.body_budget import BodyReservation
     from ..library.model import Model
     from ..scheduler.lease import Lease
     from ..scheduler.request import OnPosition
@@ -51,10 +51,10 @@ class Body(Protocol):
         """Free the resources; called once when the request has ended, for any reason."""
 
 
-class Buffer:
+class BufferedBody:
     """A request body kept in memory, at most ``limit`` bytes; ``account`` reserves them."""
 
-    def __init__(self, limit: int, account: Account | None = None) -> None:
+    def __init__(self, limit: int, account: BodyReservation | None = None) -> None:
         self.limit = limit
         self.data = bytearray()
         self.account = account
@@ -68,10 +68,10 @@ class Buffer:
 
     def decompress(self, encoding: str, ratio: int, members: int) -> None:
         """Undo a compression. Raises OllamaError: 400 if that fails, 413 beyond the bounds."""
-        from .compression import Bounds, decompress
+        from .compression import DecompressionLimits, decompress
 
         sent = len(self.data)
-        bounds = Bounds(self.limit, ratio, members)
+        bounds = DecompressionLimits(self.limit, ratio, members)
         self.data = decompress(self.data, encoding, bounds, lambda size: self._hold(sent + size))
 
     def hold_values(self, values: int) -> None:
@@ -174,7 +174,7 @@ class Call:
             assert isinstance(self.request, into)
             check_request(self.server, self.request)
             return self.request
-        assert isinstance(self.body, Buffer)
+        assert isinstance(self.body, BufferedBody)
         if not _SOMETHING.search(self.body.data):
             raise OllamaError(400, self.dialect.no_body)
         server, body = self.server, self.body

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .endpoint import Buffer, Call
+from .endpoint import BufferedBody, Call
 
 if TYPE_CHECKING:
     from jupyter_events import EventLogger
@@ -63,7 +63,7 @@ def emit_events(events: Events, logger: EventLogger) -> None:
 def emit_change(call: Call, path: str, status: int) -> None:
     """Emit an event for a pull, creation or deletion of a model, or the attempt."""
     named = _Named()
-    if isinstance(call.body, Buffer):
+    if isinstance(call.body, BufferedBody):
         try:
             named = msgspec.json.decode(call.body.data, type=_Named)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -13,10 +13,10 @@ from tornado import web
 from tornado.iostream import StreamClosedError
 
 from ..errors import OllamaError
-from ..flow_control.body_budget import Account
+from ..flow_control.body_budget import BodyReservation
 from .arrival import Arrival
 from .decoding import TOO_LARGE
-from .endpoint import Body, Buffer, Call, Endpoint, Reply, Route
+from .endpoint import Body, BufferedBody, Call, Endpoint, Reply, Route
 from .events import emit_change
 from .requester import OWNER
 from .requests import CANCELLED, HEADER, PRIORITY, choose_id
@@ -81,11 +81,14 @@ class Exchange(Responder):
         if self.route.path and self.request.path.endswith("/"):
             self._redirect_without_slash()
             return
+        self.server.free_memory.return_later()
         # The limits below replace the server's own, which would cut the connection.
         self.request.connection.set_max_body_size(sys.maxsize)  # type: ignore[union-attr]
         self.call = Call(
             server=self.server,
-            body=Buffer(self.max_json_body, Account(self.server.body_budget, self._budget_owner())),
+            body=BufferedBody(
+                self.max_json_body, BodyReservation(self.server.body_budget, self._budget_owner())
+            ),
             dialect=self.route.dialect,
             requester=self.requester,
             arguments=tuple(self.path_args),
@@ -213,7 +216,7 @@ class Exchange(Responder):
             raise self._body_error
         request = self._model_request
         encoding = self.request.headers.get("Content-Encoding", "identity").strip().lower()
-        if isinstance(call.body, Buffer):
+        if isinstance(call.body, BufferedBody):
             if encoding != "identity":
                 server = self.server
                 bounds = (server.max_compression_ratio, server.max_compressed_members)

@@ -87,7 +87,7 @@ class ServerCollector(Collector):
         yield from self._registry.collect()
 
     def _runner_metrics(self) -> Iterator[Metric]:
-        """Yield the last report of each runner; for devices, that of the model used last."""
+        """Yield the last report of each runner; for devices, the report of the model used last."""
         used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
         size = _gauge("kv_cache_size_tokens", "Tokens that fit into the KV cache.", "model")
         free = _gauge("device_memory_free_bytes", "Memory of a device that is free.", "device")

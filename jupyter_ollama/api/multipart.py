@@ -11,9 +11,9 @@ from tempfile import SpooledTemporaryFile
 from tornado.httputil import HTTPFile, HTTPInputError, parse_multipart_form_data
 
 from ..errors import OllamaError
-from ..flow_control.body_budget import Account
+from ..flow_control.body_budget import BodyReservation
 from .decoding import TOO_LARGE
-from .endpoint import Buffer
+from .endpoint import BufferedBody
 
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^\s;]+))', re.IGNORECASE)
 _FAILED = "failed to parse multipart form: "
@@ -23,10 +23,10 @@ _COPIES = 4
 """The copies of a file in memory on its way to a model: bytes, base64, message."""
 
 
-class Form(Buffer):
+class Form(BufferedBody):
     """The body of a form, at most ``limit`` bytes: in a file if it is long."""
 
-    def __init__(self, limit: int, account: Account | None = None) -> None:
+    def __init__(self, limit: int, account: BodyReservation | None = None) -> None:
         super().__init__(limit, account)
         self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed after the request
         self.size = 0

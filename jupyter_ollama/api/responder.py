@@ -13,7 +13,7 @@ from tornado import web
 
 from ..errors import OllamaError
 from ..flow_control.outbox import CHUNK, Outbox
-from ..library.disk import explained, is_about_disk
+from ..library.disk_errors import explained, is_about_disk
 from ..scheduler.limits import LimitReached
 from ..scheduler.request import ModelRequest, RequestRecord
 from .connections import describe

@@ -22,7 +22,7 @@ COMMANDS = {
     "run": ("jupyter_ollama.cli.run.RunCommand", "ask a model, once or in a conversation"),
     "list": ("jupyter_ollama.cli.models.ListCommand", "list the models of the store (also: ls)"),
     "ps": ("jupyter_ollama.cli.models.PsCommand", "list the models that are loaded"),
-    "show": ("jupyter_ollama.cli.show.ShowCommand", "show what is known of a model"),
+    "show": ("jupyter_ollama.cli.show.ShowCommand", "show the details of a model"),
     "create": ("jupyter_ollama.cli.create.CreateCommand", "make a model from a Modelfile"),
     "pull": ("jupyter_ollama.cli.transfer.PullCommand", "get a model from a registry"),
     "push": ("jupyter_ollama.cli.transfer.PushCommand", "send a model to a registry"),
@@ -41,7 +41,7 @@ COMMANDS = {
 HEAD = """\
 usage: jupyter ollama COMMAND [ARGUMENTS]
 
-Run language models behind the Ollama API, and look after them.
+Run language models behind the Ollama API, and manage them.
 
 commands:"""
 
@@ -57,7 +57,7 @@ class OllamaApp(JupyterApp):
     """The command without a subcommand: prints help, or says that there is no such command."""
 
     name = "jupyter-ollama"
-    description = "Run language models behind the Ollama API, and look after them."
+    description = "Run language models behind the Ollama API, and manage them."
     version = __version__
     subcommands = {**COMMANDS, "ls": COMMANDS["list"]}
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..config import OllamaServer
 from ..errors import OllamaError
 from ..library.name import InvalidName
-from .bench_report import Format, Measured, report, text
+from .bench_report import Measured, WeightFormat, report, text
 from .command import Command, CommandError, note, say
 from .other_formats import candidates, write
 from .speed import Workload, limit, serve
@@ -151,11 +151,11 @@ def wants_comparison(measured: Measured, asked: bool | None) -> bool:
     return measured.size <= COMPARED_UP_TO if asked is None else asked
 
 
-def write_formats(measured: Measured, path: Path, folder: Path) -> Iterator[Format]:
+def write_formats(measured: Measured, path: Path, folder: Path) -> Iterator[WeightFormat]:
     """Yield the model's own format and those to compare it with, each written into ``folder``."""
     names = candidates(measured.format)
     if names:
-        yield Format(measured.format, path, measured.size)
+        yield WeightFormat(measured.format, path, measured.size)
     for name in names:
         note(f", writing {name}", end="")
         try:
@@ -163,7 +163,7 @@ def write_formats(measured: Measured, path: Path, folder: Path) -> Iterator[Form
         except OllamaError as error:
             note(f" failed: {error.message}", end="")
         else:
-            yield Format(name, written, written.stat().st_size)
+            yield WeightFormat(name, written, written.stat().st_size)
 
 
 def number(text: str) -> int:

@@ -27,7 +27,7 @@ WIDTH = 96
 
 
 @dataclass
-class Format:
+class WeightFormat:
     """A model's weights in one format, and the speed of the bare loop on them, round by round."""
 
     name: str
@@ -50,7 +50,7 @@ class Measured:
     workload: Workload
     served: list[Served] = field(default_factory=list)
     limits: list[dict[int, Speed]] = field(default_factory=list)
-    formats: list[Format] = field(default_factory=list)
+    formats: list[WeightFormat] = field(default_factory=list)
 
     @property
     def on_gpu(self) -> bool:
@@ -112,7 +112,7 @@ def _spread(measured: Measured) -> float | None:
     return round(max((max(s) - min(s)) / median(s) for s in series), 3)
 
 
-def _format(each: Format, measured: Measured) -> dict[str, Any]:
+def _format(each: WeightFormat, measured: Measured) -> dict[str, Any]:
     """Return the speed of a format and how many times as fast as the model's own it is."""
     streams = min(measured.limits[0])
     found: dict[str, Any] = {"format": each.name, "size": each.size, "streams": streams}

@@ -17,7 +17,7 @@ from ..library.check import Fault, Leftovers, Needs, faults, set_aside, size_of,
 from ..library.name import InvalidName, ModelName
 from ..library.store import Store
 from .command import Command, CommandError, say
-from .progress import Progress
+from .progress import ProgressLines
 from .transfer import LayerBars
 
 
@@ -79,7 +79,7 @@ def named(store: Store, texts: Iterable[str]) -> list[ModelName]:
 
 def checked(store: Store, needs: Needs) -> Iterator[Fault]:
     """Yield the faults, showing the progress of the reading."""
-    progress, done = Progress(), 0
+    progress, done = ProgressLines(), 0
 
     def advance(count: int) -> None:
         nonlocal done

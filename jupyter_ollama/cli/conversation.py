@@ -17,7 +17,7 @@ FAINT, PLAIN = "\x1b[2m", "\x1b[0m"
 
 
 @dataclass
-class Settings:
+class RunSettings:
     """The settings of every request of a `run`."""
 
     model: str
@@ -42,10 +42,10 @@ class Settings:
         return {name: value for name, value in fields.items() if value is not None}
 
 
-class Conversation:
+class ChatHistory:
     """The turns so far; each question is sent with all of them."""
 
-    def __init__(self, client: Any, settings: Settings) -> None:
+    def __init__(self, client: Any, settings: RunSettings) -> None:
         self.client = client
         self.settings = settings
         self.messages: list[dict[str, Any]] = []
@@ -58,7 +58,7 @@ class Conversation:
         self.messages.append({"role": "user", "content": text})
         system = self.settings.system
         first = [{"role": "system", "content": system}] if system else []
-        answer = Answer(self.settings.wrap)
+        answer = AnswerPrinter(self.settings.wrap)
         stream = self.client.chat(messages=first + self.messages, **self.settings.request())
         try:
             answer.show(after_waiting(stream, self.client, self.settings.model))
@@ -76,7 +76,7 @@ class Conversation:
             note(metrics(answer.final))
 
 
-class Answer:
+class AnswerPrinter:
     """Prints a stream of the API: thinking set off, on a terminal in whole words."""
 
     def __init__(self, wrap: bool = True) -> None:

@@ -9,7 +9,7 @@ from jupyter_ollama_client.modelfile import parse
 
 from .command import CommandError
 from .connection import ClientCommand
-from .progress import Progress
+from .progress import ProgressLines
 from .upload import SharingUploader
 
 
@@ -48,7 +48,7 @@ class CreateCommand(ClientCommand):
         from ..config import OllamaServer
 
         path = Path(arguments.file).expanduser()
-        progress = Progress()
+        progress = ProgressLines()
         models = Path(OllamaServer(parent=self).models_dir).expanduser()
         uploader = SharingUploader(self.client, models, arguments.link, progress.show)
         try:

@@ -31,7 +31,7 @@ the variable JUPYTERHUB_API_TOKEN and give --hub-api and --listen.
 settings (also in jupyter_ollama_config.py; --help-all describes them and those of the server):
   --OllamaAuthorizer.may_run       groups or custom scopes that may run models (all with access)
   --OllamaAuthorizer.may_manage    ... and change them (custom:ollama:manage)
-  --OllamaAuthorizer.may_admin     ... and look after the server (custom:ollama:admin)
+  --OllamaAuthorizer.may_admin     ... and administer the server (custom:ollama:admin)
   --HubOAuth.cache_max_age         seconds until a removed user is out (60)"""
     classes = [OllamaServer, OllamaAuthorizer]
 

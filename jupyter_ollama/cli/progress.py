@@ -10,7 +10,7 @@ from jupyter_ollama_client.readable import size
 from .command import note
 
 
-class Progress:
+class ProgressLines:
     """Shows the steps of a task on standard error: a line each, the current one kept up to date."""
 
     def __init__(self) -> None:

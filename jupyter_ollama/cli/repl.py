@@ -10,7 +10,7 @@ from jupyter_ollama_client.errors import OllamaResponseError
 from jupyter_ollama_client.modelfile import InvalidModelfile, parse
 
 from .command import CommandError, note, say
-from .conversation import Conversation
+from .conversation import ChatHistory
 from .hint import HINT, show_until_key
 from .show import PARTS, summary
 
@@ -37,7 +37,7 @@ Begin with """ for several lines, and end them with """. Ctrl-C stops an answer.
 class Repl:
     """Reads a line, acts, prints, until the user leaves."""
 
-    def __init__(self, conversation: Conversation) -> None:
+    def __init__(self, conversation: ChatHistory) -> None:
         self.conversation = conversation
         self.settings = conversation.settings
         self.commands: dict[str, Callable[[str], None]] = {

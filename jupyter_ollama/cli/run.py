@@ -11,7 +11,7 @@ from jupyter_ollama_client.errors import OllamaResponseError
 
 from .command import CommandError, note, say
 from .connection import ClientCommand
-from .conversation import Answer, Conversation, Settings, metrics
+from .conversation import AnswerPrinter, ChatHistory, RunSettings, metrics
 from .transfer import transfer
 from .waiting import after_waiting, waiting
 
@@ -61,7 +61,7 @@ class RunCommand(ClientCommand):
 
     def run(self, arguments: argparse.Namespace) -> None:
         """Answer one prompt if there is one, else hold a conversation."""
-        settings = Settings(
+        settings = RunSettings(
             model=arguments.model,
             think=THINK[arguments.think] if arguments.think else None,
             format=parse_format(arguments.format),
@@ -81,7 +81,7 @@ class RunCommand(ClientCommand):
 
             if settings.keep_alive not in (0, "0s"):  # that would unload it, also for others
                 self.load(settings)
-            Repl(Conversation(self.client, settings)).loop()
+            Repl(ChatHistory(self.client, settings)).loop()
         else:
             self.answer(prompt, settings)
 
@@ -95,18 +95,18 @@ class RunCommand(ClientCommand):
         transfer(self.client, "pull", model, insecure)
         return self.client.show(model)
 
-    def answer(self, prompt: str, settings: Settings) -> None:
+    def answer(self, prompt: str, settings: RunSettings) -> None:
         """Print the answer to one prompt; an empty one only loads the model."""
         if not prompt:
             self.load(settings)
             return
-        answer = Answer(settings.wrap)
+        answer = AnswerPrinter(settings.wrap)
         stream = self.client.generate(prompt=prompt, **settings.request())
         answer.show(after_waiting(stream, self.client, settings.model))
         if settings.verbose:
             note(metrics(answer.final))
 
-    def load(self, settings: Settings) -> None:
+    def load(self, settings: RunSettings) -> None:
         """Have the server load the model."""
         for _ in after_waiting(
             self.client.generate(prompt="", **settings.request()), self.client, settings.model

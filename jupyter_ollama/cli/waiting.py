@@ -24,7 +24,7 @@ LOOKUP_TIMEOUT = 2.0
 FRAMES = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
 
 
-class Waiting:
+class WaitSpinner:
     """Shows a spinner, the reason of a wait and its duration on standard error."""
 
     def __init__(self, client: Client, model: str) -> None:
@@ -102,12 +102,12 @@ def is_shown() -> bool:
 
 
 @contextmanager
-def waiting(client: Client, model: str) -> Iterator[Waiting | None]:
-    """Show the reason of a request's wait while the block runs, or until `Waiting.end`."""
+def waiting(client: Client, model: str) -> Iterator[WaitSpinner | None]:
+    """Show the reason of a request's wait while the block runs, or until `WaitSpinner.end`."""
     if not is_shown():
         yield None
         return
-    line = Waiting(client, model)
+    line = WaitSpinner(client, model)
     try:
         yield line
     finally:

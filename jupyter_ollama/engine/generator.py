@@ -19,7 +19,7 @@ from .llama_context import INTERRUPTED, LlamaContext
 from .llama_model import LlamaModel
 from .preemption import Preemption
 from .prefix_cache import PrefixCache
-from .prompting import Span
+from .prompting import MediaSpan
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
 from .step_costs import StepCosts, solo_costs, token_seconds
@@ -242,7 +242,7 @@ class Generator:
             return code == 0
         return True
 
-    def _decode_image(self, sequence: Sequence, span: Span) -> tuple[int, int]:
+    def _decode_image(self, sequence: Sequence, span: MediaSpan) -> tuple[int, int]:
         """Decode the next tokens of an image, at most a batch of them where it may be split.
 
         Returns the number of tokens and llama_decode's code.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OllamaError
-from ..prompt.control_marks import Piece
+from ..prompt.control_marks import PromptPart
 from .attachment import Attachment
 from .sound import Sound
 
@@ -42,7 +42,7 @@ def _pointer(array: NDArray[Any], kind: Any) -> Any:
     return np.ascontiguousarray(array).ctypes.data_as(ctypes.POINTER(kind))
 
 
-def input_parts(pieces: Sequence[Piece], bitmaps: Sequence[Any]) -> list[ctypes.Structure]:
+def input_parts(pieces: Sequence[PromptPart], bitmaps: Sequence[Any]) -> list[ctypes.Structure]:
     """Split a prompt at its markers; a repeated marker is text.
 
     Raises OllamaError(400) if the markers do not match the bitmaps.

@@ -240,7 +240,7 @@ class LoadPlan:
         placement: Placement | None = None,
         shorter: Sequence[Shape] = (),
     ) -> tuple[Placement, Shape]:
-        """Choose among ``shapes``; a ``placement`` is that of weights already loaded."""
+        """Choose among ``shapes``; ``placement`` is given for weights already loaded."""
         free = devices()
 
         def place_for(demand: Demand) -> Placement:

@@ -58,7 +58,7 @@ Chunk = list[int] | Media
 """A part of a prompt: token ids, or a picture or sound."""
 
 
-class Part:
+class MediaChunk:
     """A chunk of libmtmd: text, or part ``index`` of the picture or sound ``name``."""
 
     def __init__(self, pointer: Any, name: str, index: int) -> None:
@@ -89,7 +89,7 @@ class Part:
         return np.ascontiguousarray(txyz.T[[0, 2, 1, 3]])
 
 
-def parts_of(chunks: Any) -> Iterator[Part]:
+def parts_of(chunks: Any) -> Iterator[MediaChunk]:
     """Wrap the chunks and count the parts of each attachment; text may lie between them."""
     last, index = "", 0
     for number in range(mtmd.mtmd_input_chunks_size(chunks)):
@@ -98,4 +98,4 @@ def parts_of(chunks: Any) -> Iterator[Part]:
         if name:
             index = index + 1 if name == last else 0
             last = name
-        yield Part(pointer, name, index)
+        yield MediaChunk(pointer, name, index)

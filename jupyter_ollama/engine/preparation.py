@@ -32,7 +32,7 @@ from .system_prefix import system_prefix
 if TYPE_CHECKING:
     from .account_trees import SystemPrefix
     from .llama_model import LlamaModel
-    from .prompting import Prompter, Span
+    from .prompting import MediaSpan, Prompter
 
 SHORT_TEXT = 1 << 12
 """Bytes of a text to embed that the batch loop tokenizes itself, in some 10 ms."""
@@ -71,7 +71,7 @@ class ReadPrompt:
     num_ctx: int
     keep: int
     lost: int
-    media: list[Span] = field(default_factory=list)
+    media: list[MediaSpan] = field(default_factory=list)
     system: SystemPrefix | None = None
 
 

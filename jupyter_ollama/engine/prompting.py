@@ -52,7 +52,7 @@ class RenderedPrompt(NamedTuple):
         return self._replace(guarded=self.guarded + text[len(self.text) :])
 
 
-class Span(NamedTuple):
+class MediaSpan(NamedTuple):
     """A picture or sound in a prompt, and the index of its first token."""
 
     start: int
@@ -66,7 +66,7 @@ class PromptTokens(NamedTuple):
     """
 
     tokens: list[int]
-    media: list[Span]
+    media: list[MediaSpan]
     skipped: int = 0
 
 
@@ -177,7 +177,7 @@ class Prompter:
         """
         model = self._model
         earlier = prompt.context if isinstance(prompt, ChatPrompt) else []
-        media: list[Span] = []
+        media: list[MediaSpan] = []
         skipped = 0
         text = rendered.guarded
         if num_ctx and is_long(text, num_ctx):
@@ -199,20 +199,20 @@ class Prompter:
             before -= 1
         if any(not 0 <= token < model.n_vocab for token in earlier):
             raise OllamaError(400, "context holds tokens that this model does not have")
-        media = [Span(before + span.start, span.media) for span in media]
+        media = [MediaSpan(before + span.start, span.media) for span in media]
         return PromptTokens(earlier + tokens or [model.filler_token], media, skipped)
 
     def _with_media(self, rendered: RenderedPrompt, account: int, *, special: bool) -> PromptTokens:
         assert self._vision
         tokens: list[int] = []
-        media: list[Span] = []
+        media: list[MediaSpan] = []
         pieces = self._model.control_marks.pieces(rendered.guarded)
         vision, files = self._vision, rendered.attachments
         for chunk in vision.chunks(pieces, files, special=special, account=account):
             if isinstance(chunk, list):
                 tokens += chunk
             else:
-                media.append(Span(len(tokens), chunk))
+                media.append(MediaSpan(len(tokens), chunk))
                 tokens += [chunk.token] * chunk.n_tokens
         if tokens[-1] < 0:
             tokens += self._model.tokenize("\n", special=False)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..library import child
+from ..library import child_process
 
 _PROBE = 2**20
 """Bytes written to test for a full disk: more than a failed write may leave free."""
@@ -20,7 +20,7 @@ _PROBE = 2**20
 
 def run(source: Path, target: Path, type_name: str) -> Iterator[str]:
     """Write ``target`` in a child process, yielding its lines of progress. Raises OllamaError."""
-    return child.run(__name__, str(source), str(target), type_name)
+    return child_process.run(__name__, str(source), str(target), type_name)
 
 
 def main(source: str, target: str, type_name: str) -> int:

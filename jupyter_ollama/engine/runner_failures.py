@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from ..errors import OllamaError
-from ..library.child import last_output
+from ..library.child_process import last_output
 from .events import LoadFailed
 
 CRASHED = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .answers import AfterThinking
     from .constraint import TokenConstraint
     from .progress import PromptProgress
-    from .prompting import Span
+    from .prompting import MediaSpan
     from .reading_order import Reading
     from .repetition import RepetitionDetector
 
@@ -105,7 +105,7 @@ class SequenceParams:
     return_context: bool = False
     stream: bool = True
     top_logprobs: int | None = None
-    media: Many[Span] = ()
+    media: Many[MediaSpan] = ()
     account: int = 0
     system: SystemPrefix | None = None
 
@@ -125,7 +125,7 @@ class CacheState:
     tokens: list[int]
     account: int = 0
     system: SystemPrefix | None = None
-    media: Many[Span] = ()
+    media: Many[MediaSpan] = ()
     slot: int = -1
     cached: int = 0
     reused: int = 0
@@ -157,7 +157,7 @@ class CacheState:
         return length
 
     @property
-    def next_media(self) -> Span | None:
+    def next_media(self) -> MediaSpan | None:
         """The image that is being decoded or comes next, None behind the last."""
         spans = (s for s in self.media if self.cached < s.start + s.media.n_tokens)
         return next(spans, None)

@@ -23,12 +23,12 @@ from ..errors import OllamaError
 from ..layout.c_files import as_path
 from ..layout.errors import LayoutError
 from ..layout.virtual_file import VirtualFile
-from ..prompt.control_marks import Piece
+from ..prompt.control_marks import PromptPart
 from .attachment import Attachment
 from .input_parts import input_parts, new_bitmap
 from .llama_model import LlamaModel, LoadError
 from .low_priority import lower_thread_priority
-from .media import Chunk, Key, Media, Part, parts_of
+from .media import Chunk, Key, Media, MediaChunk, parts_of
 from .sound import Sound
 
 STORED_BYTES = 256 * 2**20
@@ -38,7 +38,7 @@ LONGEST_PART = 4096
 """The most tokens of a sound that are encoded at once. Most projectors cut sounds into windows of
 30 seconds; others compare each token with every other, so their memory grows with the square."""
 
-Prompt = str | Sequence[Piece]
+Prompt = str | Sequence[PromptPart]
 """A prompt that is markup as a whole, or its pieces."""
 
 
@@ -137,7 +137,7 @@ class Vision:
                 if part.key and part.key[0] == digest and (account, part.key) not in self._stored:
                     self._stored[account, part.key] = self._encode(part)
 
-    def _chunk(self, part: Part, account: int) -> Chunk:
+    def _chunk(self, part: MediaChunk, account: int) -> Chunk:
         if part.key is None:
             return part.tokens
         self._stored.move_to_end((account, part.key))
@@ -152,10 +152,10 @@ class Vision:
             moving=part.positions(1, self._uses_mrope) - first,
         )
 
-    def _is_whole(self, part: Part) -> bool:
+    def _is_whole(self, part: MediaChunk) -> bool:
         return bool(mtmd.mtmd_decode_use_non_causal(self._pointer, part.pointer))
 
-    def _encode(self, part: Part) -> NDArray[np.float32]:
+    def _encode(self, part: MediaChunk) -> NDArray[np.float32]:
         if self._is_whole(part) and part.n_tokens > self._batch:
             # Decoding it, llama.cpp would abort the process.
             raise OllamaError(
@@ -184,7 +184,7 @@ class Vision:
         *,
         special: bool = True,
         decoded: str = "",
-    ) -> Iterator[list[Part]]:
+    ) -> Iterator[list[MediaChunk]]:
         """Let libmtmd cut a prompt; the parts live as long as the block.
 
         Only the attachment whose digest is ``decoded`` has pixels or samples, the others a size.
@@ -198,7 +198,7 @@ class Vision:
                 bitmap = new_bitmap(self._pointer, one, name, decoded=one.digest == decoded)
                 stack.callback(mtmd.mtmd_bitmap_free, bitmap)
                 bitmaps.append(bitmap)
-            pieces = [Piece(prompt, True)] if isinstance(prompt, str) else prompt
+            pieces = [PromptPart(prompt, True)] if isinstance(prompt, str) else prompt
             parts = input_parts(pieces, bitmaps)
             chunks = mtmd.mtmd_input_chunks_init()
             stack.callback(mtmd.mtmd_input_chunks_free, chunks)

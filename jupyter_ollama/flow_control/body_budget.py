@@ -43,7 +43,7 @@ class BodyBudget:
                 del self._held[user]
 
 
-class Account:
+class BodyReservation:
     """The reservation of one body."""
 
     def __init__(self, budget: BodyBudget, user: str) -> None:

@@ -20,7 +20,7 @@ CHUNK = 1 << 16
 """Bytes that are written to the socket at once; each write counts as progress."""
 
 
-class Bounds(Protocol):
+class OutboxSettings(Protocol):
     """The settings used here: see `Sharing`."""
 
     @property
@@ -39,7 +39,7 @@ class Bounds(Protocol):
 class Outboxes:
     """All unread answers of a server."""
 
-    def __init__(self, bounds: Bounds) -> None:
+    def __init__(self, bounds: OutboxSettings) -> None:
         self.bounds = bounds
         self.total = 0
         self.waiting: dict[Outbox, None] = {}

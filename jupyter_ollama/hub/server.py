@@ -44,7 +44,7 @@ class HubServer(ServerApp):
         )
 
     def _config_file_name_default(self) -> str:
-        # Not that of notebook servers on this host, which may open routes that are closed here.
+        # Not the configuration of notebook servers on this host: it may open routes closed here.
         return "jupyter_ollama_config"
 
 

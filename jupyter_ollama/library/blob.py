@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, NamedTuple, Protocol
 
 from ..errors import OllamaError
-from .disk import writing
+from .disk_errors import writing
 from .regular_file import open_regular
 from .temp_file import TempFile
 

@@ -96,7 +96,7 @@ def _fault(path: Path, digest: str, needed: Needed, advance: Advance) -> Fault |
     if seen.st_size != size:
         return Fault(needed, f"is damaged: {seen.st_size} bytes in place of {size}", seen)
     if found.hexdigest() != digest[7:]:
-        return Fault(needed, "is damaged: its content is not that of its digest", seen)
+        return Fault(needed, "is damaged: its content does not match its digest", seen)
     return None
 
 

@@ -14,7 +14,7 @@ from ..prompt.messages import Message
 from . import manifest, sources
 from .formats import FORMATS_BY_ARCHITECTURE, STOP_BY_ARCHITECTURE
 from .gguf_types import parameter_size
-from .layer_builder import LayerBuilder, Part, Quantize, Status, quantization, quantized
+from .layer_builder import BuiltLayer, LayerBuilder, Quantize, Status, quantization, quantized
 from .manifest import ImageConfig, Manifest, encode_json
 from .name import InvalidName, ModelName
 from .regular_file import read_regular
@@ -127,7 +127,7 @@ def _check_template(source: str) -> None:
 
 def _weights(
     builder: LayerBuilder, request: CreateRequest, wanted: dict[str, str], quantize: Quantize
-) -> Generator[Status, None, tuple[list[Part], ImageConfig]]:
+) -> Generator[Status, None, tuple[list[BuiltLayer], ImageConfig]]:
     config = ImageConfig()
     if request.from_:
         name, found, config = sources.base_model(builder.store, request.from_)
@@ -153,7 +153,7 @@ def _weights(
     return parts, config
 
 
-def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> None:
+def _describe(config: ImageConfig, parts: list[BuiltLayer], info: dict[str, Any]) -> None:
     """Fill in the description from the request, else the GGUF, else the base model."""
     base = msgspec.structs.replace(config)
     capabilities = info.get("capabilities")
@@ -187,7 +187,7 @@ def _describe(config: ImageConfig, parts: list[Part], info: dict[str, Any]) -> N
     config.model_families = list(dict.fromkeys(filter(None, families))) or base.model_families
 
 
-def _formats(config: ImageConfig, parts: list[Part]) -> dict[str, Any]:
+def _formats(config: ImageConfig, parts: list[BuiltLayer]) -> dict[str, Any]:
     """Set the renderer and parser of the architecture, if any; return their parameters."""
     headers = [p.header for p in parts if p.header and p.layer.media_type == manifest.MODEL]
     named = FORMATS_BY_ARCHITECTURE.get(headers[0].architecture) if headers else None
@@ -215,7 +215,9 @@ def _info_number(info: dict[str, Any], key: str) -> int:
     return int(value)
 
 
-def _with_texts(builder: LayerBuilder, parts: list[Part], request: CreateRequest) -> list[Part]:
+def _with_texts(
+    builder: LayerBuilder, parts: list[BuiltLayer], request: CreateRequest
+) -> list[BuiltLayer]:
     """Replace template and system text, and add licenses."""
     if request.template:
         parts = _without(parts, manifest.TEMPLATE, manifest.PROMPT)
@@ -232,8 +234,8 @@ def _with_texts(builder: LayerBuilder, parts: list[Part], request: CreateRequest
 
 
 def _with_parameters(
-    builder: LayerBuilder, parts: list[Part], parameters: dict[str, Any]
-) -> list[Part]:
+    builder: LayerBuilder, parts: list[BuiltLayer], parameters: dict[str, Any]
+) -> list[BuiltLayer]:
     """Merge parameters into the existing ones; new values win."""
     if not parameters:
         return parts
@@ -247,7 +249,9 @@ def _with_parameters(
     return parts
 
 
-def _with_messages(builder: LayerBuilder, parts: list[Part], messages: list[Message]) -> list[Part]:
+def _with_messages(
+    builder: LayerBuilder, parts: list[BuiltLayer], messages: list[Message]
+) -> list[BuiltLayer]:
     """Replace the messages if the request has any."""
     if not messages:
         return parts
@@ -272,5 +276,5 @@ def _typed_parameters(parameters: dict[str, Any]) -> dict[str, Any]:
     return {name: given[name] if name in unknown else getattr(options, name) for name in given}
 
 
-def _without(parts: list[Part], *media_types: str) -> list[Part]:
+def _without(parts: list[BuiltLayer], *media_types: str) -> list[BuiltLayer]:
     return [part for part in parts if part.layer.media_type not in media_types]

@@ -31,7 +31,7 @@ _NO_DIGEST = "0000000000000000000"
 _TENSOR_LINE = re.compile(r"\[\s*(\d+)/\s*(\d+)\]")
 
 
-class Part(NamedTuple):
+class BuiltLayer(NamedTuple):
     """A layer, its status line, and the header if it is a GGUF."""
 
     layer: Layer
@@ -47,7 +47,7 @@ class LayerBuilder:
         self.created: list[str] = []
         self.hold = hold
 
-    def reuse(self, digest: str, media_type: str, from_: str = "", name: str = "") -> Part:
+    def reuse(self, digest: str, media_type: str, from_: str = "", name: str = "") -> BuiltLayer:
         """Use a blob of the store. Raises OllamaError(400) if it is missing."""
         digest = parse_digest(digest)
         self.hold(digest)
@@ -57,15 +57,15 @@ class LayerBuilder:
         touch(path)
         header = self.read_gguf(digest) if media_type in _GGUF_TYPES else None
         layer = Layer(media_type, digest, path.stat().st_size, from_, name)
-        return Part(layer, f"using existing layer {digest}", header)
+        return BuiltLayer(layer, f"using existing layer {digest}", header)
 
-    def add(self, data: bytes, media_type: str) -> Part:
+    def add(self, data: bytes, media_type: str) -> BuiltLayer:
         """Store bytes as a layer."""
         with self.store.blob_writer() as writer:
             writer.write(data)
             return self._commit(writer, media_type)
 
-    def adopt(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
+    def adopt(self, writer: BlobWriter, media_type: str, from_: str = "") -> BuiltLayer:
         """Store the GGUF that another process wrote. Raises OllamaError(500) if it is damaged."""
         try:
             header = read_header(writer.path)
@@ -88,14 +88,14 @@ class LayerBuilder:
             raise OllamaError(400, f"invalid GGUF file {name or digest}: {error}") from None
         return header
 
-    def _commit(self, writer: BlobWriter, media_type: str, from_: str = "") -> Part:
+    def _commit(self, writer: BlobWriter, media_type: str, from_: str = "") -> BuiltLayer:
         self.hold(writer.digest)  # first: another process may be about to remove such a blob
         blob = writer.commit()
         if blob.created:
             self.created.append(blob.digest)
         verb = "creating new" if blob.created else "using existing"
         layer = Layer(media_type, blob.digest, blob.size, from_)
-        return Part(layer, f"{verb} layer {blob.digest}")
+        return BuiltLayer(layer, f"{verb} layer {blob.digest}")
 
 
 def quantization(text: str) -> str:
@@ -116,8 +116,8 @@ def quantization(text: str) -> str:
 
 
 def quantized(
-    builder: LayerBuilder, part: Part, wanted: str, quantize: Quantize
-) -> Generator[Status, None, Part]:
+    builder: LayerBuilder, part: BuiltLayer, wanted: str, quantize: Quantize
+) -> Generator[Status, None, BuiltLayer]:
     """Quantize the weights of a model, yielding its progress; return the new layer."""
     assert part.header
     source = builder.store.blob_path(part.layer.digest)

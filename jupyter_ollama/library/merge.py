@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .child import UNSUITABLE
+from .child_process import UNSUITABLE
 from .gguf import Header, InvalidGGUF, Tensor, read_header
 from .gguf_types import TENSOR_TYPES
 from .regular_file import open_regular

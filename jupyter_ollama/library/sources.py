@@ -11,15 +11,15 @@ from pathlib import Path, PureWindowsPath
 import msgspec
 
 from ..errors import OllamaError
-from . import child, convert, manifest, merge
+from . import child_process, convert, manifest, merge
 from .gguf import Header
-from .layer_builder import LayerBuilder, Part, Status, progress
+from .layer_builder import BuiltLayer, LayerBuilder, Status, progress
 from .manifest import ImageConfig, InvalidManifest, Manifest
 from .name import InvalidName, ModelName
 from .regular_file import open_regular, read_regular
 from .store import Store, parse_digest
 
-Parts = Generator[Status, None, list[Part]]
+Parts = Generator[Status, None, list[BuiltLayer]]
 
 _SPLIT_NAME = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 
@@ -75,7 +75,7 @@ def base_model(store: Store, text: str) -> tuple[ModelName, Manifest, ImageConfi
         raise OllamaError(500, f"model '{text}' is damaged: {error}") from None
 
 
-def from_model(builder: LayerBuilder, name: ModelName, source: Manifest) -> list[Part]:
+def from_model(builder: LayerBuilder, name: ModelName, source: Manifest) -> list[BuiltLayer]:
     """Reuse the layers of a model."""
     return [
         builder.reuse(layer.digest, layer.media_type, name.display, layer.name)
@@ -94,7 +94,7 @@ def from_files(builder: LayerBuilder, files: dict[str, str]) -> Parts:
     return parts
 
 
-def from_adapters(builder: LayerBuilder, files: dict[str, str], base: list[Part]) -> Parts:
+def from_adapters(builder: LayerBuilder, files: dict[str, str], base: list[BuiltLayer]) -> Parts:
     """Make the layer of an uploaded LoRA adapter for the model with the layers ``base``.
 
     Raises OllamaError(400).
@@ -162,7 +162,7 @@ def _from_gguf(builder: LayerBuilder, files: dict[str, str]) -> Parts:
     return parts
 
 
-def _merge(builder: LayerBuilder, group: list[_Piece]) -> Generator[Status, None, Part]:
+def _merge(builder: LayerBuilder, group: list[_Piece]) -> Generator[Status, None, BuiltLayer]:
     """Merge the parts of a split GGUF. Raises OllamaError(400)."""
     by_number = {piece.number: piece for piece in group}
     first = group[0]
@@ -176,7 +176,7 @@ def _merge(builder: LayerBuilder, group: list[_Piece]) -> Generator[Status, None
     ordered = [by_number[number] for number in range(first.count)]
     paths = [builder.store.blob_path(piece.digest) for piece in ordered]
     with builder.store.blob_writer() as writer:
-        output = child.run(merge.__name__, str(writer.path), *map(str, paths))
+        output = child_process.run(merge.__name__, str(writer.path), *map(str, paths))
         total = sum(path.stat().st_size for path in paths)
         yield from progress("merging GGUF parts", total, output)
         return builder.adopt(writer, _media_type(ordered[0].header))
@@ -215,7 +215,7 @@ def _convert(
                 raise OllamaError(400, f"{name} cannot be a file name: {error.strerror}") from None
         with builder.store.blob_writer() as writer:
             paths = (folder, str(writer.path), *map(str, arguments))
-            output = child.run(convert.__name__, *paths)
+            output = child_process.run(convert.__name__, *paths)
             yield from progress(status, total, output)
             return [builder.adopt(writer, media_type)]
 

@@ -15,7 +15,7 @@ from ..errors import OllamaError
 from .blob import Blob, BlobWriter
 from .blob_holds import BlobHold, held_digests
 from .blob_marks import GRACE_SECONDS, BlobMarks
-from .disk import writing
+from .disk_errors import writing
 from .folders import Folders
 from .manifest import InvalidManifest, Manifest
 from .manifest_tree import existing, manifest_files
@@ -217,10 +217,7 @@ class Store:
 
     @contextlib.contextmanager
     def placing(self, digest: str, seconds: float = GRACE_SECONDS) -> Iterator[None]:
-        """Mark a blob as ours, and exclude removals while the caller renames it into place.
-
-        It is kept for ``seconds`` without a manifest.
-        """
+        """Mark a blob, kept for ``seconds``, and exclude removals during the caller's rename."""
         with self.locked():
             self.marks.mark(digest, seconds=seconds)
             yield

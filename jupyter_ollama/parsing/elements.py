@@ -29,7 +29,7 @@ class ElementCall:
     """The syntax of a call up to ``close``. Calling it reads one, after the opening mark.
 
     Missing tags are inferred; a call without ``close`` at the end of the answer is valid if all of
-    its arguments are complete. ``name_of`` maps the written name to that of the tool. In a
+    its arguments are complete. ``name_of`` maps the written name to the name of the tool. In a
     ``loose`` format a key without a value is skipped, the name may precede arguments in JSON, and
     required arguments may be missing.
     """

@@ -46,7 +46,7 @@ class Marks:
     def find(self, text: str, start: int, *, ended: bool) -> tuple[int, str]:
         """Return the index of the first mark and the mark.
 
-        Without one the mark is "" and the index is that of a possible partial mark, or the end.
+        Without one the mark is "" and the index points to a possible partial mark, or to the end.
         """
         match = self._pattern.search(text, start)
         if match is None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from .harmony import HarmonyAnswer
-from .named import BRACKETS, NamedCalls
+from .named_calls import BRACKETS, NamedCalls
 from .parsed import Parser
 from .parsers import named_parser
 from .styles import HARMONY, PLAIN, TOOL_CALL, by_architecture, by_parser, by_tag, by_template

@@ -102,7 +102,7 @@ def current() -> Budget:
 
 @contextmanager
 def spending(allowed: Spending) -> Iterator[Budget]:
-    """Count the rendering in the block against one budget, that of an enclosing block if any."""
+    """Count the rendering in the block against one budget, shared with enclosing blocks."""
     around = _current.get()
     if around is not None:
         yield around

@@ -24,7 +24,7 @@ NO_BLANKS = (False, False)
 T = TypeVar("T")
 
 
-class Piece(NamedTuple):
+class PromptPart(NamedTuple):
     """A part of a prompt; with ``is_markup`` names of control tokens are tokenized as such."""
 
     text: str
@@ -90,31 +90,31 @@ class ControlMarks:
 
         return self._pattern.sub(guard, text)
 
-    def pieces(self, prompt: str) -> list[Piece]:
+    def pieces(self, prompt: str) -> list[PromptPart]:
         """Split a prompt at the boundaries of markup and guarded text.
 
         Without guarded text the prompt is one piece.
         """
         if not has_guards(prompt):
-            return [Piece(plain(prompt), True)]
-        pieces: list[Piece] = []
+            return [PromptPart(plain(prompt), True)]
+        pieces: list[PromptPart] = []
         markup, end, strips_next = "", 0, False
         for mark in [*self._pattern.finditer(prompt), None]:
             between = prompt[end : mark.start() if mark else None]
             strips_before, strips_behind = self._strips.get(mark[0] if mark else "", NO_BLANKS)
             if has_guards(between):
-                pieces += [Piece(markup, True)] * bool(markup)
+                pieces += [PromptPart(markup, True)] * bool(markup)
                 between = between.lstrip() if strips_next else between
                 between = between.rstrip() if strips_before else between
                 texts = self._insistent.split(between)
-                pieces += [Piece(plain(text), False) for text in texts]
+                pieces += [PromptPart(plain(text), False) for text in texts]
                 markup = ""
             else:
                 markup += plain(between)
             if mark:
                 markup += mark[0]
                 end, strips_next = mark.end(), strips_behind
-        return [*pieces, *[Piece(markup, True)] * bool(markup)]
+        return [*pieces, *[PromptPart(markup, True)] * bool(markup)]
 
     def parts(self, markup: str, length: int) -> list[str]:
         """Split markup before control tokens into parts of about ``length`` characters or more.

@@ -1,4 +1,4 @@
-"""An event loop in a separate thread, so that transfers never block that of the server."""
+"""An event loop in a separate thread, so that transfers never block the server's own loop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class Background:
+class BackgroundLoop:
     """Runs asynchronous generators in another thread, which starts with the first of them."""
 
     def __init__(self) -> None:

@@ -8,11 +8,11 @@ from contextlib import aclosing
 from pathlib import Path
 
 from ..errors import OllamaError
-from ..library.disk import explained
+from ..library.disk_errors import explained
 from ..library.manifest import Layer
 from ..library.name import ModelName
 from ..library.store import Store
-from .background import Background
+from .background import BackgroundLoop
 from .client import Open, Repository
 from .credentials import Credentials
 from .download import Downloads, is_stored
@@ -49,7 +49,7 @@ class Transfers:
         self._credentials = Credentials(logins or {}, key_file)
         self._downloads = Downloads(store, self._policy)
         self._uploads: Uploads = {}
-        self._background = Background()
+        self._background = BackgroundLoop()
 
     def pull(self, name: ModelName, insecure: bool = False) -> AsyncGenerator[Status, None]:
         """Pull a model, yielding status lines; they raise OllamaError.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 from ..errors import OllamaError
-from .load_request import Settings, is_pinned, key_of
+from .load_request import SchedulerSettings, is_pinned, key_of
 from .loaded import LoadedModel
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class LibraryWatch:
     def __init__(
         self,
         library: Names,
-        settings: Settings,
+        settings: SchedulerSettings,
         loaded: Callable[[], list[LoadedModel]],
         unload: Callable[[LoadedModel], None],
     ) -> None:

@@ -22,7 +22,7 @@ LOAD_OPTIONS = tuple(name for name in LoadOptions.__struct_fields__ if name != "
 Key = tuple[str, tuple[str, ...], tuple[str, ...], str | None, str]
 
 
-class Settings(Protocol):
+class SchedulerSettings(Protocol):
     """The settings that the scheduler reads; times in seconds, 0 is automatic."""
 
     keep_alive: float
@@ -74,7 +74,7 @@ def key_of(model: Model) -> Key:
 
 
 def build_load_request(
-    model: Model, options: Options, keep_alive: float | None, settings: Settings
+    model: Model, options: Options, keep_alive: float | None, settings: SchedulerSettings
 ) -> LoadRequest:
     """Combine a request's options with the settings. Raises OllamaError(400) if they clash."""
     num_ctx = options.num_ctx or settings.context_length
@@ -122,12 +122,12 @@ def shared_options(model: Model, options: Options, ignored: set[str]) -> Options
     return msgspec.structs.replace(options, **values)
 
 
-def is_pinned(model: Model, settings: Settings) -> bool:
+def is_pinned(model: Model, settings: SchedulerSettings) -> bool:
     """Return whether the settings pin a model, which is then never unloaded."""
     return any(model.name.matches(name) for name in settings.pinned_models)
 
 
-def _attention(options: Options, settings: Settings) -> tuple[str, bool | None]:
+def _attention(options: Options, settings: SchedulerSettings) -> tuple[str, bool | None]:
     """Return the type of the KV cache and whether to use flash attention (None: if supported)."""
     kv_cache_type = options.kv_cache_type or settings.kv_cache_type
     flash_attention = options.flash_attention

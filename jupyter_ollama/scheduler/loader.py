@@ -25,7 +25,7 @@ from .events import Events
 from .eviction import eviction_order, residence_left, select_victims
 from .library_watch import LibraryWatch, Names
 from .load import STOPPING, Load, LoadQueue
-from .load_request import Key, LoadRequest, Settings, key_of
+from .load_request import Key, LoadRequest, SchedulerSettings, key_of
 from .loaded import LoadedModel
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class _Resident(Exception):
 class Loader:
     """Keeps the loaded models and the queue of loads."""
 
-    def __init__(self, settings: Settings, events: Events, library: Names) -> None:
+    def __init__(self, settings: SchedulerSettings, events: Events, library: Names) -> None:
         self._settings = settings
         self._events = events
         self._loaded: dict[Key, LoadedModel] = {}

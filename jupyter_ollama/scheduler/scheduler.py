@@ -21,7 +21,7 @@ from .limits import LimitReached
 from .load_request import (
     MIN_NUM_CTX,
     LoadRequest,
-    Settings,
+    SchedulerSettings,
     build_load_request,
     key_of,
     shared_options,
@@ -43,7 +43,9 @@ BUSY = "server busy, please try again.  maximum pending requests exceeded"
 class Scheduler:
     """Loads and unloads models and grants their slots to requests."""
 
-    def __init__(self, settings: Settings, library: Names, events: Events | None = None) -> None:
+    def __init__(
+        self, settings: SchedulerSettings, library: Names, events: Events | None = None
+    ) -> None:
         self._settings = settings
         self._events = events or Events()
         self._own_account = Account("")

@@ -561,7 +561,7 @@ export interface components {
       _debug_render_only?: boolean;
     };
     ChatResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /**
        * Format: date-time
@@ -600,7 +600,7 @@ export interface components {
     };
     /** @description A part of an answer. The last one has `done` and the fields that follow it. */
     ChatStreamEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /**
        * Format: date-time
@@ -711,7 +711,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     DetokenizeResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       content: string;
     };
@@ -791,7 +791,7 @@ export interface components {
       _debug_render_only?: boolean;
     };
     GenerateResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -830,7 +830,7 @@ export interface components {
     };
     /** @description A part of an answer. The last one has `done` and the fields that follow it. */
     GenerateStreamEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -1092,7 +1092,7 @@ export interface components {
     };
     /** @description Extension. What happens before the first text of a stream with `progress`. */
     ProgressEvent: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       /** @description RFC 3339 in UTC. */
       created_at: string;
@@ -1203,7 +1203,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     RerankResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       results: components['schemas']['RankedDocument'][];
       /** @description Nanoseconds. */
@@ -1237,7 +1237,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     ScoreResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       results: components['schemas']['ScoredContinuation'][];
       /** @description Nanoseconds. */
@@ -1359,7 +1359,7 @@ export interface components {
       options?: components['schemas']['ModelOptions'];
     };
     TokenizeResponse: {
-      /** @description As it was asked for. */
+      /** @description The name in the request. */
       model: string;
       tokens: (number | components['schemas']['TokenPiece'])[];
     };

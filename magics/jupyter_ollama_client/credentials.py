@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 
 class Hidden(str):
-    """A text that a notebook must not show: its ``repr`` is that of ``shown``.
+    """A text that a notebook must not show: its ``repr`` is the ``repr`` of ``shown``.
 
     ``str()`` and formats give the text itself.
     """

@@ -87,6 +87,6 @@ def parameters(pairs: Sequence[str] | None, magic: str) -> dict[str, Any]:
 
 
 def check_variable(name: str | None) -> None:
-    """Raise OllamaMagicsError if the name of ``-o`` is not that of a variable."""
+    """Raise OllamaMagicsError if ``-o`` does not name a variable."""
     if name and not name.isidentifier():
         raise OllamaMagicsError(f"-o takes the name of a variable, not {name}.")

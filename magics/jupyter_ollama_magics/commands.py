@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .progress import NotebookSteps, TerminalSteps
 
 
-class Settings(Protocol):
+class MagicSettings(Protocol):
     """The settings of the magics that subcommands read and change."""
 
     shell: Any
@@ -41,7 +41,7 @@ class Commands:
     """The subcommands of ``%ollama``, each a decorated method. They print text, return tables."""
 
     def __init__(
-        self, settings: Settings, connection: Connection, chats: Chats, names: ModelNames
+        self, settings: MagicSettings, connection: Connection, chats: Chats, names: ModelNames
     ) -> None:
         self._settings = settings
         self._connection = connection

@@ -43,7 +43,7 @@ class Field:
         if self.choices is not None:
             return self._choice(value)
         if self.date_format and isinstance(value, str):
-            from .moments import read_moment
+            from .date_parser import read_moment
 
             return read_moment(value)
         if not self.kinds or self.kinds & set(_kinds(value)):

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from . import prose
+from . import markdown_escape
 
 _FENCE = re.compile(
     r"(?P<indent>[ \t]*)(?:(?P<ticks>`{3,})(?P<info>[^`]*)|(?P<tildes>~{3,})(?P<about>.*))$"
@@ -58,9 +58,12 @@ def safe_markdown(text: str) -> str:
     """
     blocks = list(_blocks(_BREAKS.sub("\n", text.replace("\0", "\ufffd")).split("\n")))
     quoted = '"' in text
-    parts = [prose.pieces(block, quoted) if isinstance(block, str) else block for block in blocks]
+    parts = [
+        markdown_escape.pieces(block, quoted) if isinstance(block, str) else block
+        for block in blocks
+    ]
     texts = [part for block in parts if not isinstance(block, _Code) for part in block]
-    every_dollar = prose.has_lone_dollars(texts)
+    every_dollar = markdown_escape.has_lone_dollars(texts)
     result: list[str] = []
     for number, block in enumerate(parts, 1):
         if isinstance(block, _Code):
@@ -68,7 +71,7 @@ def safe_markdown(text: str) -> str:
             if number < len(parts) and any(map(_BEGINS_FORMULA.search, block.lines)):
                 result.append("")  # a blank line, which ends formulas
         else:
-            result.append(prose.joined(block, every_dollar, quoted))
+            result.append(markdown_escape.joined(block, every_dollar, quoted))
     return "\n".join(result)
 
 
@@ -79,7 +82,9 @@ def code_block(text: str, language: str = "") -> str:
 
 def folded(title: str, content: str) -> str:
     """Return markdown that shows a title; a click shows the content, which is markdown."""
-    return f"<details><summary>{prose.entities(title)}</summary>\n\n{content}\n\n</details>"
+    return (
+        f"<details><summary>{markdown_escape.entities(title)}</summary>\n\n{content}\n\n</details>"
+    )
 
 
 def _blocks(lines: list[str]) -> Iterator[str | _Code]:
@@ -118,7 +123,7 @@ def _code(lines: list[str], start: int, end: int, opening: re.Match[str]) -> _Co
         name = ""
     # Code may stay inside a list item only if every parser sees plain text in it.
     stays = _is_in_item(lines[max(0, start - _LOOK_BACK) : start - 1], opening["indent"])
-    if stays and not any(map(prose.is_active, code)):
+    if stays and not any(map(markdown_escape.is_active, code)):
         return _Code(code, name, opening["indent"])
     return _Code(code, name)
 

@@ -34,7 +34,7 @@ NOTES = {
 """The notes of the footer by ``done_reason``."""
 
 
-class Background(Protocol):
+class BackgroundTask(Protocol):
     """The task that writes an answer of ``--bg``."""
 
     def wait(self, timeout: float | None = None) -> bool:
@@ -96,7 +96,7 @@ class ChatResult:
         self.waited = 0
         self.remarks: list[str] = []
         self.repeats = False
-        self.background: Background | None = None
+        self.background: BackgroundTask | None = None
         self.forgets = conversation.forgotten
         self._stats = stats
         self._kind = kind
@@ -120,7 +120,7 @@ class ChatResult:
             self._count(chunk)
 
     def _count(self, chunk: dict[str, Any]) -> None:
-        """Sum the metrics of the rounds; the prompt is that of the last round."""
+        """Sum the metrics of the rounds; the prompt's metrics are those of the last round."""
         for name in METRICS:
             if chunk.get(name):
                 before = 0 if name == "prompt_eval_count" else self.metrics.get(name, 0)

@@ -37,7 +37,7 @@ class Servers:
 
     @classmethod
     def find(cls) -> Self:
-        """Return the server of the magics if they are loaded, else that of the environment."""
+        """Return the server of the loaded magics, else the server of the environment."""
         ipython = sys.modules.get("IPython")
         shell = ipython.get_ipython() if ipython else None
         magics = shell.magics_manager.registry.get("OllamaMagics") if shell else None

@@ -16,14 +16,14 @@ import pytest
 from api_client import Fetch, error, fetcher, wait_until
 
 from jupyter_ollama.api import endpoint
-from jupyter_ollama.api.compression import Bounds, decompress
+from jupyter_ollama.api.compression import DecompressionLimits, decompress
 from jupyter_ollama.api.decoding import decode
 from jupyter_ollama.api.exchange import LONG_BODY
 from jupyter_ollama.api.multipart import Form
 from jupyter_ollama.api.wire import ChatRequest, GenerateRequest
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.flow_control.body_budget import SMALL, Account, BodyBudget
+from jupyter_ollama.flow_control.body_budget import SMALL, BodyBudget, BodyReservation
 from jupyter_ollama.scheduler.limits import LimitReached
 
 if sys.version_info >= (3, 14):
@@ -106,7 +106,7 @@ def test_compressed_bodies_are_unpacked_only_as_far_as_allowed(pack: Any) -> Non
     encoding = "gzip" if pack is gzip.compress else "zstd"
     held: list[int] = []
 
-    def refusal(body: bytes, bounds: Bounds) -> str:
+    def refusal(body: bytes, bounds: DecompressionLimits) -> str:
         held.clear()
         with pytest.raises(OllamaError) as caught:
             decompress(body, encoding, bounds, held.append)
@@ -114,10 +114,10 @@ def test_compressed_bodies_are_unpacked_only_as_far_as_allowed(pack: Any) -> Non
         return caught.value.message
 
     bomb = pack(bytes(100 * MIB))
-    usual = Bounds(64 * MIB, 200, 10)
+    usual = DecompressionLimits(64 * MIB, 200, 10)
     assert "compressed to less than 1/200 of its size" in refusal(bomb, usual)
     assert held[-1] <= max(MIB, 200 * len(bomb))
-    assert refusal(bomb, Bounds(8 * MIB, 10**6, 10)) == "http: request body too large"
+    assert refusal(bomb, DecompressionLimits(8 * MIB, 10**6, 10)) == "http: request body too large"
     assert held[-1] <= 8 * MIB
     assert "more than 10 compressed texts" in refusal(pack(b"") * 11, usual)
     texts = [b"one ", b"", b"two " * 100_000, b"three"]
@@ -130,7 +130,7 @@ def test_a_large_window_is_refused() -> None:
     packer = zstd.ZstdCompressor(options=options)
     body = packer.compress(bytes(MIB)) + packer.flush()
     with pytest.raises(OllamaError, match="failed to decompress zstd body"):
-        decompress(body, "zstd", Bounds(64 * MIB, 200, 10))
+        decompress(body, "zstd", DecompressionLimits(64 * MIB, 200, 10))
 
 
 async def test_a_bomb_is_refused_over_http(either: Fetch) -> None:
@@ -142,7 +142,7 @@ async def test_a_bomb_is_refused_over_http(either: Fetch) -> None:
 
 def test_the_budget_is_shared_and_comes_back() -> None:
     budget = BodyBudget(100, 60)
-    accounts = [Account(budget, user) for user in ("ann", "ann", "bob", "eve")]
+    accounts = [BodyReservation(budget, user) for user in ("ann", "ann", "bob", "eve")]
     accounts[0].hold(SMALL + 40)
     accounts[0].hold(SMALL + 50)
     with pytest.raises(LimitReached) as caught:

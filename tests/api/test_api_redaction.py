@@ -17,7 +17,7 @@ from api_client import Fetch, chat, error, generate, lines, neighbour_error
 import jupyter_ollama
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.errors import PathRedactor
-from jupyter_ollama.library.child import last_output
+from jupyter_ollama.library.child_process import last_output
 
 HEX = "ab" * 32
 

@@ -99,7 +99,7 @@ def test_an_inserted_cell_runs_in_a_new_kernel(page: Page, lab: Server) -> None:
     # The kernel has the magics now.
     panel.get_by_role("button", name="Insert a cell for all-minilm:latest").click()
     expect(cells).to_have_count(3)
-    assert "%embed [" in sources(cells)[2]
+    assert "%embed texts --model all-minilm" in sources(cells)[2]
     page.keyboard.press("Control+Enter")
     expect(cells.nth(2).locator(".jp-OutputArea")).to_contain_text("array([[")
     end_kernels(lab)

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from cli_process import Ollama
 
-from jupyter_ollama.cli.bench_report import Format, Measured, report, text
+from jupyter_ollama.cli.bench_report import Measured, WeightFormat, report, text
 from jupyter_ollama.cli.command import CommandError
 from jupyter_ollama.cli.other_formats import candidates
 from jupyter_ollama.cli.speed import Served, Speed, Stream, Workload, speed_together
@@ -163,7 +163,10 @@ def measured(
         half = Speed(speed.decode / 2, speed.prefill / 2)
         found.served.append(Served(LoadSpec(model=""), ready, {1: half}))
         found.limits.append({1: speed})
-    found.formats = [Format("Q4_1", Path(), 100, own), Format(name, Path(), size, other)]
+    found.formats = [
+        WeightFormat("Q4_1", Path(), 100, own),
+        WeightFormat(name, Path(), size, other),
+    ]
     return found
 
 

@@ -60,7 +60,7 @@ def test_damage_is_reported_and_nothing_is_changed(ollama: Ollama, store: Store)
     first, second = digest_of(FIRST)[:19], digest_of(SECOND)[:19]
     lines = done.stdout.splitlines()
     assert f"{first} (200 KB) is missing; needed by one:latest" in lines
-    damage = "is damaged: its content is not that of its digest"
+    damage = "is damaged: its content does not match its digest"
     assert any(line.startswith(f"{second} (100 KB) {damage}") for line in lines)
     assert any(line.startswith("the manifest of three:latest cannot be read: ") for line in lines)
     assert done.stderr.endswith("Pull, create or remove: one:latest, three:latest, two:latest\n")

@@ -15,12 +15,19 @@ import pytest
 from cli_process import Terminal
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from llama_cpp_build import BuildProgress  # noqa: E402
+
 FETCH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tools")
 from command_log import Failure
 from llama_cpp_wheel import fetch_wheel, read_requirement
+import llama_cpp_wheel
+# The wheels here contain nothing that could be loaded.
+llama_cpp_wheel.inspect = lambda python, wheel: ([], ["CPU", "RPC"])
 try:
     print("wheel:", fetch_wheel(Path(sys.executable), read_requirement(Path("pyproject.toml"))))
 except Failure as failure:
@@ -31,15 +38,19 @@ import sys
 from pathlib import Path
 sys.path.insert(0, "tools")
 from install_environment import ROOT, install_llama_cpp
-from llama_cpp_wheel import build_key, read_requirement
+from llama_cpp_wheel import read_requirement, spoilt_keys
+import llama_cpp_wheel
+# The wheels here contain nothing that could be loaded.
+llama_cpp_wheel.inspect = lambda python, wheel: ([], ["CPU", "RPC"])
 venv = Path(sys.argv[1])
 install_llama_cpp(venv, venv / "bin/python")
-print(build_key(read_requirement(ROOT / "pyproject.toml"), defaults=""))
+print(spoilt_keys(read_requirement(ROOT / "pyproject.toml"))[0])
 """
 PROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 VERSION = PROJECT.partition("llama-cpp-python==")[2].partition('"')[0]
 NAME = f"llama_cpp_python-{VERSION}"
 METADATA = f"Metadata-Version: 2.1\nName: llama_cpp_python\nVersion: {VERSION}\n"
+DEFAULTS = f"-DGGML_RPC=on -DCMAKE_PROJECT_llama_cpp_INCLUDE={ROOT}/tools/llama_cpp_build.cmake"
 WHEEL = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
 SYSTEM = "[build-system]\nrequires = []\nbuild-backend = 'backend'\nbackend-path = ['.']\n"
 BACKEND = f'''
@@ -62,6 +73,10 @@ def build_wheel(folder, settings=None, metadata=None):
         file.write(os.environ.get("CMAKE_ARGS", "") + "\\n")
     for step in range(1, 41):
         print(f"[{{step}}/40] g++ -c source{{step}}.cpp", flush=True)
+        together = "CMAKE_PROJECT_llama_cpp_INCLUDE" in os.environ["CMAKE_ARGS"]
+        if step == 20 and "UNITED_BROKEN" in os.environ and together:
+            print("error: redefinition of 'x'", flush=True)
+            raise SystemExit(1)
         if step == 20 and "BROKEN" in os.environ:
             print("g++: fatal error: Killed signal terminated program cc1plus", flush=True)
             raise SystemExit(1)
@@ -135,7 +150,7 @@ def test_it_is_compiled_once_and_shows_its_progress(variables: dict[str, str]) -
     second = fetch(variables)
     assert wheel_of(second) == wheel
     assert "Compiling" not in second.stdout
-    assert builds(variables) == ["-DGGML_RPC=on"]
+    assert builds(variables) == [DEFAULTS]
 
 
 def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> None:
@@ -143,7 +158,7 @@ def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> Non
     cpu = wheel_of(fetch(variables))
     assert cuda != cpu
     assert wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on")) == cuda
-    assert builds(variables) == ["-DGGML_RPC=on -DGGML_CUDA=on", "-DGGML_RPC=on"]
+    assert builds(variables) == [f"{DEFAULTS} -DGGML_CUDA=on", DEFAULTS]
 
 
 @pytest.mark.parametrize(
@@ -162,7 +177,7 @@ def test_amx_is_left_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.syspath_prepend(str(ROOT / "tools"))
-    wheels = importlib.import_module("llama_cpp_wheel")
+    wheels = importlib.import_module("llama_cpp_build")
     monkeypatch.setattr(wheels, "processor_features", lambda: processor)
     path = tmp_path / "cc"
     path.write_text(f"#!/bin/sh\n{compiler}\n")
@@ -180,10 +195,10 @@ def test_a_finished_wheel_is_taken(
     built.rename(sources / built.name)
     offered = fetch(variables)
     assert wheel_of(offered).is_relative_to(variables["XDG_CACHE_HOME"])
-    assert builds(variables) == ["-DGGML_RPC=on"]
+    assert builds(variables) == [DEFAULTS]
     # A user who sets CMAKE_ARGS wants a build of their own.
     wheel_of(fetch(variables, CMAKE_ARGS="-DGGML_CUDA=on"))
-    assert builds(variables) == ["-DGGML_RPC=on", "-DGGML_RPC=on -DGGML_CUDA=on"]
+    assert builds(variables) == [DEFAULTS, f"{DEFAULTS} -DGGML_CUDA=on"]
 
 
 def test_the_default_build_of_before_is_replaced_and_no_other(
@@ -208,7 +223,7 @@ def test_the_default_build_of_before_is_replaced_and_no_other(
     assert new != old[0]
     assert install(old[0]) == new
     assert install("somebody's own") == "somebody's own"
-    assert builds(variables) == ["-DGGML_RPC=on"]
+    assert builds(variables) == [DEFAULTS]
 
 
 def test_a_build_that_fails(variables: dict[str, str]) -> None:
@@ -222,6 +237,42 @@ def test_a_build_that_fails(variables: dict[str, str]) -> None:
     assert "[20/40] g++ -c source20.cpp" in log.read_text()
     assert not list(log.parent.rglob("*.whl"))
     assert wheel_of(fetch(variables)).exists()
+
+
+def test_a_compiler_that_cannot_take_files_together(variables: dict[str, str]) -> None:
+    done = fetch(variables, UNITED_BROKEN="1")
+    assert wheel_of(done).exists()
+    log = Path(variables["XDG_CACHE_HOME"], "jupyter-ollama/llama-cpp-python-build.first.log")
+    assert f"That failed: {log}" in done.stdout
+    assert "redefinition of 'x'" in log.read_text()
+    assert builds(variables) == [DEFAULTS, "-DGGML_RPC=on"]
+
+
+def test_a_full_disk_is_noticed_before_anything_is_downloaded(variables: dict[str, str]) -> None:
+    full = (
+        "import shutil\nshutil.disk_usage = lambda path: shutil._ntuple_diskusage(1, 1, 5 << 20)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", full + FETCH],
+        cwd=ROOT,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "takes 1024 MB in" in done.stderr
+    assert "and 5 MB are free there. XDG_CACHE_HOME names another folder." in done.stderr
+    assert builds(variables) == []
+
+
+@pytest.mark.parametrize(
+    ("share", "elapsed", "left"), [(0, 0, 120), (0.1, 24, 140), (0.5, 120, 120)]
+)
+def test_the_forecast_learns_from_the_first_steps(
+    share: float, elapsed: float, left: float
+) -> None:
+    assert round(BuildProgress(120).forecast(share or 1e-9, elapsed)) == round(left)
 
 
 def test_without_a_compiler_nothing_is_started(variables: dict[str, str], tmp_path: Path) -> None:

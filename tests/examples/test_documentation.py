@@ -4,31 +4,74 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import example_outputs as examples
 import jupyter_ollama_magics
+import pytest
 from traitlets import TraitType
 from traitlets.config import Configurable
 
 import jupyter_ollama
+from jupyter_ollama.api.openapi import document
 
 DOCS = Path(__file__).parents[2] / "docs"
-sys.path.insert(0, str(DOCS))
+sys.path[:0] = [str(DOCS), str(DOCS.parent / "tests" / "browser")]
 
 import reference  # noqa: E402
+from jupyterlab_page import chromium  # noqa: E402
 
 
-def test_the_documentation_is_built_without_a_warning(tmp_path: Path) -> None:
-    command = ["-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", DOCS, tmp_path]
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The documentation, built without a warning."""
+    folder = tmp_path_factory.mktemp("docs")
+    command = ["-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", DOCS, folder]
     done = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    settings = (tmp_path / "reference" / "settings.html").read_text("utf-8")
+    return folder
+
+
+def test_the_reference_has_every_setting_and_route(built: Path) -> None:
+    settings = (built / "reference" / "settings.html").read_text("utf-8")
     for kind, name in settings_in_the_code():
         assert f"c.{kind}.{name}" in settings
+    api = (built / "reference" / "api.html").read_text("utf-8")
+    for path in document()["paths"]:
+        assert path in api
+    assert "keep_alive" in api, "no bodies"
+
+
+def test_pictures_are_small() -> None:
     for image in DOCS.glob("images/*.png"):
         assert image.stat().st_size < 300_000, image.name
+    for film in DOCS.glob("images/*.gif"):
+        assert film.stat().st_size < 1_500_000, film.name
+
+
+def test_the_gallery_shows_every_example_with_its_outputs(built: Path) -> None:
+    cards = (built / "examples.html").read_text("utf-8")
+    for name in examples.notebooks():
+        assert f"gallery/{name}.html" in cards
+        page = (built / "gallery" / f"{name}.html").read_text("utf-8")
+        assert ("cell_output" in page) == (name not in examples.LARGE)
+
+
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [("embedding", "howto/embeddings"), ("proxy", "howto/proxy"), ("quotas", "howto/quotas")],
+)
+def test_the_search_finds_the_right_page_first(built: Path, word: str, page: str) -> None:
+    with chromium() as browser:
+        tab = browser.new_page()
+        tab.goto(f"{(built / 'search.html').as_uri()}?q={word}")
+        # All results are there once their number is.
+        tab.get_by_text(re.compile(r"Search finished")).wait_for()
+        first = tab.locator("ul.search li a").first
+        assert f"{page}.html" in (first.get_attribute("href") or "")
 
 
 def settings_in_the_code() -> set[tuple[str, str]]:

@@ -50,7 +50,7 @@ def test_missing_short_and_changed_blobs_with_their_models(store: Store) -> None
     blob(store, b"missing").unlink()
     assert sorted(found(store)) == [
         ("is damaged: 3 bytes in place of 5", ["a"]),
-        ("is damaged: its content is not that of its digest", ["a", "b"]),
+        ("is damaged: its content does not match its digest", ["a", "b"]),
         ("is missing", ["a"]),
     ]
 

@@ -17,7 +17,7 @@ from tiny_gguf import write_gguf
 
 from jupyter_ollama.api.model_views import show
 from jupyter_ollama.errors import OllamaError
-from jupyter_ollama.library import disk as disks
+from jupyter_ollama.library import disk_errors as disks
 from jupyter_ollama.library.library import Library
 from jupyter_ollama.library.store import Store
 

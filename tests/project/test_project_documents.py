@@ -21,7 +21,7 @@ from jupyter_ollama.hub.authorizer import OllamaAuthorizer
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     page.relative_to(ROOT).as_posix()
-    for pattern in ("*.md", "docs/*.md", "*/README.md", ".github/*.md")
+    for pattern in ("*.md", "docs/*.md", "docs/howto/*.md", "*/README.md", ".github/*.md")
     for page in ROOT.glob(pattern)
     if page.name != "CHANGELOG.md"  # describes releases, not the present tree
 )
@@ -67,9 +67,9 @@ def tracked() -> list[str]:
 
 @cache
 def sources() -> str:
-    """Return all Python code of the distributions."""
+    """Return all Python code of the distributions and of what installs them."""
     names = (name for name in tracked() if name.endswith(".py"))
-    kept = (name for name in names if name.startswith(("jupyter_ollama/", "magics/")))
+    kept = (name for name in names if name.startswith(("jupyter_ollama/", "magics/", "tools/")))
     return "\n".join((ROOT / name).read_text("utf-8") for name in kept if (ROOT / name).exists())
 
 

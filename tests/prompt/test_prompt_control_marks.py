@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jupyter_ollama.prompt.control_marks import GUARD, ControlMarks, Piece, has_guards, plain
+from jupyter_ollama.prompt.control_marks import GUARD, ControlMarks, PromptPart, has_guards, plain
 
 NAMES = ["<|im_start|>", "<|im_end|>", "<|im_end|>\n", "<s>", "</s>", "[INST]", "<|end", "<|end|>"]
 MARKS = ControlMarks(NAMES)
@@ -62,7 +62,7 @@ def test_some_names_may_stand() -> None:
 
 def test_a_prompt_without_guards_is_one_piece() -> None:
     prompt = "<|im_start|>user\nHello<|im_end|>\n"
-    assert MARKS.pieces(prompt) == [Piece(prompt, True)]
+    assert MARKS.pieces(prompt) == [PromptPart(prompt, True)]
     assert MARKS.guarded("Hello <b>world</b> <| x |>") == "Hello <b>world</b> <| x |>"
 
 
@@ -72,9 +72,9 @@ def test_blanks_that_belong_to_a_token_are_taken_off_beside_it() -> None:
     )
     prompt = f"<|user|>\n {marks.guarded('a <|end|> b')} \n<|end|>\n"
     assert marks.pieces(prompt) == [
-        Piece("<|user|>", True),
-        Piece("a <|end|> b", False),
-        Piece("<|end|>\n", True),
+        PromptPart("<|user|>", True),
+        PromptPart("a <|end|> b", False),
+        PromptPart("<|end|>\n", True),
     ]
 
 

@@ -19,7 +19,7 @@ from ...engine.sound_file import NO_SOUND, SoundFile, is_sound
 from ...errors import OllamaError
 from ...prompt.messages import Message
 from .. import chat as native
-from ..endpoint import TEXT, Body, Buffer, Call, Reply, Stream
+from ..endpoint import TEXT, Body, BufferedBody, Call, Reply, Stream
 from ..multipart import Form
 from ..translation import parts, whole
 from ..wire import ChatRequest
@@ -64,7 +64,7 @@ async def transcriptions(call: Call) -> Reply | Stream:
 
 def open_form(call: Call) -> Body:
     """Return the place where the bytes of a form go."""
-    assert isinstance(call.body, Buffer)
+    assert isinstance(call.body, BufferedBody)
     return Form(call.server.max_form_bytes, call.body.account)
 
 

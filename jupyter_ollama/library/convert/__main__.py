@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..child import UNSUITABLE
+from ..child_process import UNSUITABLE
 from .adapter import convert_adapter
 from .convert import convert
 from .model_folder import ConversionError

@@ -24,7 +24,7 @@ _WIDTHS = {1: 8, 5: 4}
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")
 
 
-class Piece(NamedTuple):
+class VocabularyPiece(NamedTuple):
     """A token. The pair whose merged piece has the highest score is merged first."""
 
     text: str
@@ -32,9 +32,9 @@ class Piece(NamedTuple):
     type: int
 
 
-def read_model(path: Path) -> tuple[list[Piece], bool]:
+def read_model(path: Path) -> tuple[list[VocabularyPiece], bool]:
     """Return the pieces, and whether a text begins with a space. Raises ConversionError."""
-    pieces: list[Piece] = []
+    pieces: list[VocabularyPiece] = []
     space = True
     try:
         for field, value in _fields(read_regular(path)):
@@ -42,7 +42,7 @@ def read_model(path: Path) -> tuple[list[Piece], bool]:
                 about = dict(_fields(value))
                 text, kind = about[_TEXT].decode(), about.get(_TYPE, TokenType.NORMAL)
                 (score,) = struct.unpack("<f", about.get(_SCORE, bytes(4)))
-                pieces.append(Piece(text, score, kind))
+                pieces.append(VocabularyPiece(text, score, kind))
             elif field == _TRAINING and dict(_fields(value)).get(_MODEL_TYPE, 1) != _BPE:
                 raise ConversionError("tokenizer.model is not of the BPE kind")
             elif field == _NORMALIZING:
@@ -56,7 +56,7 @@ def read_model(path: Path) -> tuple[list[Piece], bool]:
 
 def read_merges(
     vocabulary: dict[str, int], merges: list[tuple[str, str]], unknown: str | None
-) -> list[Piece]:
+) -> list[VocabularyPiece]:
     """Return the pieces of a vocabulary; the earlier a merge, the higher the score."""
     scores: dict[str, float] = {}
     for rank, pair in enumerate(merges):
@@ -66,7 +66,9 @@ def read_merges(
     if sorted(by_id) != list(range(len(by_id))):
         raise ConversionError("tokenizer.json leaves out some token ids")
     return [
-        Piece(by_id[number], scores.get(by_id[number], lowest), _type(by_id[number], unknown))
+        VocabularyPiece(
+            by_id[number], scores.get(by_id[number], lowest), _type(by_id[number], unknown)
+        )
         for number in range(len(by_id))
     ]
 

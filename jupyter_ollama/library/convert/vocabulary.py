@@ -11,7 +11,7 @@ import gguf
 
 from .model_folder import ConversionError, read_json, read_optional
 from .pre_tokenizer import pre_tokenizer
-from .sentencepiece import Piece, first_space, read_merges, read_model
+from .sentencepiece import VocabularyPiece, first_space, read_merges, read_model
 
 _Type = gguf.TokenType
 _SPACE = "\u2581"
@@ -119,16 +119,18 @@ def _byte_level(
     return Vocabulary("gpt2", pre_tokenizer(tokenizer), tokens, types, merges=merges)
 
 
-def _of_pieces(pieces: list[Piece], space: bool, added: dict[int, Added]) -> Vocabulary:
+def _of_pieces(pieces: list[VocabularyPiece], space: bool, added: dict[int, Added]) -> Vocabulary:
     pieces = list(pieces)
     for number, about in sorted(added.items()):
         missing = range(len(pieces), number + 1)
-        pieces += [Piece(f"[PAD{unused}]", _ABSENT_SCORE, _Type.UNUSED) for unused in missing]
+        pieces += [
+            VocabularyPiece(f"[PAD{unused}]", _ABSENT_SCORE, _Type.UNUSED) for unused in missing
+        ]
         kind = _kind(about)
         # Text has spaces where pieces have marks, except in these tokens.
         token = about.token if kind == _Type.CONTROL else about.token.replace(_SPACE, " ")
         if pieces[number].type != _Type.UNKNOWN:
-            pieces[number] = Piece(token, _ADDED_SCORE, kind)
+            pieces[number] = VocabularyPiece(token, _ADDED_SCORE, kind)
     return Vocabulary(
         model="llama",
         pre="default",

@@ -14,7 +14,7 @@ COLUMNS = ("Model", "Parameters", "Quantization", "Size", "In memory")
 
 
 @dataclass(frozen=True)
-class Model:
+class ModelRow:
     """A model on the server. ``cells`` are the texts of COLUMNS."""
 
     name: str
@@ -39,14 +39,14 @@ class Model:
             client.call("POST", "/api/generate", body)
 
 
-def listed(connection: Connection) -> list[Model]:
+def listed(connection: Connection) -> list[ModelRow]:
     """Return the models on the server in the order of their names."""
     ends = {model["name"]: _ends(model) for model in connection.client.ps()}
     models = sorted(connection.client.list(), key=lambda model: str(model["name"]))
     return [_model(connection, model, ends) for model in models]
 
 
-def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) -> Model:
+def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) -> ModelRow:
     details, name = model.get("details") or {}, str(model["name"])
     abilities = connection.capabilities(model)
     cells = (
@@ -57,7 +57,7 @@ def _model(connection: Connection, model: dict[str, Any], ends: dict[str, str]) 
         ends.get(name, ""),
     )
     embeds = "embedding" in abilities and "completion" not in abilities
-    return Model(name, cells, name in ends, embeds)
+    return ModelRow(name, cells, name in ends, embeds)
 
 
 def _ends(model: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from .. import background
 from ..failures import OllamaMagicsError
 from ..markdown import safe_markdown
 from ..reporting import reported
-from .model_table import COLUMNS, Model, listed
+from .model_table import COLUMNS, ModelRow, listed
 from .pull import PullProgress
 from .server import own_connection
 from .snapshot import Snapshot
@@ -36,7 +36,7 @@ class ModelManager(ipw.VBox):
 
     def __init__(self) -> None:
         self._connection = own_connection()
-        self._models: list[Model] = []
+        self._models: list[ModelRow] = []
         self._doomed = ""
         self._may_manage = False
         self._snapshot = Snapshot()
@@ -129,11 +129,11 @@ class ModelManager(ipw.VBox):
         rows = [cell for model in self._models for cell in self._row(model)]
         self._table.children = [*head, *rows] if self._models else []
 
-    def _row(self, model: Model) -> list[ipw.Widget]:
+    def _row(self, model: ModelRow) -> list[ipw.Widget]:
         cells = [ipw.Label(text, layout=_FLEXIBLE) for text in model.cells]
         return [*cells, self._actions(model)]
 
-    def _actions(self, model: Model) -> ipw.HBox:
+    def _actions(self, model: ModelRow) -> ipw.HBox:
         """Return the buttons of a model, or those that confirm its deletion."""
         connection, name = self._connection, model.name
 

@@ -7,7 +7,7 @@ import { DOLLARS, harmlessTex, isFormula, UNTRUSTED } from './formulas';
  * formulas before code. So nothing here relies on one parser: text that could open an image, a tag,
  * a link of another scheme or a formula that ends in a code block is always escaped, and the parts
  * that are kept (formulas, code spans, links to web pages) are harmless if a parser reads them
- * otherwise. jupyter_ollama_magics/prose.py has the same rules.
+ * otherwise. jupyter_ollama_magics/markdown_escape.py has the same rules.
  */
 
 const PIECES = new RegExp(

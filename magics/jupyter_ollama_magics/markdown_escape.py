@@ -49,7 +49,7 @@ _AT_TOP = re.compile(r"(?:\A|\n[ \t]*\n)\Z")
 
 
 @dataclass
-class Piece:
+class MarkdownPart:
     """A part of a text: a formula, a code span (both are ``kept``), or other text."""
 
     text: str
@@ -61,9 +61,9 @@ class Piece:
         return self.kept and self.text.startswith("$")
 
 
-def pieces(text: str, quoted: bool) -> list[Piece]:
+def pieces(text: str, quoted: bool) -> list[MarkdownPart]:
     """Split a text; ``quoted`` is whether the answer has a quotation mark anywhere."""
-    result: list[Piece] = []
+    result: list[MarkdownPart] = []
     position = begin = 0
     while match := _PIECES.search(text, position):
         start, position = match.span()
@@ -72,17 +72,17 @@ def pieces(text: str, quoted: bool) -> list[Piece]:
             position = start + len(match[0]) - len(match[0].lstrip("$"))
             continue
         if begin < start:
-            result.append(Piece(text[begin:start]))
+            result.append(MarkdownPart(text[begin:start]))
         shown = _code_span(match, quoted) if match["ticks"] else _formula(match)
         if shown.startswith("$") and result and result[-1].is_formula:
-            result.append(Piece(" "))  # two formulas side by side have "$$" between them
-        result.append(Piece(shown, kept=True))
+            result.append(MarkdownPart(" "))  # two formulas side by side have "$$" between them
+        result.append(MarkdownPart(shown, kept=True))
         begin = position
-    result.append(Piece(text[begin:]))
+    result.append(MarkdownPart(text[begin:]))
     return result
 
 
-def has_lone_dollars(parts: list[Piece]) -> bool:
+def has_lone_dollars(parts: list[MarkdownPart]) -> bool:
     """Return whether dollars outside formulas could delimit one, so that all are escaped.
 
     A single dollar is kept if no other one follows.
@@ -96,7 +96,7 @@ def has_lone_dollars(parts: list[Piece]) -> bool:
     return count > 1
 
 
-def joined(parts: list[Piece], every_dollar: bool, quoted: bool) -> str:
+def joined(parts: list[MarkdownPart], every_dollar: bool, quoted: bool) -> str:
     """Join the pieces of a text, and escape those that are not kept."""
     result = ""
     for part in parts:

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 
 from ..child_environment import child_environment
 from ..errors import OllamaError
-from .disk import disk_error_of, explained
+from .disk_errors import disk_error_of, explained
 
 log = logging.getLogger(__name__)
 
