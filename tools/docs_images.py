@@ -222,8 +222,10 @@ def lab_start(browser: Browser, server: Server, name: str) -> None:
 
 
 def unload(server: Server) -> None:
-    """Unload the model."""
-    server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
+    """Unload the models."""
+    for model in server.call("GET", "/ollama/api/ps")["models"]:
+        body = {"model": model["name"], "keep_alive": 0}
+        server.call("POST", "/ollama/api/generate", body)
 
 
 def lab_page(browser: Browser, server: Server) -> Page:
