@@ -154,4 +154,5 @@ class InstallProgress:
 
     def end(self) -> None:
         """State the sums."""
-        say(f"  {len(self.packages)} packages installed, {self.bytes / 1e6:.0f} MB downloaded")
+        if self.packages:
+            say(f"  {len(self.packages)} packages installed, {self.bytes / 1e6:.0f} MB downloaded")

@@ -17,11 +17,11 @@ FOLDERS = {"jupyter-ollama": ROOT, "jupyter-ollama-magics": ROOT / "magics"}
 """The two distributions of this project: each requires the other one, or parts of itself."""
 
 ENVIRONMENTS = {
-    "demo": ("lab",),
-    "test": ("lab", "test"),
+    "demo": ("lab", "convert"),  # all-minilm is converted from safetensors
+    "test": ("lab", "convert", "test"),
     # mypy reads the types of all that the packages import.
-    "lint": ("lab", "arrow", "convert", "dask", "hub", "registry", "web", "lint"),
-    "docs": ("lab", "docs"),
+    "lint": ("lab", "convert", "arrow", "dask", "hub", "registry", "web", "lint"),
+    "docs": ("lab", "convert", "docs"),
 }
 """The environments that `make` installs, and the extras that each of them has."""
 
