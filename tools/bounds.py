@@ -55,8 +55,9 @@ def check(end: str, options: list[str]) -> int:
     installer.install("--resolution", end, "diskcache", "typing-extensions")
     install_llama_cpp(venv, python)
     installer.install("--no-deps", "-e", str(ROOT / "magics"), "-e", str(ROOT))
-    command = [str(python), "-m", "pytest", *(options or TESTS)]
-    return subprocess.run([*command, "-p", "no:cacheprovider"], cwd=ROOT, check=False).returncode
+    # Old packages warn of each other.
+    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", "-W", "default"]
+    return subprocess.run([*command, *(options or TESTS)], cwd=ROOT, check=False).returncode
 
 
 def locked_tools() -> list[str]:
