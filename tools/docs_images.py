@@ -239,8 +239,10 @@ class Film:
 
 
 def unload(server: Server) -> None:
-    """Unload the model."""
-    server.call("POST", "/ollama/api/generate", {"model": "smollm2", "keep_alive": 0})
+    """Unload the models."""
+    for model in server.call("GET", "/ollama/api/ps")["models"]:
+        body = {"model": model["name"], "keep_alive": 0}
+        server.call("POST", "/ollama/api/generate", body)
 
 
 def lab_page(browser: Browser, server: Server) -> Page:

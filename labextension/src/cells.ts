@@ -21,6 +21,6 @@ export function chatCell(model: string): INewCell {
 /** Return a cell that runs as it is: texts and a model that makes vectors of them. */
 export function embedCell(model: string): INewCell {
   const texts = '"The cat sleeps", "A kitten naps", "Stocks fell"';
-  const source = `vectors = %embed [${texts}] --model ${model}\nvectors @ vectors.T`;
-  return { source, selected: texts };
+  const lines = [`texts = [${texts}]`, `vectors = %embed texts --model ${model}`];
+  return { source: [...lines, 'vectors @ vectors.T'].join('\n'), selected: texts };
 }

@@ -60,7 +60,7 @@ LISTS = {("GET", "/api/tags"), ("GET", "/api/ps"), ("GET", "/v1/models"), ("GET"
 FORM = ("POST", "/v1/audio/transcriptions")
 WITHOUT_A_MODEL = {
     *(("GET", path) for path in ("", r"/openapi\.json", r"/openapi\.yaml", "/api/status")),
-    *(("GET", path) for path in ("/api/version", "/api/requests", "/usage")),
+    *(("GET", path) for path in ("/api/version", "/api/devices", "/api/requests", "/usage")),
     *(("POST", path) for path in ("/api/me", "/api/signout")),
     ("GET", "/api/experimental/model-recommendations"),
     ("DELETE", "/api/user/keys/([^/]+)"),

@@ -19,14 +19,20 @@ FOLDER = "quickstart here"
 
 @pytest.fixture
 def folder(lab: Server) -> Iterator[str]:
-    """A folder of the server that has a file with the name of the quickstart."""
+    """A folder of the server that has a file with the name of the quickstart.
+
+    The default model gives short answers.
+    """
+    brief = {"model": "brief", "from": "smollm2", "parameters": {"num_predict": 30}}
+    lab.call("POST", "/ollama/api/create", {**brief, "stream": False})
     lab.call("PUT", f"/api/contents/{FOLDER.replace(' ', '%20')}", {"type": "directory"})
     path = f"/api/contents/{FOLDER.replace(' ', '%20')}/ollama-quickstart.ipynb"
     lab.call("PUT", path, {"type": "file", "format": "text", "content": "mine"})
-    lab.call("PUT", SETTINGS, {"raw": '{"defaultModel": "smollm2:latest"}'})
+    lab.call("PUT", SETTINGS, {"raw": '{"defaultModel": "brief:latest"}'})
     yield FOLDER
     lab.call("PUT", SETTINGS, {"raw": "{}"})
     end_kernels(lab)
+    lab.call("DELETE", "/ollama/api/delete", {"model": "brief"})
 
 
 def end_kernels(server: Server) -> None:
@@ -99,7 +105,7 @@ def test_an_inserted_cell_runs_in_a_new_kernel(page: Page, lab: Server) -> None:
     # The kernel has the magics now.
     panel.get_by_role("button", name="Insert a cell for all-minilm:latest").click()
     expect(cells).to_have_count(3)
-    assert "%embed [" in sources(cells)[2]
+    assert "%embed texts --model all-minilm" in sources(cells)[2]
     page.keyboard.press("Control+Enter")
     expect(cells.nth(2).locator(".jp-OutputArea")).to_contain_text("array([[")
     end_kernels(lab)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import example_outputs as examples
 import pytest
-import starter_models
+from ollama_layout import gemma3_as_ollama_writes_it
 from scripted_model import MESSAGES, write_scripts
+from starter_models import GEMMA_TEMPLATE
 from store_models import add_model, add_seeing_model
 
 from jupyter_ollama.library.library import Library
@@ -21,16 +22,23 @@ ABLE = "{# <tool_call> <think> </think> #}{% if tools %}{{ tools | length }} too
 
 
 @pytest.fixture(scope="session")
-def example_store(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def example_store(
+    ollama_store: Path, gemma3_library: Library, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The small models, and stand-ins for those that are too large for a test.
 
-    They answer by scripts and see nothing, through the same code as the large ones.
+    They answer by scripts and see nothing, through the same code as the large ones. Gemma 3 is in
+    the layout in which Ollama publishes it.
     """
     folder = tmp_path_factory.mktemp("examples")
     models = folder / "models"
     shutil.copytree(ollama_store, models, copy_function=os.link)
     library = Library.open(models)
-    starter_models.register("gemma3", library)
+    source = gemma3_library.find("gemma3").model_path
+    published = gemma3_as_ollama_writes_it(source, folder / "gemma3.gguf")
+    stops = {"stop": ["<end_of_turn>"]}
+    add_model(library, "gemma3", published, template=GEMMA_TEMPLATE, parameters=stops)
+    published.unlink()
     scripts = {"Cleo": CALL, "7": "There are 7 Cleo bikes left."}
     path = write_scripts(folder / "tools.gguf", scripts, special=MARKS, template=ABLE + MESSAGES)
     add_model(library, "qwen3:4b", path)

@@ -35,7 +35,12 @@ export class AutoloadOffer {
   /** Make the offer if a kernel could load the magics by itself and does not. */
   async consider(kernel: Kernel.IKernelConnection | null | undefined): Promise<boolean> {
     const isWanted = this._settings?.get(SETTING).composite === true;
-    if (!kernel || !isWanted || (await evaluate(kernel, expression('is_enabled'))) !== 'False') {
+    if (
+      this.isOpen ||
+      !kernel ||
+      !isWanted ||
+      (await evaluate(kernel, expression('is_enabled'))) !== 'False'
+    ) {
       return false;
     }
     this._kernel = kernel;
