@@ -19,11 +19,14 @@ from installer import Installer
 from requirements import ROOT, requirements
 
 ENDS = ("lowest-direct", "highest")
-EXTRAS = ("lab", "arrow", "convert", "registry", "web")
-TOOLS = ("hypothesis", "psutil", "pytest", "pytest-jupyter", "pytest-timeout", "pytest-tornasync")
+EXTRAS = ("lab", "arrow", "convert", "dask", "registry", "web")
+TOOLS = (
+    *("canitoolcall", "hypothesis", "psutil", "pydantic"),
+    *("pytest", "pytest-jupyter", "pytest-timeout", "pytest-tornasync"),
+)
 TESTS = (
     *("tests/library", "tests/usage", "tests/schema", "tests/prompt", "tests/parsing"),
-    *("tests/cli/test_cli_serve.py", "tests/magics/test_magics_accessor.py"),
+    "tests/cli/test_cli_serve.py",
 )
 
 
