@@ -15,7 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from PIL import Image, ImageChops
+from page_film import Film
+from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -28,6 +29,7 @@ from jupyterlab_page import (  # noqa: E402
     add_lab_extension,
     chromium,
     lab_server,
+    open_lab,
     open_notebook,
     use_theme,
 )
@@ -37,6 +39,7 @@ from jupyter_ollama.library.library import Library  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 WIDTH = 900
+VIEW = {"width": 1100, "height": 640}
 SCALE = 1.5
 COLOURS = 128
 CHAT = """\
@@ -60,12 +63,11 @@ stars = reviews.text.ollama.classify([1, 2, 3, 4, 5], model="smollm2", system=qu
 reviews["stars"] = stars
 reviews.ollama.similar("a piece of furniture to work at", "text", k=3, model="all-minilm")""",
 )
+PROMPT = "%%chat smollm2\nWrite a **short** text about the cities in {frame}."
 FILM = ("%load_ext jupyter_ollama", MAGIC)
 ASKED = "What is a neural network? Answer in one sentence."
 ENDED = "tokens/s"
 """In the line below an answer that is complete."""
-LONGEST = 700
-"""Milliseconds that a picture of the film is shown if nothing changes."""
 QUESTIONS = ("What is the capital of France?", "How do I print its name in Python?")
 
 
@@ -195,47 +197,28 @@ def demo_gif(browser: Browser, server: Server, name: str) -> None:
     server.call("DELETE", f"/api/contents/{name}.ipynb")
 
 
-class Film:
-    """Pictures of a page, one after the other."""
+def lab_prompt(browser: Browser, server: Server, name: str) -> None:
+    """A prompt, and the value of its variable under the pointer."""
+    notebook = opened(browser, server, name, CELLS[0] + "\n" + CELLS[1], PROMPT)
+    notebook.page.set_viewport_size({"width": WIDTH, "height": 420})
+    notebook.run(0)
+    notebook.cell(1).locator(".jpo-prompt-field").hover()
+    notebook.page.locator(".jpo-prompt-tooltip").wait_for()
+    keep(notebook.page, name)
+    close(notebook)
 
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.frames: list[Image.Image] = []
-        self.times: list[int] = []
 
-    def shoot(self, ticks: int) -> None:
-        """Add the page as it is, for a number of tenths of a second."""
-        frame = Image.open(io.BytesIO(self.page.screenshot(caret="initial"))).convert("RGB")
-        if self.frames and ImageChops.difference(frame, self.frames[-1]).getbbox() is None:
-            self.times[-1] = min(self.times[-1] + 100 * ticks, LONGEST)
-        else:
-            self.frames.append(frame)
-            self.times.append(100 * ticks)
-
-    def until(self, end: Locator, hold: int) -> None:
-        """Film until something is there, then show the last picture for some tenths of a second.
-
-        A slow machine makes no slow film: what does not change is cut to ``LONGEST``.
-        """
-        while not end.count():
-            self.shoot(1)
-            self.page.wait_for_timeout(60)
-        self.page.wait_for_timeout(300)
-        self.shoot(hold)
-        self.times[-1] = 100 * hold
-
-    def write(self, path: Path) -> None:
-        """Write a GIF with one palette for all pictures."""
-        wall = Image.new("RGB", (self.frames[0].width, self.frames[0].height * 3))
-        for number, frame in enumerate(
-            (self.frames[0], self.frames[len(self.frames) // 2], self.frames[-1])
-        ):
-            wall.paste(frame, (0, number * frame.height))
-        palette = wall.quantize(64, dither=Image.Dither.NONE)
-        small = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in self.frames]
-        small[0].save(
-            path, save_all=True, append_images=small[1:], duration=self.times, loop=0, optimize=True
-        )
+def lab_start(browser: Browser, server: Server, name: str) -> None:
+    """The launcher, and the chat where no model is installed."""
+    with tempfile.TemporaryDirectory() as folder, lab_server(Path(folder), Path(folder)) as empty:
+        add_lab_extension(Path(folder))
+        use_theme(empty, "Dark" if name.endswith("dark") else "Light")
+        page = browser.new_context(viewport=VIEW, device_scale_factor=SCALE).new_page()
+        open_lab(page, empty)
+        page.locator(".jp-LauncherCard", has_text="Chat").click()
+        page.locator("#jupyter-ollama-chat .jpo-starters").wait_for()
+        keep(page, name)
+        page.context.close()
 
 
 def unload(server: Server) -> None:
@@ -247,8 +230,7 @@ def unload(server: Server) -> None:
 
 def lab_page(browser: Browser, server: Server) -> Page:
     """Return JupyterLab with a notebook that is ready to run, on a page of its own."""
-    view = {"width": 1100, "height": 640}
-    page = browser.new_context(viewport=view, device_scale_factor=SCALE).new_page()
+    page = browser.new_context(viewport=VIEW, device_scale_factor=SCALE).new_page()
     open_notebook(page, server, "frame.ipynb", *CELLS)
     return page
 
@@ -275,7 +257,16 @@ def keep(node: Locator | Page, name: str) -> None:
     small.save(IMAGES / f"{name}.png", optimize=True)
 
 
-PICTURES = (chat_magic, dataframe, chat_widget, model_manager, lab_models, lab_chat)
+PICTURES = (
+    chat_magic,
+    dataframe,
+    chat_widget,
+    model_manager,
+    lab_models,
+    lab_chat,
+    lab_prompt,
+    lab_start,
+)
 
 if __name__ == "__main__":
     main()

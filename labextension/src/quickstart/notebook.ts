@@ -47,7 +47,7 @@ export function quickstartNotebook(
     code('place = "a windy city in the north"'),
     code('%%chat -o answer\nWhich one of them would you choose for {place}, and why?'),
     prose(trans.__('%1 keeps the answer in a variable.', '`-o answer`')),
-    code('len(answer.text.split())'),
+    code('answer.text.upper()'),
     ...(models.embed ? embedding(models.embed, trans) : []),
     prose(
       `## ${trans.__('More')}\n\n` +
@@ -77,7 +77,8 @@ function embedding(model: string, trans: TranslationBundle) {
         '    ],\n' +
         '    name="note",\n' +
         ')\n' +
-        `notes.ollama.similar("How do I look after my vegetables?", k=2, model="${model}")`
+        'question = "How do I look after my vegetables?"\n' +
+        `notes.ollama.similar(question, k=2, model="${model}")`
     )
   ];
 }
