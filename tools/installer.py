@@ -75,11 +75,15 @@ class Installer:
         uv = find_uv(python)
         options = None if uv is None else _options_of_uv(python)
         if uv is None or options is None:
-            self.command = [str(python), "-m", "pip", "install", "--progress-bar", "off"]
+            self._take_pip()
         else:
             self.command = [str(uv), "--no-progress", "pip", "install", "--python", str(python)]
             self.command += ["--no-config", *options]
-        self.name = "pip" if options is None else "uv"
+            self.name = "uv"
+
+    def _take_pip(self) -> None:
+        self.command = [str(self.python), "-m", "pip", "install", "--progress-bar", "off"]
+        self.name = "pip"
 
     def locked(self, names: Sequence[str]) -> None:
         """Install what requirements/ locks for some environments, and nothing else."""
@@ -97,6 +101,12 @@ class Installer:
         progress = InstallProgress(about)
         command = [*self.command, *arguments]
         if run_logged(command, LOG, progress, {**environment, **os.environ}) != 0:
+            if self.name == "uv":
+                log = LOG.replace(LOG.with_suffix(".uv.log"))
+                say(f"uv failed, see {log}; pip installs")
+                self._take_pip()
+                self.install(*arguments, about=about)
+                return
             text = f"{self.name} could not install everything.\n{last_lines(LOG)}\nFull log: {LOG}"
             raise Failure(text)
         progress.end()

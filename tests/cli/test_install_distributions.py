@@ -22,7 +22,8 @@ from installed_wheel import make_wheel
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
-from installer import find_uv  # noqa: E402
+import installer  # noqa: E402
+from installer import Installer, find_uv  # noqa: E402
 from release import read_version  # noqa: E402
 
 REQUIREMENT = f"jupyter-ollama=={read_version(ROOT)}"
@@ -119,3 +120,18 @@ def test_uv_installs_it_as_a_tool_and_runs_it_without(
     uvx = [str(uv), "tool", "run", *links, "--from", REQUIREMENT, "jupyter-ollama"]
     with served([*uvx, "serve"], variables, ollama_store) as host:
         assert first_token(host)
+
+
+def test_pip_takes_over_from_a_uv_that_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uv = tmp_path / "uv"
+    uv.write_text("#!/bin/sh\nexit 2\n")
+    uv.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(installer, "LOG", tmp_path / "install.log")
+    one = Installer(Path(sys.executable))
+    assert one.name == "uv"
+    one.install("--help")
+    assert one.name == "pip"
+    assert "pip install" in installer.LOG.read_text("utf-8")
