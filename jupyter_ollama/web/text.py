@@ -18,20 +18,29 @@ from ..pipe_messages import read_message, write_message
 MAX_LINKS = 500
 MAX_LINK = 2000
 """The most characters of a link; longer ones hold data, not addresses."""
+LONG_PAGE = 2**20
+"""Bytes above which a page without text counts as unreadable: where memory runs out, the parsers
+return a part of its tree or nothing, and no error."""
 
 
 def extract(html: str | bytes, url: str) -> dict[str, object]:
-    """Return the title, the main content as Markdown, and the links of a page."""
+    """Return the title, the main content as Markdown, and the links of a page.
+
+    Raises ValueError or MemoryError if it cannot be read.
+    """
     import trafilatura
 
     page = trafilatura.load_html(html)
-    if page is None:
-        return {"title": "", "content": "", "links": []}
-    title = " ".join((page.findtext(".//title") or "").split())
-    links = list(dict.fromkeys(_links(page.xpath("//a/@href"), url)))
-    # Pages without an article have some text, too.
-    content = trafilatura.extract(html, url=url, output_format="markdown", favor_recall=True)
-    content = content or trafilatura.html2txt(html)
+    title, links = "", list[str]()
+    content: str | None = ""
+    if page is not None:
+        title = " ".join((page.findtext(".//title") or "").split())
+        links = list(dict.fromkeys(_links(page.xpath("//a/@href"), url)))
+        # Pages without an article have some text, too.
+        content = trafilatura.extract(html, url=url, output_format="markdown", favor_recall=True)
+        content = content or trafilatura.html2txt(html)
+    if not content and len(html) > LONG_PAGE:
+        raise ValueError("a long page has no text")
     return {"title": title, "content": content, "links": links[:MAX_LINKS]}
 
 
