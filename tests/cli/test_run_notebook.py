@@ -88,17 +88,18 @@ def test_updates_of_a_display_are_shown_as_they_come(
 
 
 class Heart:
-    """Suspends a kernel before its first answer and misses some of its heartbeats."""
+    """Suspends the kernel of a folder before its first answer, and misses some of its heartbeats."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
+        self.folder = folder
         self.kernel: psutil.Process | None = None
         self.beats = HBChannel.is_beating
         monkeypatch.setattr(HBChannel, "is_beating", lambda channel: self.is_beating(channel))
 
     def is_beating(self, channel: HBChannel) -> bool:
         if self.kernel is None:
-            self.kernel = find_kernel()
+            self.kernel = find_kernel(self.folder)
             if self.kernel:
                 self.kernel.suspend()
             return True
@@ -108,11 +109,11 @@ class Heart:
         return self.asked > 4 and self.beats(channel)
 
 
-def find_kernel() -> psutil.Process | None:
-    """Return the child that runs a kernel; None before it has replaced its parent's image."""
+def find_kernel(folder: Path) -> psutil.Process | None:
+    """Return the kernel that runs in a folder; None before it has replaced its parent's image."""
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):  # it has just ended
-            if "ipykernel_launcher" in child.cmdline():
+            if "ipykernel_launcher" in child.cmdline() and child.cwd() == str(folder):
                 return child
     return None
 
@@ -120,7 +121,7 @@ def find_kernel() -> psutil.Process | None:
 def test_a_kernel_that_is_slow_to_answer_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heart = Heart(monkeypatch)
+    heart = Heart(tmp_path, monkeypatch)
     notebook = write_notebook(tmp_path / "a.ipynb", "1")
     with jupyter_server(tmp_path) as server, kernel(server, notebook) as client:
         reply = client.execute_interactive("1", timeout=60)
