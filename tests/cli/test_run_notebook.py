@@ -88,7 +88,7 @@ def test_updates_of_a_display_are_shown_as_they_come(
 
 
 class Heart:
-    """Suspends the kernel of a folder before its first answer, and misses some of its heartbeats."""
+    """Suspends the kernel of a folder before it answers, and misses some of its heartbeats."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = 0
