@@ -89,9 +89,10 @@ def show(answers: Answers) -> None:
 
 
 async def run_fuzz(port: int, server: psutil.Process, arguments: argparse.Namespace) -> None:
-    """Fuzz once and print the results."""
+    """Fuzz twice and print the results of the second time; the first one fills the caches."""
     await warm_up(port)
-    await fuzz(port, CALLS_OF_A_ROUND, arguments.seed + 1)  # fills the caches
+    print(f"memory at the start, in MiB: {memory(server)}")
+    await fuzz(port, arguments.calls, arguments.seed + 1)
     await warm_up(port)
     await at_rest(port)
     before, there = memory(server), runners(server)
