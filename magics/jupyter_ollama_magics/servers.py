@@ -69,7 +69,7 @@ class Servers:
                 connection.hang_up()
 
     def _known(self, address: ServerAddress) -> ServerAddress:
-        """Return ``address``, or that of the first server if it has the same URL and a token."""
+        """Return ``address``, or the first server's if it has the same URL and a token."""
         if address.headers or address.socket:
             return address
         with suppress(ValueError):

@@ -36,7 +36,7 @@ class Chat(anywidget.AnyWidget):
     Parameters
     ----------
     model : str, optional
-        The model; users may choose another one in the widget. Default: that of ``%%chat``.
+        The model; users may choose another one in the widget. Default: the model of ``%%chat``.
     system : str, optional
         System message.
     options : dict, optional
