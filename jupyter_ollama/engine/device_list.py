@@ -19,6 +19,10 @@ PATIENCE = 120.0
 """Seconds for loading llama.cpp; the first time, a driver may compile its kernels."""
 
 
+class UnusableBuild(Exception):
+    """llama.cpp cannot be loaded; the text is the last line of its output, or another reason."""
+
+
 class DeviceList:
     """Lists devices in a process of its own; requests at the same time share one."""
 
@@ -34,30 +38,43 @@ class DeviceList:
         """
         async with self._lock:
             if time.monotonic() - self._listed > KEEP:
-                self._devices = await _list_devices()
+                self._devices = await self._list()
                 self._listed = time.monotonic()
             return self._devices
 
+    async def _list(self) -> list[dict[str, Any]]:
+        try:
+            devices: list[dict[str, Any]] = (await build_report())["devices"]
+        except UnusableBuild:
+            text = "llama.cpp cannot list its devices; see `jupyter ollama doctor`"
+            raise OllamaError(500, text) from None
+        return devices
 
-async def _list_devices() -> list[dict[str, Any]]:
+
+async def build_report() -> dict[str, Any]:
+    """Return the report of ``build_report.py`` on the installed llama.cpp.
+
+    Raises UnusableBuild.
+    """
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "jupyter_ollama.engine.build_report"),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
         env=child_environment(),
     )
     try:
         async with asyncio.timeout(PATIENCE):
-            output, _ = await process.communicate()
+            output, errors = await process.communicate()
     except TimeoutError:
-        output = b""
+        raise UnusableBuild(f"it does not start within {PATIENCE:.0f} seconds") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
-    if process.returncode or not output:
-        raise OllamaError(500, "llama.cpp cannot list its devices; see `jupyter ollama doctor`")
-    devices: list[dict[str, Any]] = json.loads(output)["devices"]
-    return devices
+    if process.returncode:
+        lines = errors.decode("utf-8", "replace").strip().splitlines()
+        raise UnusableBuild(lines[-1] if lines else f"it ends with status {process.returncode}")
+    report: dict[str, Any] = json.loads(output)
+    return report

@@ -5,21 +5,17 @@ llama.cpp is loaded in a process of its own, since a faulty build can end the pr
 
 from __future__ import annotations
 
-import json
+import asyncio
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jupyter_ollama_client.readable import size
 
+from ...engine.device_list import UnusableBuild, build_report
 from .finding import Finding, error, note, ok
 from .software import INSTALL_COMPILER, compiler, installed, pip
-
-PATIENCE = 120.0
-"""Seconds for loading llama.cpp; the first time, a driver may compile its kernels."""
 
 VENDORS = {"0x10de": "NVIDIA", "0x1002": "AMD"}
 """Makers of GPUs by the PCI identifier of the vendor."""
@@ -35,28 +31,15 @@ BUILD_OPTIONS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on"}
 
 def findings() -> Iterator[Finding]:
     """Yield the findings about llama.cpp and GPUs."""
-    report, failure = build_report()
-    if report is None:
-        yield from unusable(failure)
+    report: dict[str, Any] | None = None
+    try:
+        report = asyncio.run(build_report())
+    except UnusableBuild as failure:
+        yield from unusable(str(failure))
     else:
         yield build(report)
         yield compiler()
     yield from gpus([] if report is None else report["devices"], Path("/"))
-
-
-def build_report() -> tuple[dict[str, Any] | None, str]:
-    """Return llama.cpp's report on itself, or None and the last line of the failure."""
-    command = [sys.executable, "-m", "jupyter_ollama.engine.build_report"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=PATIENCE, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return None, f"it does not start within {PATIENCE:.0f} seconds"
-    if done.returncode == 0:
-        return json.loads(done.stdout), ""
-    lines = done.stderr.strip().splitlines()
-    return None, lines[-1] if lines else f"it ends with status {done.returncode}"
 
 
 def unusable(failure: str) -> Iterator[Finding]:
