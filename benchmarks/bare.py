@@ -21,7 +21,7 @@ from jupyter_ollama.engine.runner_process import ENVIRONMENT
 
 
 class BareLoop:
-    """Runs limit.py; its figures have the names of those of the workloads."""
+    """Runs limit.py; its figures have the names of the workloads' figures."""
 
     name = "bare loop"
 

@@ -4,7 +4,8 @@
 
 Servers that share all prefixes, only common system prompts, and none between accounts take turns.
 Measured on SmolLM2: the tokens of prompts that were computed, the total time and the median time to
-the first token, if all ask at once and if they ask one after another. Ratios are those of a round.
+the first token, if all ask at once and if they ask one after another. Ratios compare servers within
+a round.
 """
 
 from __future__ import annotations

@@ -41,7 +41,7 @@ WORDS = ("market", "river", "garden", "winter", "table", "letter", "window", "do
 class Seen:
     """The results of users: seconds to first tokens, tokens, and the statuses of refusals.
 
-    Tokens are those generated, and those of prompts that had to be read.
+    Tokens are generated tokens, and tokens of prompts that were not in the cache.
     """
 
     first: dict[str, list[float]] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class Crowd:
         self.seen = Seen()
         self._port = port
         self._fair = fair
-        # Each crowd has prompts of its own, since those of an earlier one would be cached.
+        # Each crowd has prompts of its own: the server has cached the prompts of earlier ones.
         self._chance = random.Random(next(self.numbers))
 
     def words(self, count: int) -> str:

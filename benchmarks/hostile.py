@@ -10,9 +10,9 @@
 slots, runners that died, and memory before and after. `soak` does so for a time and reports memory
 after each round. `kills` kills runners, then servers, at random moments, and reports the faults
 after a new start. `outward` fetches pages through the server, of hosts inside as well. `bodies`
-sends requests that are small or plain and cost much, `preparation` those that take long to prepare
-while another user asks short questions, and `runners` those that could end the runner of all. All
-work on a copy of the starter models.
+sends requests that are small or plain and cost much. `preparation` sends requests that take long to
+prepare while another user asks short questions. `runners` sends requests that could end the runner
+of all users. All work on a copy of the starter models.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class BareLoop:
         self.batch = llama.llama_batch_init(BATCH, 0, 1)
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the tokens of a prompt, with those that the vocabulary adds around it."""
+        """Return the tokens of a prompt, and the tokens that the vocabulary adds around it."""
         data = text.encode()
         tokens = (llama.llama_token * (len(data) + 8))()
         count = llama.llama_tokenize(self.vocab, data, len(data), tokens, len(tokens), True, True)

@@ -108,7 +108,7 @@ class Comparison:
         self._calls = count()
 
     async def run(self, chosen: Sequence[Workload], rounds: int) -> None:
-        """Run all rounds of every workload, those of one setup together."""
+        """Run all rounds of every workload; the workloads of one setup run together."""
         for setup in dict.fromkeys(workload.setup for workload in chosen):
             these = [workload for workload in chosen if workload.setup == setup]
             try:

@@ -44,8 +44,8 @@ TURN = {"role": "user", "content": "Say hello."}
 class Figures:
     """The results of an attack: the answer, the server's processor time and memory, and delays.
 
-    ``cpu_seconds`` are those of the server and its runners, ``peak_mib`` is what the server's
-    memory grew by, ``others_seconds`` the longest that a request for the version took meanwhile.
+    ``cpu_seconds`` is the processor time of the server and its runners, ``peak_mib`` the growth of
+    the server's memory, ``others_seconds`` the longest time of a request for the version meanwhile.
     """
 
     attack: str
