@@ -86,7 +86,7 @@ class OllamaServer(ModelSettings, AccessSettings, Sharing, Bounds, RunnerBounds,
         """The devices of this host."""
         from .engine.device_list import DeviceList
 
-        return DeviceList()
+        return DeviceList(self.backend_folders)
 
     @cached_property
     def pages(self) -> Pages:

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, Unicode
+from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, Unicode, default
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
+from .backends.folders import default_folders
 from .environment import (
     Duration,
     bool_variable,
@@ -105,6 +106,13 @@ class ModelSettings(LoggingConfigurable):
         (`jupyter ollama worker`, or llama.cpp's own rpc-server): "host:port". What is sent to them
         is neither encrypted nor signed.""",
     ).tag(config=True)
+    backend_folders = List(
+        Unicode(),
+        help="""Load the backends of ggml in these folders, which add GPUs to llama.cpp; also those
+        in GGML_BACKEND_PATH. Backends that `jupyter ollama install-backend` has not built, such as
+        those of other projects, are loaded only if their files are listed. Default: the folders
+        ollama/backends among Jupyter's data folders.""",
+    ).tag(config=True)
     max_queue = from_variable(
         Int(min=0, help="Let at most this many requests wait, answer further ones with 503."),
         "OLLAMA_MAX_QUEUE",
@@ -179,6 +187,10 @@ class ModelSettings(LoggingConfigurable):
         shown="or no",
         brief="log more",
     )
+
+    @default("backend_folders")
+    def _found_backends(self) -> list[str]:
+        return default_folders()
 
     @validates("load_timeout")
     def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:

@@ -52,6 +52,12 @@ class Beat(msgspec.Struct, tag="beat", array_like=True):
     seconds: float = 0.0
 
 
+class Placed(msgspec.Struct, tag="placed", array_like=True):
+    """The plan of a load that has just begun puts ``gpu_layers`` layers on GPUs."""
+
+    gpu_layers: int
+
+
 class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):
     """The model could not be loaded; the runner ends after this.
 
@@ -192,6 +198,7 @@ Event = (
     | Beat
     | Memory
     | LoadFailed
+    | Placed
     | Resized
     | Truncated
     | Progress

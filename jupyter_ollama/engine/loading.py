@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,6 +15,7 @@ from ..layout.model_file import ModelFile
 from ..library.gguf import InvalidGGUF
 from .devices import devices
 from .drafter import Drafter
+from .dynamic_backends import load_backends
 from .estimate import Shape
 from .footprint import Weights
 from .llama_context import LlamaContext
@@ -47,14 +48,16 @@ class _Projector(NamedTuple):
 class ModelLoader:
     """A loaded model, and the methods that make contexts for it."""
 
-    def __init__(self, spec: LoadSpec) -> None:
+    def __init__(self, spec: LoadSpec, announce: Callable[[Placement], None] | None = None) -> None:
         """Load the weights if they and a context fit into memory.
 
-        Raises MemoryShortage before anything is allocated, LoadError with llama.cpp's messages.
+        ``announce`` gets the plan before the load. Raises MemoryShortage before anything is
+        allocated, LoadError with llama.cpp's messages.
         """
         self.log = LlamaLog()
         self.spec = spec
         llama.llama_backend_init()
+        load_backends(spec.backends)
         log_faults()
         file = _open(spec.model)
         self._projector = self._find_projector(file)
@@ -65,6 +68,8 @@ class ModelLoader:
         with self._explaining():
             self.plan.place_model()
             draft = self._plan_draft(spec.draft) if spec.draft else None
+            if announce:
+                announce(self.plan.placement)
             with self._weighing("weights", self.plan.weights):
                 self.model = self._load(file, self.plan.placement, with_heads=self.plan.has_head)
                 self._adapters = load_adapters(self.model, spec.adapters)

@@ -20,7 +20,7 @@ from .devices import available_memory, devices_now
 from .embed_job import EmbedJob
 from .embed_lane import PACK_TOKENS, can_split
 from .embedder import Embedder
-from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Ready, Resized
+from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Placed, Ready, Resized
 from .generator import Generator
 from .intake import Intake
 from .llama_model import LoadError
@@ -67,7 +67,7 @@ class Runner:
     """A loaded model and its threads."""
 
     def __init__(self, spec: LoadSpec, send: Send) -> None:
-        self._loaded = ModelLoader(spec)
+        self._loaded = ModelLoader(spec, lambda plan: send([Placed(plan.gpu_layers)], []))
         self._model = self._loaded.model
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._may_rest = False

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,16 @@ DRIVERS = {"NVIDIA": "proc/driver/nvidia/version", "AMD": "sys/module/amdgpu"}
 BUILD_OPTIONS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on"}
 
 
-def findings() -> Iterator[Finding]:
-    """Yield the findings about llama.cpp and GPUs."""
+def findings(backends: Sequence[str]) -> Iterator[Finding]:
+    """Yield the findings about llama.cpp, its dynamic ``backends`` (files, folders), and GPUs."""
     report: dict[str, Any] | None = None
     try:
-        report = asyncio.run(build_report())
+        report = asyncio.run(build_report(backends))
     except UnusableBuild as failure:
         yield from unusable(str(failure))
     else:
         yield build(report)
+        yield from map(dynamic_backend, report["dynamic"])
         yield compiler()
     yield from gpus([] if report is None else report["devices"], Path("/"))
 
@@ -72,6 +73,16 @@ def build(report: dict[str, Any]) -> Finding:
         advice = "Only `jupyter ollama worker` needs it: CMAKE_ARGS=-DGGML_RPC=on for a new build"
         return note("llama.cpp", f"{text}; built without RPC", advice)
     return ok("llama.cpp", text)
+
+
+def dynamic_backend(report: dict[str, Any]) -> Finding:
+    """Report a backend that was loaded, or why it was not."""
+    path = report["path"]
+    if not report["fault"]:
+        count = report["devices"]
+        return ok("Backend", f"{report['name']}, {count} device{'s' * (count != 1)}: {path}")
+    text = f"{path} is not used: {report['fault']}"
+    return note("Backend", text, "jupyter ollama install-backend builds it for this llama.cpp")
 
 
 def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
