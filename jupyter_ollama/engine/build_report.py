@@ -26,6 +26,7 @@ def build_report(paths: Iterable[str] = ()) -> dict[str, Any]:
     """
     llama_cpp.llama_backend_init()
     dynamic = load_backends(paths)
+    describe = ggml("ggml_backend_dev_description", ctypes.c_char_p, ctypes.c_void_p)
     return {
         "version": llama_cpp.__version__,
         "tested": TESTED_VERSION,
@@ -33,7 +34,13 @@ def build_report(paths: Iterable[str] = ()) -> dict[str, Any]:
         "backends": backends(),
         "dynamic": [backend._asdict() for backend in dynamic],
         "devices": [
-            {"name": one.name, "free": one.free, "total": one.total, "is_cpu": one.is_cpu}
+            {
+                "name": one.name,
+                "description": describe(one.pointer).decode(),
+                "free": one.free,
+                "total": one.total,
+                "is_cpu": one.is_cpu,
+            }
             for one in devices()
         ],
     }

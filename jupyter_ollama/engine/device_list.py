@@ -35,7 +35,7 @@ class DeviceList:
         self._devices: list[dict[str, Any]] = []
 
     async def get(self) -> list[dict[str, Any]]:
-        """Return for each device its name, free and total bytes, and whether it is the CPU.
+        """Return the names, free and total bytes of each device, and whether it is the CPU.
 
         Raises OllamaError(500) if llama.cpp cannot be loaded.
         """

@@ -716,7 +716,10 @@ export interface components {
       content: string;
     };
     Device: {
+      /** @description The name that ggml gives the device, such as "CUDA0". */
       name: string;
+      /** @description The name that its driver gives it. */
+      description: string;
       /** @description Bytes, ten seconds old at most. */
       free: number;
       /** @description Bytes. */

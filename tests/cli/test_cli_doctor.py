@@ -15,7 +15,9 @@ from cli_process import Ollama, Served
 from jupyter_ollama.cli.doctor import llama_cpp
 from jupyter_ollama.cli.doctor.finding import Level
 
-CPU_ONLY = [{"name": "CPU", "free": 10**9, "total": 2 * 10**9, "is_cpu": True}]
+CPU_ONLY = [
+    {"name": "CPU", "description": "CPU", "free": 10**9, "total": 2 * 10**9, "is_cpu": True}
+]
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def host_with_gpu(root: Path, *, driver: bool) -> Path:
     ("driver", "text", "advice"),
     [
         (False, "no GPU driver is loaded", "Install the driver of NVIDIA"),
-        (True, "llama.cpp does not use the GPU of NVIDIA", "CMAKE_ARGS=-DGGML_CUDA=on"),
+        (True, "llama.cpp does not use the GPU of NVIDIA", "jupyter ollama install-backend cuda"),
     ],
 )
 def test_a_gpu_that_is_not_used(tmp_path: Path, driver: bool, text: str, advice: str) -> None:
@@ -157,7 +159,13 @@ def test_a_gpu_that_is_not_used(tmp_path: Path, driver: bool, text: str, advice:
 
 
 def test_a_gpu_that_is_used(tmp_path: Path) -> None:
-    gpu = {"name": "CUDA0", "free": 10**9, "total": 2 * 10**9, "is_cpu": False}
+    gpu = {
+        "name": "CUDA0",
+        "description": "H100",
+        "free": 10**9,
+        "total": 2 * 10**9,
+        "is_cpu": False,
+    }
     found = [*llama_cpp.gpus([gpu, *CPU_ONLY], host_with_gpu(tmp_path, driver=True))]
     assert [one.level for one in found] == [Level.OK, Level.OK]
-    assert found[0].text == "CUDA0, 1 GB of 2 GB free"
+    assert found[0].text == "CUDA0, H100, 1 GB of 2 GB free"

@@ -26,7 +26,7 @@ DISPLAY_CONTROLLER = "0x03"
 DRIVERS = {"NVIDIA": "proc/driver/nvidia/version", "AMD": "sys/module/amdgpu"}
 """Files that exist while a driver is loaded, from the root of the file system."""
 
-BUILD_OPTIONS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on"}
+BACKENDS = {"NVIDIA": "cuda", "AMD": "vulkan"}
 
 
 def findings(backends: Sequence[str]) -> Iterator[Finding]:
@@ -89,7 +89,7 @@ def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
     """Compare the devices that llama.cpp uses with the GPUs of this host, found below ``root``."""
     for device in devices:
         memory = f"{size(device['free'])} of {size(device['total'])} free"
-        yield ok("Device", f"{device['name']}, {memory}")
+        yield ok("Device", f"{device['name']}, {device['description']}, {memory}")
     if any(not device["is_cpu"] for device in devices):
         return
     vendors = present_gpus(root)
@@ -101,11 +101,8 @@ def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
             advice = f"Install the driver of {vendor}, restart, and run this command again"
             yield error("GPU", f"a GPU of {vendor} is present, but no GPU driver is loaded", advice)
             continue
-        advice = (
-            f"CMAKE_ARGS={BUILD_OPTIONS[vendor]} {pip()} install --force-reinstall "
-            f"--no-cache-dir --no-deps llama-cpp-python=={installed('llama-cpp-python')}"
-        )
-        text = f"llama.cpp does not use the GPU of {vendor}: it is built without support for it"
+        advice = f"jupyter ollama install-backend {BACKENDS[vendor]}"
+        text = f"llama.cpp does not use the GPU of {vendor}: it has no backend that can"
         yield error("GPU", text, advice)
 
 
