@@ -212,7 +212,10 @@ class Render(msgspec.Struct, tag="render", omit_defaults=True):
 
 
 class Resize(msgspec.Struct, tag="resize"):
-    """Grow the KV cache to sequences of ``num_ctx`` tokens, by a new context."""
+    """Grow the contexts to sequences and texts of ``num_ctx`` tokens, by new contexts.
+
+    A model that only embeds grows up to the length that it was trained for. Answered by Resized.
+    """
 
     request: int
     num_ctx: int

@@ -122,12 +122,11 @@ class Runner:
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
         splits = can_split(context, is_causal=self._loaded.plan.is_causal)
-        longest = self.longest_text if splits else min(self.longest_text, context.batch)
         generator = self._generator
         return Embedder(
             self._model,
             context,
-            longest,
+            self.longest_text,
             self._output,
             self._loaded.contexts_beside(PACK_TOKENS),
             splits=splits,
@@ -215,20 +214,28 @@ class Runner:
         self._generator.add(sequence)
 
     def resize(self, command: Resize) -> None:
-        """Grow the KV cache to longer sequences; running ones continue."""
-        generator = self._generator
+        """Grow the contexts to longer sequences and texts; running requests continue."""
+        generator, num_ctx = self._generator, command.num_ctx
+        if generator is None:
+            num_ctx = min(num_ctx, self._model.n_ctx_train)
         try:
-            if generator is None:
-                raise LoadError("this model has no context to resize")
-            if command.num_ctx > generator.context.cells:
+            self._grow_embedder(num_ctx)
+            if generator and num_ctx > generator.context.cells:
                 self._pulse.expect(CONTEXT_SECONDS)
-                make = partial(self._loaded.generation_context, command.num_ctx)
-                generator.replace_context(make)
+                generator.replace_context(partial(self._loaded.generation_context, num_ctx))
         except LoadError as error:
             self._output.event(Failed(command.request, 500, str(error)))
         else:
-            self.num_ctx = command.num_ctx
+            self.num_ctx = num_ctx
             self._output.event(Resized(command.request, self.num_ctx, *self._sizes()))
+
+    def _grow_embedder(self, num_ctx: int) -> None:
+        """Let longer texts be embedded, if any were embedded so far. Raises LoadError."""
+        longest = min(num_ctx, self._model.n_ctx_train)
+        if self._embedder and longest > self._embedder.longest:
+            self._pulse.expect(CONTEXT_SECONDS)
+            make = partial(self._loaded.embedding_context, longest)
+            self._embedder.replace_context(make, longest)
 
     def embed(self, job: EmbedJob) -> None:
         """Queue texts to embed."""

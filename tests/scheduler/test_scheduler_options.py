@@ -216,6 +216,22 @@ async def test_a_stream_goes_on_while_the_context_grows(ollama_store: Path, smol
         assert done.eval_count == 150
 
 
+async def test_an_embedding_model_keeps_its_runner_when_its_context_grows(
+    ollama_store: Path, minilm: Model
+) -> None:
+    async with scheduling(ollama_store, context_length=256) as scheduler:
+
+        async def embed(text: str, num_ctx: int) -> tuple[int, int]:
+            async with await scheduler.acquire(minilm, Options(num_ctx=num_ctx)) as lease:
+                answer = await lease.runner.embed([text] * 20, lease.num_ctx, truncate=False)
+                return lease.runner.pid, answer.prompt_eval_count // 20
+
+        asking = ((200, 256), (400, 512), (100, 256), (500, 512))
+        answers = await asyncio.gather(*(embed("sand " * n, num_ctx) for n, num_ctx in asking))
+        assert {runner for runner, _ in answers} == {(await embed("sand", 0))[0]}
+        assert [tokens for _, tokens in answers] == [202, 402, 102, 502]
+
+
 async def test_a_context_that_cannot_grow_is_reloaded_or_refused(
     ollama_store: Path, smollm2: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
