@@ -30,8 +30,10 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     ``num_ctx`` is the longest sequence in tokens, ``num_parallel`` the number of concurrent
     sequences. The runner chooses numbers that are 0 or negative, and ``None``; its ``num_ctx`` is
     at least ``min_num_ctx``, or the model's own length if that is less. ``rpc_servers`` are the
-    addresses of workers for models that do not fit on one host. Rendering and tokenizing long texts
-    of a request may take ``preparation_seconds`` of processor time, 0 for any time.
+    addresses of workers for models that do not fit on one host. ``gpu_overhead`` bytes of each GPU
+    are left free; with ``sched_spread`` all GPUs get layers, even if one could take them. Rendering
+    and tokenizing long texts of a request may take ``preparation_seconds`` of processor time, 0 for
+    any time.
     """
 
     model: str
@@ -40,6 +42,8 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     draft: str | None = None
     min_num_ctx: int = SMALLEST_NUM_CTX
     rpc_servers: tuple[str, ...] = ()
+    gpu_overhead: int = 0
+    sched_spread: bool = False
     preparation_seconds: float = 30.0
     limits: RunnerLimits = RunnerLimits()
 

@@ -39,6 +39,8 @@ async def pid(scheduler: Scheduler, model: Model, **options: Any) -> int:
         ("tensor_split", [3, 1.5], [3.0, 1.5]),
         ("tensor_split", 1, [1.0]),
         ("num_gpu", 7.9, 7),
+        ("num_cpu_moe", 12, 12),
+        ("num_cpu_moe", -5, -1),
     ],
 )
 def test_options_that_decide_on_the_load(name: str, value: Any, taken: Any) -> None:
