@@ -38,6 +38,8 @@ class SchedulerSettings(Protocol):
     preparation_seconds: float
     pinned_models: list[str]
     rpc_servers: list[str]
+    gpu_overhead: int
+    sched_spread: bool
 
     @property
     def runner_limits(self) -> RunnerLimits:
@@ -97,6 +99,8 @@ def build_load_request(
         projectors=tuple(map(str, model.projector_paths)),
         draft=str(model.draft_path) if model.draft_path else None,
         rpc_servers=tuple(settings.rpc_servers),
+        gpu_overhead=settings.gpu_overhead,
+        sched_spread=settings.sched_spread,
         preparation_seconds=settings.preparation_seconds,
         limits=settings.runner_limits,
         **applied,

@@ -81,6 +81,14 @@ def test_the_request_wins_over_the_server(smollm2: Model) -> None:
     assert spec.tensor_split == (2, 1)
 
 
+def test_the_server_decides_about_gpus(smollm2: Model) -> None:
+    server = OllamaServer(gpu_overhead=2**30, sched_spread=True)
+    spec = build_load_request(smollm2, Options(), None, server).spec
+    assert (spec.gpu_overhead, spec.sched_spread) == (2**30, True)
+    spec = build_load_request(smollm2, Options(num_cpu_moe=3), None, OllamaServer()).spec
+    assert (spec.gpu_overhead, spec.sched_spread, spec.num_cpu_moe) == (0, False, 3)
+
+
 @pytest.mark.parametrize(
     ("settings", "options"),
     [
