@@ -113,6 +113,28 @@ class ModelSettings(LoggingConfigurable):
         those of other projects, are loaded only if their files are listed. Default: the folders
         ollama/backends among Jupyter's data folders.""",
     ).tag(config=True)
+    gpu_overhead = from_variable(
+        Int(
+            min=0,
+            help="""Leave so many bytes of each GPU free for other programs, besides the 512 MiB
+            that are left for its driver.""",
+        ),
+        "OLLAMA_GPU_OVERHEAD",
+        0,
+        int_variable,
+        brief="bytes of each GPU to leave free",
+    )
+    sched_spread = from_variable(
+        Bool(
+            help="""Put layers of each model on all GPUs, in proportion to their free memory,
+            instead of on as few as hold it."""
+        ),
+        "OLLAMA_SCHED_SPREAD",
+        False,
+        bool_variable,
+        shown="or no",
+        brief="1 puts layers of each model on all GPUs",
+    )
     max_queue = from_variable(
         Int(min=0, help="Let at most this many requests wait, answer further ones with 503."),
         "OLLAMA_MAX_QUEUE",

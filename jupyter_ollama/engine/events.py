@@ -16,7 +16,8 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
 
     ``num_ctx`` is the longest sequence that was allocated, ``slots`` the number of concurrent
     requests. A request without a length gets ``default_num_ctx``, which may exceed ``num_ctx`` if
-    the load asked for another length.
+    the load asked for another length. ``placement`` are words about the layers on GPUs, if the host
+    has one.
     """
 
     num_ctx: int
@@ -24,6 +25,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
     size: int
     size_vram: int
     default_num_ctx: int = 0
+    placement: str = ""
 
 
 class DeviceMemory(msgspec.Struct, array_like=True):

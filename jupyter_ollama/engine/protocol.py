@@ -31,9 +31,10 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     sequences. The runner chooses numbers that are 0 or negative, and ``None``; its ``num_ctx`` is
     at least ``min_num_ctx``, or the model's own length if that is less. ``rpc_servers`` are the
     addresses of workers for models that do not fit on one host, ``backends`` the files and folders
-    of dynamic backends. No more than ``most_gpu_layers`` go to GPUs: a load with more has failed.
-    Rendering and tokenizing long texts of a request may take ``preparation_seconds`` of processor
-    time, 0 for any time.
+    of dynamic backends. ``gpu_overhead`` bytes of each GPU are left free; with ``sched_spread`` all
+    GPUs get layers, even if one could take them. No more than ``most_gpu_layers`` go to GPUs: a
+    load with more has failed. Rendering and tokenizing long texts of a request may take
+    ``preparation_seconds`` of processor time, 0 for any time.
     """
 
     model: str
@@ -44,6 +45,8 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     rpc_servers: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
     most_gpu_layers: int | None = None
+    gpu_overhead: int = 0
+    sched_spread: bool = False
     preparation_seconds: float = 30.0
     limits: RunnerLimits = RunnerLimits()
 

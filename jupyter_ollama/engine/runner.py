@@ -84,7 +84,9 @@ class Runner:
             self._generator = self._make_generator()
             slots = self._loaded.plan.parallel
         self._output.start()
-        ready = Ready(self.num_ctx, slots, *self._sizes(), self._loaded.plan.default_num_ctx)
+        loaded, sizes = self._loaded, self._sizes()
+        default = loaded.plan.default_num_ctx
+        ready = Ready(self.num_ctx, slots, *sizes, default, loaded.placement)
         self._output.event(ready)
         self._send_memory()
 

@@ -945,6 +945,11 @@ export interface components {
        */
       num_gpu?: number;
       /**
+       * @description Extension. First layers whose experts stay on the host, of models with experts; -1 for as few as needed. A load option.
+       * @default -1
+       */
+      num_cpu_moe?: number;
+      /**
        * @description A load option.
        * @default 0
        */

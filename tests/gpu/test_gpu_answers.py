@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from image_files import png
 from ollama_layout import DATA, PROJECTORS, truth, unpack
 from runners import running
 
@@ -21,7 +20,6 @@ from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.options import Options
-from jupyter_ollama.prompt.messages import Message
 
 PROMPT = "The quick brown fox jumps over the lazy dog. " * 8
 CONTINUATIONS = [" It barks.", " The cat sleeps, and the dog runs after it.", "?"]

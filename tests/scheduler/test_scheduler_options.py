@@ -39,6 +39,8 @@ async def pid(scheduler: Scheduler, model: Model, **options: Any) -> int:
         ("tensor_split", [3, 1.5], [3.0, 1.5]),
         ("tensor_split", 1, [1.0]),
         ("num_gpu", 7.9, 7),
+        ("num_cpu_moe", 12, 12),
+        ("num_cpu_moe", -5, -1),
     ],
 )
 def test_options_that_decide_on_the_load(name: str, value: Any, taken: Any) -> None:
@@ -77,6 +79,14 @@ def test_the_request_wins_over_the_server(smollm2: Model) -> None:
     spec = build_load_request(smollm2, options, None, server).spec
     assert (spec.kv_cache_type, spec.flash_attention) == ("f16", False)
     assert spec.tensor_split == (2, 1)
+
+
+def test_the_server_decides_about_gpus(smollm2: Model) -> None:
+    server = OllamaServer(gpu_overhead=2**30, sched_spread=True)
+    spec = build_load_request(smollm2, Options(), None, server).spec
+    assert (spec.gpu_overhead, spec.sched_spread) == (2**30, True)
+    spec = build_load_request(smollm2, Options(num_cpu_moe=3), None, OllamaServer()).spec
+    assert (spec.gpu_overhead, spec.sched_spread, spec.num_cpu_moe) == (0, False, 3)
 
 
 @pytest.mark.parametrize(

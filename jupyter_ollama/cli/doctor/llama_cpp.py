@@ -14,6 +14,7 @@ from typing import Any
 from jupyter_ollama_client.readable import size
 
 from ...engine.device_list import UnusableBuild, build_report
+from ...engine.device_variables import effects
 from .finding import Finding, error, note, ok
 from .software import INSTALL_COMPILER, compiler, installed, pip
 
@@ -90,6 +91,8 @@ def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
     for device in devices:
         memory = f"{size(device['free'])} of {size(device['total'])} free"
         yield ok("Device", f"{device['name']}, {device['description']}, {memory}")
+    for effect in effects():
+        yield note("Variable", effect.text) if effect.is_ignored else ok("Variable", effect.text)
     if any(not device["is_cpu"] for device in devices):
         return
     vendors = present_gpus(root)
