@@ -20,6 +20,11 @@ SHORT_RUN = 32
 UNSEEN_PART = 4
 """One of so many prompt tokens belongs to answers that are not streamed, so that they progress."""
 
+OLDEST_PART, OLDEST_UNSEEN_PART = 4, 2
+"""One of so many prompt tokens belongs to the oldest prompt, of streams and of others. A long
+prompt, and all that its account asks after it, would otherwise wait for as long as other accounts
+ask shorter questions. A larger part would delay their first tokens."""
+
 SOLO_PRICE = 0.5
 """The cost of one more token in a step of a stream that runs alone, as a fraction of the cost of a
 token, where equal requests must get equal answers. A measured price would decide by chance which
@@ -32,8 +37,8 @@ EXPECTED = 10.0
 def by_account(sequences: list[Sequence]) -> list[Sequence]:
     """Order prompts to be read: the account with the fewest tokens to read is first.
 
-    So a question does not wait for all the long prompts of another account. The prompts of one
-    account keep their order.
+    So a question does not wait for all the long prompts of another account, which are read in the
+    part of the oldest prompt meanwhile. The prompts of one account keep their order.
     """
     pending: Counter[int] = Counter()
     for sequence in sequences:
@@ -107,10 +112,10 @@ class BatchBuilder:
             streams, unseen = [s for s in streams if s.params.stream], []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
         chunk = self._chunk(streams, self._seconds(streams))
-        read = self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0))
+        read = self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0), OLDEST_PART)
         if self._expects_streams:
             chunk = min(chunk, read + self._chunk(streams, EXPECTING_STREAMS))
-        self._read(unseen, chunk - read)
+        self._read(unseen, chunk - read, OLDEST_UNSEEN_PART)
         return len(streams), drafted
 
     @staticmethod
@@ -150,10 +155,20 @@ class BatchBuilder:
         """Return how many tokens of prompts the batch may take beside ``streams``."""
         return min(self._costs.chunk(len(streams), seconds), self._batch.remaining)
 
-    def _read(self, sequences: list[Sequence], chunk: int) -> int:
-        """Put up to ``chunk`` tokens of prompts into the batch; return how many."""
-        left = chunk
+    def _read(self, sequences: list[Sequence], chunk: int, oldest_part: int) -> int:
+        """Put up to ``chunk`` tokens of prompts into the batch; return how many.
+
+        The prompts are read in their order, but for one of ``oldest_part`` tokens, which belongs to
+        the prompt that was admitted first.
+        """
+        oldest = min(sequences, key=lambda one: one.started, default=None)
+        reserved = 0
+        if oldest and oldest.params.account != sequences[0].params.account:
+            reserved = -(-chunk // oldest_part)
+        left = chunk - reserved
         for sequence in sequences:
+            if sequence is oldest:
+                left, reserved = left + reserved, 0
             if left <= 0 or self._cache.follow(sequence.cache):
                 continue
             if self._solo and self._is_solo:
@@ -168,7 +183,7 @@ class BatchBuilder:
                 if self._solo and self._is_solo:
                     self._accompany(sequence, self._solo.companion)
                     return taken
-        return chunk - left
+        return chunk - reserved - left
 
     def _accompany(self, sequence: Sequence, companion: int) -> None:
         """Add filler tokens, so that the kernels for many tokens multiply the whole batch."""

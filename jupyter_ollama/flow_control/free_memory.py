@@ -19,7 +19,7 @@ allocate under Python's lock."""
 MAPPED_BYTES = 2**18
 """Blocks from this size on are mappings of their own, which return to the system when they are
 freed. glibc would raise its first value, 128 KiB, to the size of the largest block that was freed,
-up to 32 MiB. A mapping of this size takes some 50 microseconds."""
+up to 32 MiB."""
 
 KEPT_BYTES = 2**19
 """Free bytes that a heap keeps at its end; glibc's ratio to the size of mapped blocks."""
