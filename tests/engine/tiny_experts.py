@@ -1,4 +1,4 @@
-"""A model with routed experts and random weights, most of which its experts are."""
+"""Models with routed experts and random weights."""
 
 from __future__ import annotations
 
@@ -43,6 +43,48 @@ def write_experts(path: Path) -> Path:
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     return finish(writer, _tensors())
+
+
+def write_gemma4_experts(source: Path, path: Path) -> Path:
+    """Write the text part of a Gemma 4 in Ollama's layout with experts beside its dense layers.
+
+    The gate and the up matrices are tensors of their own, and the scales are named as in the file
+    of Ollama's: loading merges and renames them.
+    """
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(path, "gemma4")
+    for name, field in reader.fields.items():
+        if not name.startswith(("GGUF.", "general.arch", "gemma4.vision.", "gemma4.audio.")):
+            sub_type = field.types[-1] if len(field.types) > 1 else None
+            writer.add_key_value(name, field.contents(), field.types[0], sub_type)
+    keys = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 32}
+    add_keys(writer, {f"gemma4.{key}": value for key, value in keys.items()})
+    generator = np.random.default_rng(7)
+    for tensor in reader.tensors:
+        if tensor.name.startswith(("v.", "a.", "mm.")):
+            continue
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        if not tensor.name.endswith("ffn_gate.weight"):
+            continue
+        width = int(tensor.shape[0])
+        part = {
+            "ffn_gate_inp.weight": (4, width),
+            "ffn_gate_exps.weight": (4, 32, width),
+            "ffn_up_exps.weight": (4, 32, width),
+            "ffn_down_exps.weight": (4, width, 32),
+            "ffn_gate_inp.scale": (width,),
+            "ffn_gate_inp.per_expert_scale": (4,),
+            "pre_ffw_norm_2.weight": (width,),
+            "post_ffw_norm_1.weight": (width,),
+            "post_ffw_norm_2.weight": (width,),
+        }
+        prefix = tensor.name.removesuffix("ffn_gate.weight")
+        for name, shape in part.items():
+            weights = generator.standard_normal(shape, np.float32) / np.sqrt(shape[-1])
+            if len(shape) == 1:
+                weights = np.abs(weights) + 1
+            writer.add_tensor(f"{prefix}{name}", weights.astype(np.float32))
+    return finish(writer, {})
 
 
 def _tensors() -> dict[str, NDArray[np.float16] | NDArray[np.float32]]:
