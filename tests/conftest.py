@@ -36,6 +36,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder = folder_of(item.path)
         own = folder if folder in ("browser", "gpu", "hub") else "engine"
         item.add_marker("unit" if folder in UNIT else own)
+        if own == "gpu":
+            item.add_marker(pytest.mark.timeout(900))
 
 
 def folder_of(path: Path) -> str:

@@ -78,9 +78,10 @@ def _load_once(path: str, *, is_named: bool) -> DynamicBackend:
     try:
         backend = _load(path, is_named=is_named)
     except (OSError, _Refusal) as error:
+        reason = str(getattr(error, "strerror", None) or error)
         # The runner has no logging; its standard error is the server's log.
-        sys.stderr.write(f"backend {path} is not used: {error}\n")
-        return DynamicBackend(path, fault=str(error))
+        sys.stderr.write(f"backend {path} is not used: {reason}\n")
+        return DynamicBackend(path, fault=reason)
     return backend
 
 

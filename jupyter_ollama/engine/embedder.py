@@ -18,6 +18,7 @@ from ..errors import OllamaError
 from .embed_job import EmbedJob
 from .embed_lane import PACK_TOKENS, Lane, SplitText
 from .events import Embedded, Failed
+from .pulse import Expect
 from .reading_order import TILE
 from .step_costs import ALONE, StepCosts
 
@@ -47,14 +48,14 @@ class Embedder:
         *,
         splits: bool = False,
         seconds: Callable[[], float] = lambda: ALONE,
-        expect: Callable[[float], None] = lambda seconds: None,
+        expect: Expect = lambda seconds, tokens: False,
     ) -> None:
         """``longest`` is the longest text in tokens.
 
         With ``splits`` long texts are decoded in parts: then a step takes about ``seconds``.
         Contexts ``beside`` it, for PACK_TOKENS tokens, share its threads while many texts wait: two
         batches on a core each are faster than one on both, which wait for each other between the
-        layers. ``expect`` is called with the expected duration of each step.
+        layers. ``expect`` is called with the expected duration of each step and its tokens.
         """
         self._model = model
         self._splits = splits
@@ -121,7 +122,7 @@ class Embedder:
         """Embed a batch of texts; batches of other contexts may still run when this returns."""
         filled = [lane for lane in self._idle if self._fill(lane)]
         count = sum(lane.batch.size for lane in filled)
-        self._expect(self._costs.expected(0, count))
+        is_first = self._expect(self._costs.expected(0, count), count)
         start = time.perf_counter()
         if self._running or (len(filled) > 1 and filled[-1].batch.size > PACK_TOKENS // 2):
             for lane in filled:
@@ -131,7 +132,7 @@ class Embedder:
         else:
             for lane in filled:
                 self._deliver(lane, lane.run(self._threads))
-        if count:
+        if count and not is_first:
             self._costs.record(time.perf_counter() - start, 0, 0, count)
 
     def _wait_for(self, which: str) -> None:

@@ -20,6 +20,7 @@ from .llama_model import LlamaModel
 from .preemption import Preemption
 from .prefix_cache import PrefixCache
 from .prompting import MediaSpan
+from .pulse import Expect
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
 from .step_costs import StepCosts, solo_costs, token_seconds
@@ -48,13 +49,13 @@ class Generator:
         drafter: Drafter | None = None,
         preemption: Preemption | None = None,
         is_repeatable: bool = False,
-        expect: Callable[[float], None] = lambda seconds: None,
+        expect: Expect = lambda seconds, tokens: False,
     ) -> None:
         """Run ``parallel`` sequences at once; see PrefixCache for the two parameters after it.
 
         With ``preemption``, steps are interrupted for the first tokens of streams if that pays.
         With ``is_repeatable``, for a model on the CPU, consecutive requests get the same answers in
-        any order. ``expect`` takes the seconds that the next step is expected to last.
+        any order. ``expect`` takes the expected seconds of the next step, and its tokens.
         """
         self._expect = expect
         self.model = model
@@ -166,7 +167,7 @@ class Generator:
         prefill = self._batch.size - streams - drafted
         start = time.perf_counter()
         expected = self._costs.expected(streams, prefill)
-        self._expect(expected)
+        is_first = self._expect(expected, self._batch.size)
         code = self._decode(expected)
         self._builder.forget_companion()
         if code == INTERRUPTED:
@@ -182,7 +183,8 @@ class Generator:
         ready = [sequence for sequence in self.running if sequence.step.row >= 0]
         if ready:
             self._deliver(self._selector.advance(ready, self.context, self._batch.outputs))
-        self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
+        if not is_first:
+            self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
         self._queue.trim(reading=prefill > 0)
 
     def _decode(self, expected: float) -> int:
@@ -229,7 +231,8 @@ class Generator:
                 continue
             if not self._cache.is_in_order(cache):
                 self._cache.mix(one.cache for one in self.running)
-            self._expect(self._costs.expected(0, self._batch.capacity))
+            capacity = self._batch.capacity
+            self._expect(self._costs.expected(0, capacity), capacity)
             start = time.perf_counter()
             count, code = self._decode_image(sequence, span)
             if code == 1:

@@ -73,7 +73,8 @@ class Runner:
         self._may_rest = False
         self._preemption = Preemption()
         self._output = Output(self._model, send)
-        self._pulse = Pulse(self._output.event)
+        on_gpu = self._loaded.plan.placement.gpu_layers > 0
+        self._pulse = Pulse(self._output.event, compiles=on_gpu)
         self._generator: Generator | None = None
         self._embedder: Embedder | None = None
         self.num_ctx = self._loaded.plan.num_ctx

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 from ollama_layout import DATA, PROJECTORS, truth, unpack
-from runners import running
+from runners import running_on_gpu as running
 
 from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from runners import running
+from runners import running_on_gpu as running
 
 from jupyter_ollama.engine.events import Text
 from jupyter_ollama.engine.protocol import RawPrompt
@@ -96,9 +96,10 @@ async def test_a_lost_device_ends_the_runner_as_a_crash_does(
         assert await say(runner)
         options = Options(num_predict=400, repetition_stop=False)
         answer = runner.generate(RawPrompt("Once upon a time"), options)
+        await anext(answer)
+        lost.touch()
         with pytest.raises(OllamaError, match="model runner has unexpectedly stopped"):
-            async for _ in answer:
-                lost.touch()
+            [part async for part in answer]
         assert not runner.is_alive
     lost.unlink()
     async with running(llama3, num_ctx=512, backends=(one_gpu,)) as runner:
