@@ -51,16 +51,15 @@ def prepare_cuda(log: Path, environment: dict[str, str], options: Sequence[str] 
 
     ``options`` are arguments for CMake, which may state the architecture. Raises Failure.
     """
-    devices = find_devices(environment)
-    stated = stated_architectures(environment, options)
-    architectures = stated or architectures_of(devices)
+    architectures = choose_architectures(environment, options)
     libraries: tuple[Path, ...] = ()
     if nvcc := find_nvcc(environment):
         say(f"Taking CUDA's compiler {nvcc}")
         root = nvcc.parent.parent
     else:
         cuda_packages.check_platform()
-        check_devices(devices, bool(stated))
+        stated = bool(stated_architectures(environment, options))
+        check_devices(find_devices(environment), stated)
         root = cuda_packages.fetch_toolkit(log, environment)
         nvcc = root / "bin" / "nvcc"
         libraries = tuple(root / "lib" / name for name in cuda_packages.RUNTIME_LIBRARIES)
@@ -128,6 +127,20 @@ def find_devices(environment: dict[str, str]) -> list[Device]:
     return [Device(int(major + minor), int(driver)) for major, minor, driver in rows]
 
 
+def choose_architectures(environment: dict[str, str], options: Sequence[str] = ()) -> str:
+    """Return the architectures to build for, for CMake: stated, or of the devices here.
+
+    Raises Failure without either: ggml's default, seven architectures, takes seven times as long.
+    """
+    if stated := stated_architectures(environment, options):
+        return stated
+    found = sorted({device.architecture for device in find_devices(environment)})
+    if not found:
+        raise Failure(f"nvidia-smi lists no device on this host.\n{ADVICE}")
+    # A newer device compiles the PTX of the newest one; machine code alone would end its process.
+    return ";".join([*(f"{one}-real" for one in found[:-1]), str(found[-1])])
+
+
 def stated_architectures(environment: dict[str, str], options: Sequence[str]) -> str:
     """Return the architectures that the user states, for CMake; empty without a statement."""
     prefix = re.compile(rf"-D{ARCHITECTURE}(:\w+)?=")
@@ -135,16 +148,6 @@ def stated_architectures(environment: dict[str, str], options: Sequence[str]) ->
         if found := prefix.match(option):
             return option[found.end() :]
     return environment.get("CUDAARCHS", "")
-
-
-def architectures_of(devices: list[Device]) -> str:
-    """Return the architectures of devices, for CMake. Raises Failure without a device.
-
-    ggml's own default, seven architectures, takes seven times as long to compile.
-    """
-    if not devices:
-        raise Failure(f"nvidia-smi lists no device on this host.\n{ADVICE}")
-    return ";".join(f"{one}-real" for one in sorted({one.architecture for one in devices}))
 
 
 def check_devices(devices: list[Device], stated: bool) -> None:
