@@ -22,14 +22,31 @@ help: ## show this list
 	  while IFS="$$(printf '\t')" read -r name text; do printf '  make %-16s %s\n' "$$name" "$$text"; done
 	@echo
 	@echo 'Settings: PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=  (more arguments for pytest and the benchmarks)'
+	@echo 'With GPU=vulkan, cuda, rocm or metal, env and demo add support for such a GPU.'
 	@echo 'With CMAKE_ARGS set, for instance CMAKE_ARGS=-DGGML_CUDA=on, llama.cpp is compiled that way.'
 
-env: $(DEMO) $(TEST) $(LINT) $(DOCS) ## create .venv with everything in it
+env: $(DEMO) $(TEST) $(LINT) $(DOCS) ## create .venv with everything in it (GPU=vulkan: and a backend for it)
 
 # Each target installs what it needs into .venv; the first one may compile llama.cpp.
 $(DEMO) $(TEST) $(LINT) $(DOCS): $(call ENVIRONMENT,%): \
   requirements/%.txt requirements/demo.txt pyproject.toml magics/pyproject.toml $(wildcard tools/*)
 	@$(PYTHON) tools/install_environment.py --venv $(VENV) $*
+
+# Vulkan and CUDA are added to llama.cpp, ROCm is compiled into it, and Metal always is.
+ifneq ($(filter vulkan cuda,$(GPU)),)
+.PHONY: gpu
+env demo: gpu
+gpu: $(DEMO)
+	$(BIN)/jupyter ollama install-backend $(GPU)
+else ifeq ($(GPU),rocm)
+CMAKE_ARGS += -DGGML_HIP=on
+else ifeq ($(GPU),metal)
+ifneq ($(shell uname -s),Darwin)
+$(error GPU=metal is for macOS, where llama.cpp has it without being asked)
+endif
+else ifneq ($(GPU),)
+$(error GPU=$(GPU) is none of vulkan, cuda, rocm and metal)
+endif
 
 # The script compares CMAKE_ARGS with what is installed; without them any build will do.
 ifneq ($(strip $(CMAKE_ARGS)),)
@@ -65,9 +82,10 @@ coverage: $(TEST) ## run most unit tests and fail if they cover less of their pa
 	$(BIN)/python -m pytest -m unit -k 'not hostile and not kills' --cov --cov-report=term $(ARGS)
 
 test: $(TEST) $(LAB) ## run all tests (ARGS='-k store' picks some)
-	@for program in chromium docker-registry haproxy npm; do command -v $$program >/dev/null || \
+	@for program in chromium docker-registry glslc haproxy npm; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
 	$(IN_LAB) test
+	$(BIN)/jupyter ollama install-backend vulkan --folder $(VENV)/vulkan
 	@# Tests of real processes meet real races. One that fails is run again, alone, and must pass.
 	$(BIN)/python -m pytest $(ARGS) || { [ $$? -eq 1 ] && \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none --exitfirst $(ARGS); }

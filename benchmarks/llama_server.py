@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from importlib.metadata import version
@@ -22,17 +21,13 @@ from contender import Contender
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tools"))
 
-from command_log import Failure, run_logged, say
-from llama_cpp_build import (
-    CPU_MINUTES,
-    BuildProgress,
-    check_build_tools,
-    compiler_flags,
-    explain,
-    fetch_source,
-)
+from llama_cpp_build import CPU_MINUTES, check_build_tools, compiler_flags
 from llama_cpp_wheel import Requirement, build_key
-from wheel_cache import CACHE, lock, new_directory
+
+from jupyter_ollama.backends.build_cache import CACHE, lock, new_directory
+from jupyter_ollama.backends.build_log import BuildProgress, explain
+from jupyter_ollama.backends.build_tools import fetch_source, find_cmake
+from jupyter_ollama.backends.command_log import Failure, run_logged, say
 
 SETTING = re.compile(r"[A-Z_]+=")
 LOG = CACHE / "llama-server-build.log"
@@ -69,24 +64,13 @@ def llama_server() -> Path:
 
 def _build(folder: Path, release: str, options: list[str]) -> Path:
     """Build llama-server below ``folder`` from the source distribution of a release."""
-    source = fetch_source(Path(sys.executable), release, folder) / "vendor" / "llama.cpp"
-    cmake, ninja = _build_tools(folder)
-    configure = [cmake, "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja"]
-    os.environ.update(compiler_flags())
-    _run([*configure, f"-DCMAKE_MAKE_PROGRAM={ninja}", *OPTIONS, *options])
-    _run([cmake, "--build", str(folder / "build"), "--target", "llama-server"])
+    python = Path(sys.executable)
+    source = fetch_source(python, release, folder, LOG) / "vendor" / "llama.cpp"
+    os.environ.update({**find_cmake(python, LOG), **compiler_flags()})
+    configure = ["cmake", "-S", str(source), "-B", str(folder / "build"), "-G", "Ninja"]
+    _run([*configure, *OPTIONS, *options])
+    _run(["cmake", "--build", str(folder / "build"), "--target", "llama-server"])
     return folder / "build" / "bin" / "llama-server"
-
-
-def _build_tools(folder: Path) -> tuple[str, str]:
-    """Return the paths of CMake and ninja, fetched as packages where the host has none."""
-    found = [shutil.which(name) for name in ("cmake", "ninja")]
-    if not all(found):
-        target = ["--target", str(folder / "tools")]
-        _run([sys.executable, "-m", "pip", "install", "--no-cache-dir", *target, "cmake", "ninja"])
-        found = [str(folder / "tools" / "bin" / name) for name in ("cmake", "ninja")]
-        os.environ["PYTHONPATH"] = str(folder / "tools")
-    return str(found[0]), str(found[1])
 
 
 def _run(command: list[str]) -> None:

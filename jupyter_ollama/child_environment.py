@@ -37,6 +37,10 @@ SECRET = re.compile(
 """Upper-case names that are never passed on, even if they have a listed prefix."""
 
 
+VULKAN_DEVICES = "GGML_VK_VISIBLE_DEVICES"
+"""The numbers of the devices that ggml's Vulkan backend may use; an empty text stands for none."""
+
+
 def child_environment(others: Iterable[str] = ()) -> dict[str, str]:
     """Return the variables of a child process; ``others`` names further ones to pass on."""
     return filtered(os.environ, others)
@@ -45,7 +49,18 @@ def child_environment(others: Iterable[str] = ()) -> dict[str, str]:
 def filtered(variables: Mapping[str, str], others: Iterable[str] = ()) -> dict[str, str]:
     """Return those variables that a child may have."""
     wanted = {name.upper() for name in others}
-    return {name: value for name, value in variables.items() if _passes(name.upper(), wanted)}
+    kept = {name: value for name, value in variables.items() if _passes(name.upper(), wanted)}
+    return kept | {VULKAN_DEVICES: ""} if hides_vulkan(variables) else kept
+
+
+def hides_vulkan(variables: Mapping[str, str]) -> bool:
+    """Return whether OLLAMA_VULKAN turns Vulkan off; ggml itself does not read it."""
+    return is_off(variables.get("OLLAMA_VULKAN", ""))
+
+
+def is_off(text: str) -> bool:
+    """Return whether the text of a variable turns off what it is named for, as in Ollama."""
+    return text.strip().lower() in ("0", "f", "false")
 
 
 def _passes(name: str, wanted: set[str]) -> bool:

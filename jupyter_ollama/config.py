@@ -86,7 +86,7 @@ class OllamaServer(ModelSettings, AccessSettings, Sharing, Bounds, RunnerBounds,
         """The devices of this host."""
         from .engine.device_list import DeviceList
 
-        return DeviceList()
+        return DeviceList(self.backend_folders)
 
     @cached_property
     def pages(self) -> Pages:
@@ -96,7 +96,14 @@ class OllamaServer(ModelSettings, AccessSettings, Sharing, Bounds, RunnerBounds,
         return Pages(self)
 
     def preload(self) -> None:
-        """Start to load the pinned and preloaded models; needs the running event loop."""
+        """Start to load the pinned and preloaded models; needs the running event loop.
+
+        The variables of the environment that decide about devices are logged before.
+        """
+        from .engine.device_variables import effects
+
+        for effect in effects():
+            self.log.info("%s", effect.text)
         names = dict.fromkeys([*self.pinned_models, *self.preload_models])
         if names:
             self._preloading = asyncio.create_task(self.scheduler.preload(names))

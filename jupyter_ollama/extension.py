@@ -15,6 +15,7 @@ from .api.events import emit_events
 from .api.jupyter import JupyterExchange, jupyter_handlers
 from .api.metrics import ServerCollector
 from .config import OllamaServer
+from .flow_control.free_memory import bound_heaps
 
 
 def close_idle(serverapp: ServerApp, seconds: float) -> None:
@@ -84,6 +85,7 @@ class OllamaExtension(ExtensionApp):
     async def _start_jupyter_server_extension(self, serverapp: ServerApp) -> None:
         """Start to load the preloaded models; the event loop is running."""
         close_idle(serverapp, self.server.idle_timeout)
+        bound_heaps()
         if not self.server.remote_url:
             self.server.open_usage()
             self.server.preload()

@@ -8,10 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, Unicode
+from traitlets import Bool, CaselessStrEnum, Int, List, TraitError, Unicode, default
 from traitlets import validate as validates
 from traitlets.config import LoggingConfigurable
 
+from .backends.folders import default_folders
 from .environment import (
     Duration,
     bool_variable,
@@ -105,6 +106,35 @@ class ModelSettings(LoggingConfigurable):
         (`jupyter ollama worker`, or llama.cpp's own rpc-server): "host:port". What is sent to them
         is neither encrypted nor signed.""",
     ).tag(config=True)
+    backend_folders = List(
+        Unicode(),
+        help="""Load the backends of ggml in these folders, which add GPUs to llama.cpp; also those
+        in GGML_BACKEND_PATH. Backends that `jupyter ollama install-backend` has not built, such as
+        those of other projects, are loaded only if their files are listed. Default: the folders
+        ollama/backends among Jupyter's data folders.""",
+    ).tag(config=True)
+    gpu_overhead = from_variable(
+        Int(
+            min=0,
+            help="""Leave so many bytes of each GPU free for other programs, besides the 512 MiB
+            that are left for its driver.""",
+        ),
+        "OLLAMA_GPU_OVERHEAD",
+        0,
+        int_variable,
+        brief="bytes of each GPU to leave free",
+    )
+    sched_spread = from_variable(
+        Bool(
+            help="""Put layers of each model on all GPUs, in proportion to their free memory,
+            instead of on as few as hold it."""
+        ),
+        "OLLAMA_SCHED_SPREAD",
+        False,
+        bool_variable,
+        shown="or no",
+        brief="1 puts layers of each model on all GPUs",
+    )
     max_queue = from_variable(
         Int(min=0, help="Let at most this many requests wait, answer further ones with 503."),
         "OLLAMA_MAX_QUEUE",
@@ -179,6 +209,10 @@ class ModelSettings(LoggingConfigurable):
         shown="or no",
         brief="log more",
     )
+
+    @default("backend_folders")
+    def _found_backends(self) -> list[str]:
+        return default_folders()
 
     @validates("load_timeout")
     def _endless_load_timeout(self, proposal: dict[str, Any]) -> float:

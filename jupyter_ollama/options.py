@@ -51,6 +51,15 @@ class LoadOptions(msgspec.Struct, omit_defaults=True, kw_only=True):
     ] = 0
     num_batch: Annotated[int, _of("", 1, 4096)] = 512
     num_gpu: Annotated[int, _of("Layers on GPUs; -1 for as many as fit.", -1, 9999)] = -1
+    num_cpu_moe: Annotated[
+        int,
+        _extension(
+            "First layers whose experts stay on the host, of models with experts; -1 for as few as "
+            "needed.",
+            -1,
+            9999,
+        ),
+    ] = -1
     main_gpu: Annotated[int, _of("", 0, 255)] = 0
     tensor_split: Annotated[Sequence[float], _extension("The parts of the GPUs.")] = ()
     use_mmap: Annotated[bool | None, _of()] = None

@@ -31,10 +31,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test by its folder: `unit`, `browser`, `hub`, and `engine` for all others."""
+    """Mark every test by its folder: `unit`, `browser`, `gpu`, `hub`, or else `engine`."""
     for item in items:
         folder = folder_of(item.path)
-        own = folder if folder in ("browser", "hub") else "engine"
+        own = folder if folder in ("browser", "gpu", "hub") else "engine"
         item.add_marker("unit" if folder in UNIT else own)
 
 

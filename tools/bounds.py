@@ -12,10 +12,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from command_log import Failure, say
 from install_environment import create_venv, install_llama_cpp
 from installer import Installer
 
+from jupyter_ollama.backends.command_log import Failure, say
 from requirements import ROOT, requirements
 
 ENDS = ("lowest-direct", "highest")

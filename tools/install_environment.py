@@ -22,9 +22,11 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets a message, 
         "Name another one: make PYTHON=python3.12 demo"
     )
 
-from command_log import Failure, run_quietly, say
-from installer import Installer
-from llama_cpp_wheel import (
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(1, str(ROOT))  # jupyter_ollama.backends needs no installed packages
+
+from installer import Installer  # noqa: E402
+from llama_cpp_wheel import (  # noqa: E402
     build_key,
     fetch_wheel,
     foresee,
@@ -32,9 +34,9 @@ from llama_cpp_wheel import (
     spoilt_keys,
 )
 
-from requirements import ENVIRONMENTS
+from jupyter_ollama.backends.command_log import Failure, run_quietly, say  # noqa: E402
+from requirements import ENVIRONMENTS  # noqa: E402
 
-ROOT = Path(__file__).resolve().parent.parent
 NEEDED_BYTES = {"demo": 700 << 20, "test": 1200 << 20, "lint": 800 << 20, "docs": 300 << 20}
 """What each environment takes on the disk, with what is fetched for it."""
 

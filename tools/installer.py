@@ -15,8 +15,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from command_log import Failure, last_lines, run_logged, run_quietly, say, show_in_place
-from wheel_cache import CACHE
+from jupyter_ollama.backends.build_cache import CACHE
+from jupyter_ollama.backends.command_log import (
+    Failure,
+    last_lines,
+    run_logged,
+    run_quietly,
+    say,
+    show_in_place,
+)
 
 UV = "uv==0.13.9"
 LOG = CACHE / "install.log"

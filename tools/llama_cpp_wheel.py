@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import wheel_index
-from command_log import Failure, run_quietly, say
 from llama_cpp_build import (
     BUILD_SCRIPT,
     DEFAULT_CMAKE_ARGS,
@@ -30,7 +29,9 @@ from llama_cpp_build import (
     compiler_flags,
     processor_features,
 )
-from wheel_cache import CACHE, keep, lock, new_directory
+
+from jupyter_ollama.backends.build_cache import CACHE, keep, lock, new_directory
+from jupyter_ollama.backends.command_log import Failure, run_quietly, say
 
 BUILD_VARIABLES = ("CMAKE_ARGS", "CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS")
 

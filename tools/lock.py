@@ -18,9 +18,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from command_log import Failure, say
 from installer import find_uv
 
+from jupyter_ollama.backends.command_log import Failure, say
 from requirements import ENVIRONMENTS, ROOT, requirements
 
 LOCKED = ROOT / "requirements"

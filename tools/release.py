@@ -23,7 +23,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from command_log import Failure, say
+from jupyter_ollama.backends.command_log import Failure, say
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"

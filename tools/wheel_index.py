@@ -16,7 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 
-from command_log import say
+from jupyter_ollama.backends.command_log import say
 
 INDEX = "https://abetlen.github.io/llama-cpp-python/whl"
 """As its README documents it: one index for each kind of device below this address."""

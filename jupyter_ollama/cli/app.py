@@ -18,6 +18,10 @@ from .command import CommandError
 COMMANDS = {
     "serve": ("jupyter_ollama.cli.serve.ServeCommand", "start a server for this machine"),
     "hub": ("jupyter_ollama.cli.hub.HubCommand", "start one for all users of a JupyterHub"),
+    "install-backend": (
+        "jupyter_ollama.cli.install_backend.InstallBackendCommand",
+        "add a GPU to llama.cpp",
+    ),
     "worker": ("jupyter_ollama.cli.worker.WorkerCommand", "lend this host's memory to another's"),
     "run": ("jupyter_ollama.cli.run.RunCommand", "ask a model, once or in a conversation"),
     "list": ("jupyter_ollama.cli.models.ListCommand", "list the models of the store (also: ls)"),
@@ -48,8 +52,9 @@ commands:"""
 TAIL = """\
 
 Every command has its own --help. serve, hub, bench, check and doctor use the models of
-OLLAMA_MODELS themselves, setup needs none, all others talk to the server that OLLAMA_HOST names
-(an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as its token.
+OLLAMA_MODELS themselves, setup and install-backend need none, all others talk to the server
+that OLLAMA_HOST names (an address or a URL, default 127.0.0.1:11434) and send OLLAMA_API_KEY as
+its token.
 For the server inside your Jupyter server: OLLAMA_HOST=http://localhost:8888/ollama"""
 
 
@@ -65,7 +70,7 @@ class OllamaApp(JupyterApp):
         """Yield the lines of the help text."""
         yield HEAD
         for name, (_, text) in COMMANDS.items():
-            yield f"  {name:<8} {text}"
+            yield f"  {name:<15} {text}"
         yield TAIL
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ import signal
 from ..api.connections import raise_descriptor_limit
 from ..api.listener import listen, parse_host
 from ..config import OllamaServer
+from ..flow_control.free_memory import bound_heaps
 from .command import Command, CommandError
 
 
@@ -66,6 +67,7 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
     async def serve(self, host: str) -> None:
         """Listen at ``host``, a form of OLLAMA_HOST, and at the end close and unload everything."""
         raise_descriptor_limit()
+        bound_heaps()
         address, port = parse_host(host)
         server = OllamaServer(parent=self)
         if self.arguments.open:

@@ -8,6 +8,7 @@ import signal
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from ..backends.folders import default_folders
 from .command import Command, CommandError, note
 
 WARNING = """\
@@ -50,6 +51,7 @@ There is no login, and nothing is encrypted: keep --host to this machine or a ne
 
         for variable, value in ENVIRONMENT.items():
             os.environ.setdefault(variable, value)  # read when llama.cpp is loaded
+        from ..engine.dynamic_backends import load_backends
         from ..engine.llama_model import LoadError
         from ..engine.rpc import serve
 
@@ -60,6 +62,7 @@ There is no login, and nothing is encrypted: keep --host to this machine or a ne
             arguments.cache.mkdir(parents=True, exist_ok=True)
         # llama.cpp does not return to Python, whose own handler would never run.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        load_backends(default_folders())
         try:
             serve(
                 str(host),

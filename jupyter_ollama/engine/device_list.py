@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ..child_environment import child_environment
@@ -26,13 +27,15 @@ class UnusableBuild(Exception):
 class DeviceList:
     """Lists devices in a process of its own; requests at the same time share one."""
 
-    def __init__(self) -> None:
+    def __init__(self, backends: Sequence[str] = ()) -> None:
+        """``backends`` are the files and folders of dynamic backends."""
+        self._backends = backends
         self._lock = asyncio.Lock()
         self._listed = float("-inf")
         self._devices: list[dict[str, Any]] = []
 
     async def get(self) -> list[dict[str, Any]]:
-        """Return for each device its name, free and total bytes, and whether it is the CPU.
+        """Return the names, free and total bytes of each device, and whether it is the CPU.
 
         Raises OllamaError(500) if llama.cpp cannot be loaded.
         """
@@ -44,20 +47,20 @@ class DeviceList:
 
     async def _list(self) -> list[dict[str, Any]]:
         try:
-            devices: list[dict[str, Any]] = (await build_report())["devices"]
+            devices: list[dict[str, Any]] = (await build_report(self._backends))["devices"]
         except UnusableBuild:
             text = "llama.cpp cannot list its devices; see `jupyter ollama doctor`"
             raise OllamaError(500, text) from None
         return devices
 
 
-async def build_report() -> dict[str, Any]:
-    """Return the report of ``build_report.py`` on the installed llama.cpp.
+async def build_report(backends: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the report of ``build_report.py`` on the installed llama.cpp and further backends.
 
     Raises UnusableBuild.
     """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "jupyter_ollama.engine.build_report"),
+        *(sys.executable, "-P", "-m", "jupyter_ollama.engine.build_report", *backends),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -33,15 +33,21 @@ class Device:
     is_remote: bool = False
     pointer: int = 0
 
+    def without(self, size: int) -> Device:
+        """Return the device without ``size`` bytes of its memory."""
+        return replace(self, free=max(0, self.free - size), total=max(0, self.total - size))
 
-def devices() -> list[Device]:
+
+def devices(*, reserved: int = 0) -> list[Device]:
     """List the devices that llama.cpp puts layers on, in its order: remote ones, GPUs, the CPU.
 
-    ggml counts all memory of the host as free; this uses `available_memory`.
+    ggml counts all memory of the host as free; this uses `available_memory`. ``reserved`` bytes of
+    each GPU, remote ones too, do not count.
     """
     found = list(_all_devices())
     remote = [device for _, device in found if device.is_remote]
-    return [*remote, *_of_host(found, available_memory())]
+    listed = [*remote, *_of_host(found, available_memory())]
+    return [device if device.is_cpu else device.without(reserved) for device in listed]
 
 
 def devices_now() -> list[Device]:

@@ -57,6 +57,16 @@ class Lane:
         self._split_id = context.max_sequences - 1
         self._budget = PACK_TOKENS
 
+    def replace(self, context: LlamaContext) -> None:
+        """Continue with another context; a text that is split is decoded again from its start."""
+        self.context.close()
+        self.context = context
+        self.batch = Batch(context.batch)
+        self.texts = []
+        self._split_id = context.max_sequences - 1
+        if self.split:
+            self.split.done = 0
+
     def clear(self, most: int) -> None:
         """Empty the batch, which may then take ``most`` tokens where texts may be split."""
         self.batch.clear()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
@@ -49,7 +49,7 @@ class Embedder:
         seconds: Callable[[], float] = lambda: ALONE,
         expect: Callable[[float], None] = lambda seconds: None,
     ) -> None:
-        """``longest`` is the longest text in tokens that the context can embed.
+        """``longest`` is the longest text in tokens.
 
         With ``splits`` long texts are decoded in parts: then a step takes about ``seconds``.
         Contexts ``beside`` it, for PACK_TOKENS tokens, share its threads while many texts wait: two
@@ -57,7 +57,8 @@ class Embedder:
         layers. ``expect`` is called with the expected duration of each step.
         """
         self._model = model
-        self.longest = longest
+        self._splits = splits
+        self.longest = self._longest_in(context, longest)
         self._output = output
         self._seconds = seconds
         self._expect = expect
@@ -92,6 +93,20 @@ class Embedder:
         """True while there is a text to embed."""
         return bool(self._jobs or self._running or any(lane.split for lane in self._lanes))
 
+    def _longest_in(self, context: LlamaContext, longest: int) -> int:
+        """Return the longest text that a context made for ``longest`` tokens can embed."""
+        return longest if self._splits else min(longest, context.batch)
+
+    def replace_context(self, make: Callable[[], LlamaContext], longest: int) -> None:
+        """Continue with a context for texts of ``longest`` tokens. ``make`` may raise.
+
+        Batches that run are completed before; requests keep their vectors and their turns.
+        """
+        self._wait_for(ALL_COMPLETED)
+        context = make()
+        self._lanes[0].replace(context)
+        self.longest = self._longest_in(context, longest)
+
     def add(self, job: EmbedJob) -> None:
         """Queue a request."""
         self._jobs.append(job)
@@ -112,15 +127,19 @@ class Embedder:
             for lane in filled:
                 self._idle.remove(lane)
                 self._running[self._pool.submit(lane.run, self._share)] = lane
-            for future in wait(self._running, return_when=FIRST_COMPLETED).done:
-                lane = self._running.pop(future)
-                self._deliver(lane, future.result())
-                self._idle.append(lane)
+            self._wait_for(FIRST_COMPLETED)
         else:
             for lane in filled:
                 self._deliver(lane, lane.run(self._threads))
         if count:
             self._costs.record(time.perf_counter() - start, 0, 0, count)
+
+    def _wait_for(self, which: str) -> None:
+        """Wait for batches that run, and deliver those that are done."""
+        for future in wait(self._running, return_when=which).done:
+            lane = self._running.pop(future)
+            self._deliver(lane, future.result())
+            self._idle.append(lane)
 
     def _fill(self, lane: Lane) -> bool:
         """Pack texts, one of each request in turn; return False if there is none.

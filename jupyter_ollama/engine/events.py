@@ -16,7 +16,8 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
 
     ``num_ctx`` is the longest sequence that was allocated, ``slots`` the number of concurrent
     requests. A request without a length gets ``default_num_ctx``, which may exceed ``num_ctx`` if
-    the load asked for another length.
+    the load asked for another length. ``placement`` are words about the layers on GPUs, if the host
+    has one.
     """
 
     num_ctx: int
@@ -24,6 +25,7 @@ class Ready(msgspec.Struct, tag="ready", array_like=True):
     size: int
     size_vram: int
     default_num_ctx: int = 0
+    placement: str = ""
 
 
 class DeviceMemory(msgspec.Struct, array_like=True):
@@ -50,6 +52,12 @@ class Beat(msgspec.Struct, tag="beat", array_like=True):
     """The main thread works. Its next event may take ``seconds`` more than usual."""
 
     seconds: float = 0.0
+
+
+class Placed(msgspec.Struct, tag="placed", array_like=True):
+    """The plan of a load that has just begun puts ``gpu_layers`` layers on GPUs."""
+
+    gpu_layers: int
 
 
 class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):
@@ -192,6 +200,7 @@ Event = (
     | Beat
     | Memory
     | LoadFailed
+    | Placed
     | Resized
     | Truncated
     | Progress

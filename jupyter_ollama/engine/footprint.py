@@ -16,6 +16,10 @@ MOST_LAYERS = 512
 """The most layers that llama.cpp accepts, whatever a header says."""
 
 _LAYER = re.compile(r"(?:^|\.)blk\.(\d+)\.")
+EXPERTS = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+"""The names of routed experts' tensors, their biases and scales: a token needs few of them. It is
+the pattern of llama.cpp's ``--n-cpu-moe``; shared experts do not match."""
+_EXPERTS = re.compile(EXPERTS)
 _RECURRENT = ("ssm.", "wkv.", "shortconv.", "kda.")
 
 
@@ -24,13 +28,15 @@ class Weights:
     """The weights of each repeating layer, and of the layers before and after them.
 
     ``output_on_gpu`` is the size of the output layer on a GPU: there it cannot share the table of
-    the input, which always stays on the host.
+    the input, which always stays on the host. ``experts`` is the part of each layer that routed
+    experts take, empty without any.
     """
 
     layers: tuple[int, ...]
     input: int = 0
     output: int = 0
     output_on_gpu: int = 0
+    experts: tuple[int, ...] = ()
 
     @property
     def total(self) -> int:
@@ -44,13 +50,17 @@ class Weights:
     def without(self, layers: Iterable[int]) -> Weights:
         """Return the weights without some layers."""
         left_out = set(layers)
-        sizes = (0 if n in left_out else size for n, size in enumerate(self.layers))
-        return replace(self, layers=tuple(sizes))
+        layers, experts = (
+            tuple(0 if n in left_out else size for n, size in enumerate(sizes))
+            for sizes in (self.layers, self.experts)
+        )
+        return replace(self, layers=layers, experts=experts)
 
     @classmethod
     def of(cls, header: Header, adapters: int = 0) -> Weights:
         """Read the sizes from a header; ``adapters`` are the sizes of their files together."""
         layers = [0] * layer_count(header)
+        experts = layers.copy()
         before = after = shared = 0
         data_end = header.file_size - header.data_offset
         tensors = sorted(header.tensors, key=lambda tensor: tensor.offset)
@@ -61,6 +71,7 @@ class Weights:
             layer = _LAYER.search(tensor.name)
             if layer and int(layer[1]) < len(layers):
                 layers[int(layer[1])] += size
+                experts[int(layer[1])] += size * bool(_EXPERTS.search(tensor.name))
             elif tensor.name.startswith("output"):
                 after += size
             else:
@@ -69,7 +80,8 @@ class Weights:
         tied = not any(tensor.name == "output.weight" for tensor in tensors)
         each = adapters // max(len(layers), 1)
         weighed = tuple(size + each for size in layers)
-        return cls(weighed, before, after, after + shared * tied)
+        routed = tuple(experts) if any(experts) else ()
+        return cls(weighed, before, after, after + shared * tied, routed)
 
 
 @dataclass(frozen=True)
@@ -77,16 +89,23 @@ class Demand:
     """The memory of a context, without the weights.
 
     ``cache`` is for all layers together, ``compute`` on every device that computes, ``outputs``
-    (logits) on the host.
+    (logits) on the host. ``divided`` takes the place of ``compute`` where layers on a GPU have
+    their experts on the host: some GPUs copy these for a prompt. None stands for the same size.
     """
 
     cache: int
     compute: int
     outputs: int
+    divided: int | None = None
 
     def doubled(self) -> Demand:
         """Return twice the demand."""
-        return Demand(2 * self.cache, 2 * self.compute, 2 * self.outputs)
+        divided = None if self.divided is None else 2 * self.divided
+        return Demand(2 * self.cache, 2 * self.compute, 2 * self.outputs, divided)
+
+    def compute_with(self, cpu_experts: int) -> int:
+        """Return the compute buffer with the experts of ``cpu_experts`` layers on the host."""
+        return self.divided if cpu_experts and self.divided is not None else self.compute
 
 
 def layer_count(header: Header) -> int:

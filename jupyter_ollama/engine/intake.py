@@ -70,7 +70,7 @@ class BatchLoop(Protocol):
         """Queue texts to embed."""
 
     def resize(self, command: Resize) -> None:
-        """Grow the KV cache to longer sequences."""
+        """Grow the contexts to longer sequences and texts."""
 
     def cancel(self, request: int) -> None:
         """Drop a request."""

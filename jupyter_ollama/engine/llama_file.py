@@ -1,4 +1,7 @@
-"""Opening a model file in llama.cpp: as it is, with replaced metadata, or through a view."""
+"""Opening a model file in llama.cpp: as it is, with replaced metadata, or through a view.
+
+Tensors may be kept on the host by their names.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ import llama_cpp.llama_cpp as llama
 
 from ..layout.c_files import as_path, has_streams, stream
 from ..layout.model_file import ModelFile
+from .footprint import EXPERTS
+from .llama_internals import ggml
 
 LOAD_MODES = {
     None: llama.LLAMA_LOAD_MODE_AUTO,
@@ -36,6 +41,28 @@ def load_file(file: ModelFile, params: llama.llama_model_params) -> llama.llama_
             return llama.llama_model_load_from_file_ptr(ctypes.c_void_p(pointer), params)
     with as_path(file.view) as path:
         return llama.llama_model_load_from_file(str(path).encode(), params)
+
+
+class _Override(ctypes.Structure):
+    """llama.cpp's ``llama_model_tensor_buft_override``: where tensors go that match a pattern."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
+
+
+def keep_experts(params: llama.llama_model_params, layers: int) -> object:
+    """Keep the experts of the first ``layers`` on the host.
+
+    Returns the list of patterns, which must live until the model is loaded.
+    """
+    if not layers:
+        return None
+    # One pattern for all layers: llama.cpp compiles each of them anew for each tensor.
+    numbers = "|".join(map(str, range(layers)))
+    host = ggml("ggml_backend_cpu_buffer_type", ctypes.c_void_p)()
+    # An empty entry ends the list.
+    kept = (_Override * 2)(_Override(rf"blk\.({numbers}){EXPERTS}".encode(), host))
+    params.tensor_buft_overrides = ctypes.cast(kept, ctypes.c_void_p)
+    return kept
 
 
 def _overrides(values: Mapping[str, Any]) -> ctypes.Array[llama.llama_model_kv_override]:

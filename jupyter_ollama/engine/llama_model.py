@@ -12,7 +12,7 @@ import llama_cpp.llama_cpp as llama
 from ..layout.errors import LayoutError
 from ..layout.model_file import ModelFile
 from ..prompt.control_marks import ControlMarks
-from .llama_file import LOAD_MODES, load_file
+from .llama_file import LOAD_MODES, keep_experts, load_file
 from .llama_internals import extra_buffers_are_safe
 
 _CONTROL = llama.LLAMA_TOKEN_ATTR_CONTROL | llama.LLAMA_TOKEN_ATTR_UNKNOWN
@@ -51,8 +51,11 @@ class LlamaModel:
         no_alloc: bool = False,
         with_heads: bool = False,
         vocab_only: bool = False,
+        cpu_experts: int = 0,
     ) -> None:
         """Load a GGUF or the path of one, the last ``gpu_layers`` to ``only_gpu`` or to several.
+
+        The routed experts of the first ``cpu_experts`` layers stay on the host.
 
         With ``no_alloc`` there are no weights: contexts report the memory they would take. The
         layers that predict further tokens are left out unless ``with_heads``. With ``vocab_only``
@@ -72,6 +75,8 @@ class LlamaModel:
         params.use_extra_bufts = extra_buffers_are_safe()
         params.load_mtp = with_heads
         params.vocab_only = vocab_only
+        # llama.cpp reads the list during the load.
+        self._kept = keep_experts(params, cpu_experts)
         file = file if isinstance(file, ModelFile) else ModelFile(Path(file))
         try:
             self.pointer = load_file(file, params)

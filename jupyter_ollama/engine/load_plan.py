@@ -75,6 +75,10 @@ class LoadPlan:
         """True for models that only embed: they have a pooling type of their own."""
         return self.header.get("pooling_type") is not None
 
+    def devices(self) -> list[Device]:
+        """List the devices, without the memory that the spec reserves on GPUs."""
+        return devices(reserved=self.spec.gpu_overhead)
+
     @property
     def parallel(self) -> int:
         """The number of generations that may run at once."""
@@ -105,7 +109,7 @@ class LoadPlan:
             raise LoadError("the model has no memory to take tokens back")
         if not self.placement.is_full:
             raise LoadError("the layers of the model do not all fit on the GPUs")
-        free = devices()
+        free = self.devices()
         with self._estimator(self.file, free) as estimator:
             left = self._without(free, estimator.measured(self.shape))
             demand = estimator.measured(self.head_shape)
@@ -119,7 +123,7 @@ class LoadPlan:
         if has_states(header) or header.get("pooling_type") is not None:
             raise LoadError(f"a {header.architecture} model cannot draft")
         weights = Weights.of(header).without(head_layers(header))
-        free = self.left_of(devices())
+        free = self.left_of(self.devices())
         fit = partial(place, weights, devices=free)
         with self._estimator(file, free) as estimator:
             return weights, plan([self.draft_shape], estimator, fit, free)[0]
@@ -203,7 +207,7 @@ class LoadPlan:
         """Plan for the num_ctx of the spec, else for the default or the part of it that fits."""
         trained = self.header.get("context_length")
         self.default_num_ctx = default_num_ctx(
-            devices(), trained if isinstance(trained, int) else 0, is_encoder=self.is_encoder
+            self.devices(), trained if isinstance(trained, int) else 0, is_encoder=self.is_encoder
         )
         asked = self.spec.num_ctx
         num_ctx = asked or self.default_num_ctx
@@ -225,7 +229,7 @@ class LoadPlan:
         A ``tensor_split`` for more GPUs than this host has includes the workers, too.
         """
         workers, split = self.spec.rpc_servers, self.spec.tensor_split
-        if workers and len(split) <= sum(not device.is_cpu for device in devices()):
+        if workers and len(split) <= sum(not device.is_cpu for device in self.devices()):
             with suppress(MemoryShortage):
                 placement, shape = self._plan(shapes)
                 if placement.is_full:
@@ -241,7 +245,7 @@ class LoadPlan:
         shorter: Sequence[Shape] = (),
     ) -> tuple[Placement, Shape]:
         """Choose among ``shapes``; ``placement`` is given for weights already loaded."""
-        free = devices()
+        free = self.devices()
 
         def place_for(demand: Demand) -> Placement:
             if placement is None:
@@ -262,6 +266,7 @@ class LoadPlan:
             self.make_context,
             gpu_layers=layer_count(file.header) + 1 if has_gpu else 0,
             with_heads=self.has_head,
+            largest_experts=max(Weights.of(file.header).experts, default=0) if has_gpu else 0,
         )
         try:
             yield estimator
@@ -269,13 +274,18 @@ class LoadPlan:
             estimator.close()
 
     def _place(self, demand: Demand, free: Sequence[Device]) -> Placement:
+        wanted, most = self.spec.num_gpu, self.spec.most_gpu_layers
+        if most is not None:
+            wanted = min(wanted, most) if wanted >= 0 else most
         return place(
             self.weights,
             demand,
             free,
-            num_gpu=self.spec.num_gpu,
+            num_gpu=wanted,
+            num_cpu_moe=self.spec.num_cpu_moe,
             main_gpu=self.spec.main_gpu,
             tensor_split=self.spec.tensor_split,
+            spread=self.spec.sched_spread,
         )
 
     def make_context(self, model: LlamaModel, shape: Shape) -> LlamaContext:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,8 +15,9 @@ from ..layout.model_file import ModelFile
 from ..library.gguf import InvalidGGUF
 from .devices import devices
 from .drafter import Drafter
+from .dynamic_backends import load_backends
 from .estimate import Shape
-from .footprint import Weights
+from .footprint import Demand, Weights
 from .llama_context import LlamaContext
 from .llama_internals import Buffer, log_faults, log_missing_sizes
 from .llama_log import LlamaLog
@@ -47,14 +48,16 @@ class _Projector(NamedTuple):
 class ModelLoader:
     """A loaded model, and the methods that make contexts for it."""
 
-    def __init__(self, spec: LoadSpec) -> None:
+    def __init__(self, spec: LoadSpec, announce: Callable[[Placement], None] | None = None) -> None:
         """Load the weights if they and a context fit into memory.
 
-        Raises MemoryShortage before anything is allocated, LoadError with llama.cpp's messages.
+        ``announce`` gets the plan before the load. Raises MemoryShortage before anything is
+        allocated, LoadError with llama.cpp's messages.
         """
         self.log = LlamaLog()
         self.spec = spec
         llama.llama_backend_init()
+        load_backends(spec.backends)
         log_faults()
         file = _open(spec.model)
         self._projector = self._find_projector(file)
@@ -65,7 +68,9 @@ class ModelLoader:
         with self._explaining():
             self.plan.place_model()
             draft = self._plan_draft(spec.draft) if spec.draft else None
-            with self._weighing("weights", self.plan.weights):
+            if announce:
+                announce(self.plan.placement)
+            with self._weighing("weights", self.plan.weights, self.plan.placement):
                 self.model = self._load(file, self.plan.placement, with_heads=self.plan.has_head)
                 self._adapters = load_adapters(self.model, spec.adapters)
             self._draft = self._load_draft(*draft) if draft else None
@@ -81,16 +86,35 @@ class ModelLoader:
         projector = _open(self.spec.projectors[0])
         return _Projector(projector.view or str(projector.path), projector.header.file_size)
 
+    @property
+    def placement(self) -> str:
+        """Where the layers of the model are, in words; empty if no device is a GPU."""
+        plan = self.plan
+        gpus = [device.name for device in plan.devices() if not device.is_cpu]
+        if not gpus:
+            return ""
+        shares = zip(gpus, plan.placement.shares, strict=False)
+        names = ", ".join(f"{share} on {name}" for name, share in shares if share)
+        text = f"of {len(plan.weights.layers) + 1} layers {names or 'none on a GPU'}"
+        if plan.placement.cpu_experts:
+            text += f", the experts of the first {plan.placement.cpu_experts} on the host"
+        return text
+
     def _load(
         self, file: ModelFile, placement: Placement, *, with_heads: bool = False
     ) -> LlamaModel:
+        use_mmap = self.spec.use_mmap
+        if use_mmap is None and placement.cpu_experts:
+            # A GPU reads experts faster from memory that its driver has allocated.
+            use_mmap = False
         return LlamaModel(
             file,
             gpu_layers=placement.gpu_layers,
             only_gpu=placement.only_gpu,
             tensor_split=placement.shares,
-            use_mmap=self.spec.use_mmap,
+            use_mmap=use_mmap,
             with_heads=with_heads,
+            cpu_experts=placement.cpu_experts,
         )
 
     def _load_vision(self) -> Vision | None:
@@ -116,18 +140,22 @@ class ModelLoader:
         return vision
 
     @contextmanager
-    def _weighing(self, owner: str, weights: Weights) -> Iterator[None]:
+    def _weighing(self, owner: str, weights: Weights, placement: Placement) -> Iterator[None]:
         """Account for the weights that are loaded in the block."""
+        host, gpus = placement.needs(weights, Demand(0, 0, 0))
         with self.log.account(owner) as buffers:
             yield
             # Weights that the CPU reads in another order are mapped as well as copied; they count
-            # once, since the kernel drops mapped pages that are not used.
+            # once, since the kernel drops mapped pages that are not used. So do weights of GPUs
+            # between those of the host in a file.
             mapped = sum(buffer.size for buffer in buffers if buffer.on_host)
             if not buffers:
                 log_missing_sizes()
-                mapped = weights.total
-            once = Buffer("model", True, min(mapped, weights.total))
-            buffers[:] = [once, *(buffer for buffer in buffers if not buffer.on_host)]
+                mapped = host
+                buffers.append(Buffer("model", False, sum(gpus)))
+            on_gpus = [buffer for buffer in buffers if not buffer.on_host]
+            others = host + sum(gpus) - sum(buffer.size for buffer in on_gpus)
+            buffers[:] = [Buffer("model", True, min(mapped, others)), *on_gpus]
 
     def _plan_draft(self, path: str) -> tuple[ModelFile, Weights, Placement] | None:
         """Place the draft model; None if it cannot be used."""
@@ -144,7 +172,7 @@ class ModelLoader:
         Files that llama.cpp cannot load, such as Ollama's heads of some models, are left out.
         """
         model = None
-        with _or_without_draft(), self._weighing("draft weights", weights):
+        with _or_without_draft(), self._weighing("draft weights", weights, placement):
             model = self._load(file, placement)
         if model:
             check_vocabulary(self.model, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Protocol, TypeVar
@@ -43,11 +43,13 @@ def _readable(size: int) -> str:
 class Placement:
     """The number of layers on each GPU: the last ones of the model, including the output layer.
 
-    ``is_full`` is False if fewer layers fit than were requested.
+    The routed experts of the first ``cpu_experts`` layers of the model are on the host. ``is_full``
+    is False if fewer layers or experts fit than were requested.
     """
 
     shares: tuple[int, ...] = ()
     is_full: bool = True
+    cpu_experts: int = 0
 
     @property
     def gpu_layers(self) -> int:
@@ -64,14 +66,16 @@ class Placement:
         """Return the bytes that the host and each GPU need."""
         units = _units(weights, demand)
         start = len(units) - self.gpu_layers
-        bounds = accumulate(self.shares, initial=start)
-        gpus = [
-            sum(units[first:last]) + demand.compute * (last > first)
-            for first, last in pairwise(bounds)
-        ]
         host = weights.input + sum(units[: min(start, len(weights.layers))])
+        host += sum(weights.experts[start : self.cpu_experts])
         host += 0 if self.gpu_layers else weights.output
-        return host + demand.compute + demand.outputs, gpus
+        units = _units(weights, demand, self.cpu_experts)
+        bounds = accumulate(self.shares, initial=start)
+        compute = demand.compute_with(self.cpu_experts)
+        gpus = [
+            sum(units[first:last]) + compute * (last > first) for first, last in pairwise(bounds)
+        ]
+        return host + compute + demand.outputs, gpus
 
     def check(self, weights: Weights, demand: Demand, devices: Sequence[Device]) -> None:
         """Raise MemoryShortage if the host or a GPU has too little memory for its part."""
@@ -84,10 +88,16 @@ class Placement:
             raise MemoryShortage("system", host + PROCESS_BYTES, available)
 
 
-def _units(weights: Weights, demand: Demand) -> list[int]:
-    """Return the bytes of each layer on its device, the output layer last."""
+def _units(weights: Weights, demand: Demand, cpu_experts: int = 0) -> list[int]:
+    """Return the bytes of each layer on its device, the output layer last.
+
+    Those of the first layers are without the experts that ``cpu_experts`` of them have on the host.
+    """
     cache = demand.cache // max(len(weights.layers), 1)
-    return [*(size + cache for size in weights.layers), weights.output_on_gpu]
+    units = [size + cache for size in weights.layers]
+    for layer, size in enumerate(weights.experts[:cpu_experts]):
+        units[layer] -= size
+    return [*units, weights.output_on_gpu]
 
 
 def _usable(devices: Sequence[Device]) -> list[int]:
@@ -100,37 +110,92 @@ def place(
     devices: Sequence[Device],
     *,
     num_gpu: int = -1,
+    num_cpu_moe: int = -1,
     main_gpu: int = 0,
     tensor_split: Sequence[float] = (),
+    spread: bool = False,
 ) -> Placement:
     """Put as many layers on the GPUs as fit, ``num_gpu`` of them unless it is negative.
 
+    If they do not fit, the routed experts of as few of the first layers as needed stay on the host,
+    and only then whole layers do. With a ``num_cpu_moe`` those of so many layers do in any case.
+
     A model that fits one GPU is put on one, preferably ``main_gpu``, unless ``tensor_split`` has
-    the parts of each, remote ones last. With remote devices the parts are proportional to the free
-    memory. Raises MemoryShortage.
+    the parts of each, remote ones last. With remote devices, or to ``spread`` a model, the parts
+    are proportional to the free memory. Raises MemoryShortage.
     """
-    units = _units(weights, demand)
-    usable = [size - demand.compute for size in _usable(devices)]
-    most = len(units) if usable else 0
+    usable = _usable(devices)
     remote = sum(device.is_remote for device in devices)
     parts = [*tensor_split, *(0.0 for _ in usable)][: len(usable)]
     parts = [*parts[len(usable) - remote :], *parts[: len(usable) - remote]]
-    if remote and not any(parts):
-        parts = [max(0, size) for size in usable]
-    first, last = (most, 0) if num_gpu < 0 else (min(num_gpu, most),) * 2
-    for count in range(first, last - 1, -1):
-        on_gpus = units[len(units) - count :]
-        shares = _by_parts(count, parts) if any(parts) else _by_size(on_gpus, usable, main_gpu)
-        placement = Placement(shares if count else (), is_full=count == first)
+    spread = not any(parts) and (spread or remote > 0)
+    shortage: MemoryShortage | None = None
+    for count, cpu_experts, is_full in _choices(
+        weights, num_gpu, num_cpu_moe, has_gpu=bool(usable)
+    ):
+        left = [size - demand.compute_with(cpu_experts) for size in usable]
+        units = _units(weights, demand, cpu_experts)
+        units = units[len(units) - count :]
+        if spread:
+            shares = _spread(units, left, by_size=cpu_experts > 0)
+        else:
+            shares = _by_parts(count, parts) if any(parts) else _by_size(units, left, main_gpu)
+        placement = Placement(shares if count else (), is_full, cpu_experts)
         try:
             placement.check(weights, demand, devices)
         except MemoryShortage as error:
             # Fewer layers on the GPUs would not help a host that has too little.
-            if count == last or error.where == "system":
+            if error.where == "system":
                 raise
+            shortage = error
         else:
             return placement
-    raise AssertionError("unreachable")
+    assert shortage
+    raise shortage
+
+
+def _choices(
+    weights: Weights, num_gpu: int, num_cpu_moe: int, *, has_gpu: bool
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield the layers on GPUs, the first layers with experts on the host, whether that is full.
+
+    The best choice is the first one.
+    """
+    layers = len(weights.layers)
+    most = layers + 1 if has_gpu else 0
+    first, last = (most, 0) if num_gpu < 0 else (min(num_gpu, most),) * 2
+
+    def kept(count: int, wanted: int) -> int:
+        """Return 0 instead of ``wanted`` if no layer on a GPU is concerned."""
+        return wanted if any(weights.experts[layers + 1 - count : wanted]) else 0
+
+    if num_cpu_moe >= 0:
+        for count in range(first, last - 1, -1):
+            yield count, kept(count, min(num_cpu_moe, layers)), count == first
+        return
+    yield first, 0, True
+    for layer in range(layers + 1 - first, layers):
+        if any(weights.experts[layer : layer + 1]):
+            yield first, layer + 1, False
+    for count in range(first - 1, last - 1, -1):
+        yield count, 0, False
+
+
+def _spread(units: Sequence[int], usable: Sequence[int], *, by_size: bool) -> tuple[int, ...]:
+    """Distribute layers by the memory of each GPU: by their number, or by their bytes.
+
+    Layers differ where some have their experts on the host.
+    """
+    parts = [max(0, size) for size in usable]
+    if not any(parts):
+        return _by_size(units, usable, 0)
+    if not by_size:
+        return _by_parts(len(units), parts)
+    ends = list(accumulate(parts))
+    scale = ends.pop() / max(sum(units), 1)
+    middles = [end - unit / 2 for end, unit in zip(accumulate(units), units, strict=True)]
+    owners = [sum(end <= middle * scale for end in ends) for middle in middles]
+    return tuple(owners.count(gpu) for gpu in range(len(parts)))
 
 
 def _by_parts(count: int, parts: Sequence[float]) -> tuple[int, ...]:

@@ -30,8 +30,11 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     ``num_ctx`` is the longest sequence in tokens, ``num_parallel`` the number of concurrent
     sequences. The runner chooses numbers that are 0 or negative, and ``None``; its ``num_ctx`` is
     at least ``min_num_ctx``, or the model's own length if that is less. ``rpc_servers`` are the
-    addresses of workers for models that do not fit on one host. Rendering and tokenizing long texts
-    of a request may take ``preparation_seconds`` of processor time, 0 for any time.
+    addresses of workers for models that do not fit on one host, ``backends`` the files and folders
+    of dynamic backends. ``gpu_overhead`` bytes of each GPU are left free; with ``sched_spread`` all
+    GPUs get layers, even if one could take them. No more than ``most_gpu_layers`` go to GPUs: a
+    load with more has failed. Rendering and tokenizing long texts of a request may take
+    ``preparation_seconds`` of processor time, 0 for any time.
     """
 
     model: str
@@ -40,6 +43,10 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     draft: str | None = None
     min_num_ctx: int = SMALLEST_NUM_CTX
     rpc_servers: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    most_gpu_layers: int | None = None
+    gpu_overhead: int = 0
+    sched_spread: bool = False
     preparation_seconds: float = 30.0
     limits: RunnerLimits = RunnerLimits()
 
@@ -208,7 +215,10 @@ class Render(msgspec.Struct, tag="render", omit_defaults=True):
 
 
 class Resize(msgspec.Struct, tag="resize"):
-    """Grow the KV cache to sequences of ``num_ctx`` tokens, by a new context."""
+    """Grow the contexts to sequences and texts of ``num_ctx`` tokens, by new contexts.
+
+    A model that only embeds grows up to the length that it was trained for. Answered by Resized.
+    """
 
     request: int
     num_ctx: int

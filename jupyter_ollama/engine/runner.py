@@ -20,7 +20,7 @@ from .devices import available_memory, devices_now
 from .embed_job import EmbedJob
 from .embed_lane import PACK_TOKENS, can_split
 from .embedder import Embedder
-from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Ready, Resized
+from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Placed, Ready, Resized
 from .generator import Generator
 from .intake import Intake
 from .llama_model import LoadError
@@ -67,7 +67,7 @@ class Runner:
     """A loaded model and its threads."""
 
     def __init__(self, spec: LoadSpec, send: Send) -> None:
-        self._loaded = ModelLoader(spec)
+        self._loaded = ModelLoader(spec, lambda plan: send([Placed(plan.gpu_layers)], []))
         self._model = self._loaded.model
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._may_rest = False
@@ -84,7 +84,9 @@ class Runner:
             self._generator = self._make_generator()
             slots = self._loaded.plan.parallel
         self._output.start()
-        ready = Ready(self.num_ctx, slots, *self._sizes(), self._loaded.plan.default_num_ctx)
+        loaded, sizes = self._loaded, self._sizes()
+        default = loaded.plan.default_num_ctx
+        ready = Ready(self.num_ctx, slots, *sizes, default, loaded.placement)
         self._output.event(ready)
         self._send_memory()
 
@@ -122,12 +124,11 @@ class Runner:
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
         splits = can_split(context, is_causal=self._loaded.plan.is_causal)
-        longest = self.longest_text if splits else min(self.longest_text, context.batch)
         generator = self._generator
         return Embedder(
             self._model,
             context,
-            longest,
+            self.longest_text,
             self._output,
             self._loaded.contexts_beside(PACK_TOKENS),
             splits=splits,
@@ -215,20 +216,28 @@ class Runner:
         self._generator.add(sequence)
 
     def resize(self, command: Resize) -> None:
-        """Grow the KV cache to longer sequences; running ones continue."""
-        generator = self._generator
+        """Grow the contexts to longer sequences and texts; running requests continue."""
+        generator, num_ctx = self._generator, command.num_ctx
+        if generator is None:
+            num_ctx = min(num_ctx, self._model.n_ctx_train)
         try:
-            if generator is None:
-                raise LoadError("this model has no context to resize")
-            if command.num_ctx > generator.context.cells:
+            self._grow_embedder(num_ctx)
+            if generator and num_ctx > generator.context.cells:
                 self._pulse.expect(CONTEXT_SECONDS)
-                make = partial(self._loaded.generation_context, command.num_ctx)
-                generator.replace_context(make)
+                generator.replace_context(partial(self._loaded.generation_context, num_ctx))
         except LoadError as error:
             self._output.event(Failed(command.request, 500, str(error)))
         else:
-            self.num_ctx = command.num_ctx
+            self.num_ctx = num_ctx
             self._output.event(Resized(command.request, self.num_ctx, *self._sizes()))
+
+    def _grow_embedder(self, num_ctx: int) -> None:
+        """Let longer texts be embedded, if any were embedded so far. Raises LoadError."""
+        longest = min(num_ctx, self._model.n_ctx_train)
+        if self._embedder and longest > self._embedder.longest:
+            self._pulse.expect(CONTEXT_SECONDS)
+            make = partial(self._loaded.embedding_context, longest)
+            self._embedder.replace_context(make, longest)
 
     def embed(self, job: EmbedJob) -> None:
         """Queue texts to embed."""

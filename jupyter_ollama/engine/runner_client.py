@@ -212,7 +212,7 @@ class RunnerClient(RunnerProcess):
         return event.text
 
     async def resize(self, num_ctx: int) -> None:
-        """Grow the KV cache to sequences of ``num_ctx`` tokens, and update ``ready``.
+        """Grow the contexts to sequences of ``num_ctx`` tokens, and update ``ready``.
 
         Raises OllamaError, and changes nothing, if there is too little memory.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Iterable
 from contextlib import suppress
@@ -18,12 +19,33 @@ CRASHED = (
 HUNG = "model runner has stopped responding and was ended, check ollama server logs for details"
 
 
+_ALLOCATION = re.compile(r"alloc|memory", re.IGNORECASE)
+"""In the errors of llama.cpp and ggml's backends after an allocation has failed."""
+
+
 class LoadRefused(OllamaError):
     """The runner could not load its model; ``shortage`` is how many bytes of memory it lacked."""
 
     def __init__(self, event: LoadFailed) -> None:
         super().__init__(500, event.message)
         self.shortage = max(0, event.required - event.available)
+
+
+class RunnerCrashed(OllamaError):
+    """The runner ended while it loaded its model."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(500, message)
+
+
+def is_fault_of_device(error: OllamaError) -> bool:
+    """Return whether a load that had memory by its plan may succeed with fewer layers on GPUs.
+
+    It may if the runner crashed, as some drivers make it, or could not allocate a buffer.
+    """
+    if isinstance(error, LoadRefused):
+        return not error.shortage and bool(_ALLOCATION.search(error.message))
+    return isinstance(error, RunnerCrashed)
 
 
 def cause_of_end(status: int) -> str:

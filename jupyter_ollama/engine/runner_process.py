@@ -25,6 +25,7 @@ from .events import (
     Failed,
     LoadFailed,
     Memory,
+    Placed,
     Progress,
     Ready,
     Resized,
@@ -34,7 +35,15 @@ from .events import (
 from .meter import current_account
 from .protocol import Cancel, Command, LoadSpec, Resize
 from .pulse import QUESTION
-from .runner_failures import CRASHED, HUNG, LoadRefused, cause_of_end, crash_message
+from .runner_failures import (
+    CRASHED,
+    HUNG,
+    LoadRefused,
+    RunnerCrashed,
+    cause_of_end,
+    crash_message,
+    is_fault_of_device,
+)
 from .vital_signs import Patience, size_of
 
 log = logging.getLogger(__name__)
@@ -72,6 +81,7 @@ class RunnerProcess:
         self.spec = spec
         self.ready: Ready
         self.memory = Memory()
+        self.gpu_layers = 0
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
         self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
@@ -101,20 +111,41 @@ class RunnerProcess:
     async def start(cls, spec: LoadSpec, load_timeout: float) -> Self:
         """Start a process and wait until it has loaded its model, ``load_timeout`` seconds at most.
 
-        Raises OllamaError(500) if it cannot, after the process has ended.
+        If the driver of a GPU fails although the plan has enough memory for it, another process
+        loads the model with half of the layers there. Raises OllamaError(500) if it cannot load
+        the model, after the process has ended.
         """
         runner = cls(spec)
         try:
-            await runner._spawn()
-            runner._send(spec)
-            size = size_of((spec.model, *spec.adapters, *spec.projectors, spec.draft))
-            patience = Patience(runner.pid, size, spec.limits)
-            await patience.wait(runner._loaded, load_timeout or None)
-            runner.ready = runner._loaded.result()
-        except BaseException:
-            await runner.stop()
-            raise
+            await runner._load(load_timeout)
+        except OllamaError as error:
+            if not runner.gpu_layers or not is_fault_of_device(error):
+                raise
+            fewer = runner.gpu_layers // 2
+            log.warning(
+                "Loading %s with %d layers on GPUs failed (%s); it is loaded with %d there",
+                spec.model,
+                runner.gpu_layers,
+                error.message,
+                fewer,
+            )
+            runner = cls(msgspec.structs.replace(spec, most_gpu_layers=fewer))
+            await runner._load(load_timeout)
         return runner
+
+    async def _load(self, load_timeout: float) -> None:
+        """Start the process and wait for its model; end it if that fails."""
+        spec = self.spec
+        try:
+            await self._spawn()
+            self._send(spec)
+            size = size_of((spec.model, *spec.adapters, *spec.projectors, spec.draft))
+            patience = Patience(self.pid, size, spec.limits)
+            await patience.wait(self._loaded, load_timeout or None)
+            self.ready = self._loaded.result()
+        except BaseException:
+            await self.stop()
+            raise
 
     async def _spawn(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
@@ -184,7 +215,7 @@ class RunnerProcess:
         # The last events of the process may still be in zmq's own thread.
         await asyncio.sleep(0.05)
         if not self._loaded.done():
-            self._loaded.set_exception(OllamaError(500, crash_message(status, self._last_words)))
+            self._loaded.set_exception(RunnerCrashed(crash_message(status, self._last_words)))
         if status not in (0, -9):
             words = " ".join(self._last_words)
             log.error(
@@ -256,6 +287,8 @@ class RunnerProcess:
         elif isinstance(event, Memory):
             self._silent = 0.0
             self.memory = event
+        elif isinstance(event, Placed):
+            self.gpu_layers = event.gpu_layers
         elif isinstance(event, Ready):
             self._loaded.set_result(event)
         elif isinstance(event, LoadFailed):

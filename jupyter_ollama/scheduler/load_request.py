@@ -38,6 +38,9 @@ class SchedulerSettings(Protocol):
     preparation_seconds: float
     pinned_models: list[str]
     rpc_servers: list[str]
+    backend_folders: list[str]
+    gpu_overhead: int
+    sched_spread: bool
 
     @property
     def runner_limits(self) -> RunnerLimits:
@@ -97,6 +100,9 @@ def build_load_request(
         projectors=tuple(map(str, model.projector_paths)),
         draft=str(model.draft_path) if model.draft_path else None,
         rpc_servers=tuple(settings.rpc_servers),
+        backends=tuple(settings.backend_folders),
+        gpu_overhead=settings.gpu_overhead,
+        sched_spread=settings.sched_spread,
         preparation_seconds=settings.preparation_seconds,
         limits=settings.runner_limits,
         **applied,

@@ -121,7 +121,7 @@ class LoadedModel:
         return math.inf if self.pinned else self.keep_alive
 
     async def grow(self, num_ctx: int) -> bool:
-        """Grow the KV cache to sequences of ``num_ctx`` tokens (0: the default).
+        """Grow the contexts to sequences of ``num_ctx`` tokens (0: the default).
 
         Returns False if the runner cannot; its context is then unchanged.
         """

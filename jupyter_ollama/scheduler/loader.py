@@ -162,6 +162,8 @@ class Loader:
         )
         self._loaded[loaded.key] = loaded
         runner.exited.add_done_callback(lambda _: self._forget(loaded))
+        if runner.ready.placement:
+            log.info("%s: %s", wanted.model.name.display, runner.ready.placement)
         self._events.emit("load", model=wanted.model.name.display, seconds=seconds_taken)
         self.watch.check_soon()  # the library may have changed during the load
         return loaded

@@ -716,7 +716,10 @@ export interface components {
       content: string;
     };
     Device: {
+      /** @description The name that ggml gives the device, such as "CUDA0". */
       name: string;
+      /** @description The name that its driver gives it. */
+      description: string;
       /** @description Bytes, ten seconds old at most. */
       free: number;
       /** @description Bytes. */
@@ -941,6 +944,11 @@ export interface components {
        * @default -1
        */
       num_gpu?: number;
+      /**
+       * @description Extension. First layers whose experts stay on the host, of models with experts; -1 for as few as needed. A load option.
+       * @default -1
+       */
+      num_cpu_moe?: number;
       /**
        * @description A load option.
        * @default 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 _NAMES = {
-    "integer": """num_ctx num_parallel num_batch num_gpu main_gpu num_thread draft_num_predict
-        num_keep seed num_predict top_k repeat_last_n mirostat dry_allowed_length
+    "integer": """num_ctx num_parallel num_batch num_gpu num_cpu_moe main_gpu num_thread
+        draft_num_predict num_keep seed num_predict top_k repeat_last_n mirostat dry_allowed_length
         dry_penalty_last_n""",
     "float32": """top_p min_p typical_p temperature repeat_penalty presence_penalty
         frequency_penalty mirostat_tau mirostat_eta dry_multiplier dry_base top_n_sigma

@@ -52,6 +52,9 @@ def test_defaults() -> None:
         ("OLLAMA_MAX_LOADED_MODELS", "2", "max_loaded_models", 2),
         ("OLLAMA_NUM_PARALLEL", " 4 ", "num_parallel", 4),
         ("OLLAMA_MAX_QUEUE", "7", "max_queue", 7),
+        ("OLLAMA_GPU_OVERHEAD", "1073741824", "gpu_overhead", 2**30),
+        ("OLLAMA_SCHED_SPREAD", "1", "sched_spread", True),
+        ("OLLAMA_SCHED_SPREAD", "0", "sched_spread", False),
         ("OLLAMA_CONTEXT_LENGTH", "8192", "context_length", 8192),
         ("OLLAMA_KV_CACHE_TYPE", "Q8_0", "kv_cache_type", "q8_0"),
         ("OLLAMA_FLASH_ATTENTION", "1", "flash_attention", True),
@@ -75,6 +78,7 @@ def test_variables(
     [
         ("OLLAMA_MAX_QUEUE", "max_queue", 512),
         ("OLLAMA_NUM_PARALLEL", "num_parallel", 0),
+        ("OLLAMA_GPU_OVERHEAD", "gpu_overhead", 0),
         ("OLLAMA_KEEP_ALIVE", "keep_alive", 300),
         ("OLLAMA_KV_CACHE_TYPE", "kv_cache_type", "f16"),
     ],

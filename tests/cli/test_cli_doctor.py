@@ -14,8 +14,11 @@ from cli_process import Ollama, Served
 
 from jupyter_ollama.cli.doctor import llama_cpp
 from jupyter_ollama.cli.doctor.finding import Level
+from jupyter_ollama.engine.device_variables import EFFECTS, IGNORED
 
-CPU_ONLY = [{"name": "CPU", "free": 10**9, "total": 2 * 10**9, "is_cpu": True}]
+CPU_ONLY = [
+    {"name": "CPU", "description": "CPU", "free": 10**9, "total": 2 * 10**9, "is_cpu": True}
+]
 
 
 @pytest.fixture
@@ -146,7 +149,7 @@ def host_with_gpu(root: Path, *, driver: bool) -> Path:
     ("driver", "text", "advice"),
     [
         (False, "no GPU driver is loaded", "Install the driver of NVIDIA"),
-        (True, "llama.cpp does not use the GPU of NVIDIA", "CMAKE_ARGS=-DGGML_CUDA=on"),
+        (True, "llama.cpp does not use the GPU of NVIDIA", "jupyter ollama install-backend cuda"),
     ],
 )
 def test_a_gpu_that_is_not_used(tmp_path: Path, driver: bool, text: str, advice: str) -> None:
@@ -156,8 +159,40 @@ def test_a_gpu_that_is_not_used(tmp_path: Path, driver: bool, text: str, advice:
     assert advice in found[1].advice
 
 
-def test_a_gpu_that_is_used(tmp_path: Path) -> None:
+def test_variables_are_listed_behind_the_devices(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (*EFFECTS, *IGNORED, "OLLAMA_VULKAN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    monkeypatch.setenv("ROCR_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OLLAMA_GPU_OVERHEAD", "1000")
+    monkeypatch.setenv("OLLAMA_SCHED_SPREAD", "0")
+    monkeypatch.setenv("OLLAMA_LLM_LIBRARY", "cpu_avx2")
+    monkeypatch.setenv("OLLAMA_VULKAN", "false")
     gpu = {"name": "CUDA0", "free": 10**9, "total": 2 * 10**9, "is_cpu": False}
+    found = [*llama_cpp.gpus([gpu, *CPU_ONLY], tmp_path)]
+    assert [one.check for one in found] == ["Device"] * 2 + ["Variable"] * 5
+    assert [(one.level, one.text) for one in found[2:]] == [
+        (Level.OK, "CUDA_VISIBLE_DEVICES=1: other GPUs of NVIDIA are hidden"),
+        (Level.OK, "ROCR_VISIBLE_DEVICES=: other GPUs of AMD are hidden"),
+        (Level.OK, "OLLAMA_GPU_OVERHEAD=1000: so many bytes of each GPU stay free"),
+        (
+            Level.NOTE,
+            "OLLAMA_LLM_LIBRARY=cpu_avx2: it has no effect: llama.cpp uses all backends it has",
+        ),
+        (Level.OK, "OLLAMA_VULKAN=false: no device of Vulkan is used"),
+    ]
+
+
+def test_a_gpu_that_is_used(tmp_path: Path) -> None:
+    gpu = {
+        "name": "CUDA0",
+        "description": "H100",
+        "free": 10**9,
+        "total": 2 * 10**9,
+        "is_cpu": False,
+    }
     found = [*llama_cpp.gpus([gpu, *CPU_ONLY], host_with_gpu(tmp_path, driver=True))]
     assert [one.level for one in found] == [Level.OK, Level.OK]
-    assert found[0].text == "CUDA0, 1 GB of 2 GB free"
+    assert found[0].text == "CUDA0, H100, 1 GB of 2 GB free"

@@ -41,6 +41,13 @@ def test_it_prints_its_address_and_its_models(server: Served) -> None:
     assert f"Models: 2, in {server.models}" in log
 
 
+def test_it_prints_the_variables_of_devices(environment: dict[str, str], tmp_path: Path) -> None:
+    devices = {"CUDA_VISIBLE_DEVICES": "1", "OLLAMA_SCHED_SPREAD": "1"}
+    with serving(environment | devices, tmp_path, tmp_path) as served:
+        served.wait_for("CUDA_VISIBLE_DEVICES=1: other GPUs of NVIDIA are hidden")
+        served.wait_for("OLLAMA_SCHED_SPREAD=1: layers of each model are put on all GPUs")
+
+
 def test_requests_are_logged(server: Served) -> None:
     url = f"http://{server.host}/api/version"
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

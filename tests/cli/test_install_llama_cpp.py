@@ -23,7 +23,7 @@ FETCH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tools")
-from command_log import Failure
+from jupyter_ollama.backends.command_log import Failure
 from llama_cpp_wheel import fetch_wheel, read_requirement
 import llama_cpp_wheel
 # The wheels here contain nothing that could be loaded.

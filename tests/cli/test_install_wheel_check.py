@@ -29,7 +29,7 @@ FETCH = """
 import sys
 from pathlib import Path
 sys.path.insert(0, "tools")
-from command_log import Failure
+from jupyter_ollama.backends.command_log import Failure
 from llama_cpp_wheel import fetch_wheel, read_requirement
 try:
     print("wheel:", fetch_wheel(Path(sys.executable), read_requirement(Path("pyproject.toml"))))

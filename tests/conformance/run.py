@@ -23,10 +23,11 @@ FOLDER = Path(__file__).resolve().parent
 ROOT = FOLDER.parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "examples"), str(ROOT / "tests")]
 
-from command_log import Failure, last_lines, run_logged, say  # noqa: E402
 from conformance_server import conformance_server  # noqa: E402
 from install_environment import create_venv  # noqa: E402
-from wheel_cache import CACHE, lock  # noqa: E402
+
+from jupyter_ollama.backends.build_cache import CACHE, lock  # noqa: E402
+from jupyter_ollama.backends.command_log import Failure, last_lines, run_logged, say  # noqa: E402
 
 HOME = CACHE / "conformance"
 ALIASES = {

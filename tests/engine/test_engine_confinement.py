@@ -12,6 +12,7 @@ import pytest
 from runners import running
 
 from jupyter_ollama.child_environment import filtered
+from jupyter_ollama.engine.device_variables import EFFECTS
 from jupyter_ollama.engine.protocol import ChatPrompt
 from jupyter_ollama.engine.runner_limits import RunnerLimits
 from jupyter_ollama.prompt.messages import Message
@@ -43,6 +44,10 @@ def test_an_environment_has_what_a_runner_needs_and_no_secrets() -> None:
         "LD_LIBRARY_PATH": "/y",
         "OMP_NUM_THREADS": "2",
         "CUDA_VISIBLE_DEVICES": "0",
+        "HIP_VISIBLE_DEVICES": "1",
+        "ROCR_VISIBLE_DEVICES": "GPU-1",
+        "GPU_DEVICE_ORDINAL": "2",
+        "HSA_OVERRIDE_GFX_VERSION": "10.3.0",
         "GGML_VK_VISIBLE_DEVICES": "1",
         "LLAMA_CPP_LIB_PATH": "/z",
         "TMPDIR": "/tmp",
@@ -50,6 +55,21 @@ def test_an_environment_has_what_a_runner_needs_and_no_secrets() -> None:
     }
     assert filtered(SECRETS | needed) == needed
     assert filtered(SECRETS | needed, ["HF_TOKEN"]) == needed | {"HF_TOKEN": "s3cret6"}
+
+
+@pytest.mark.parametrize(
+    ("text", "devices"), [("0", ""), (" False ", ""), ("1", "1"), ("", "1"), (None, "1")]
+)
+def test_vulkan_can_be_turned_off(text: str | None, devices: str) -> None:
+    variables = {"GGML_VK_VISIBLE_DEVICES": "1"}
+    set_text = {} if text is None else {"OLLAMA_VULKAN": text}
+    assert filtered(variables | set_text) == {"GGML_VK_VISIBLE_DEVICES": devices}
+
+
+def test_the_variables_of_devices_reach_runners() -> None:
+    variables = dict.fromkeys(EFFECTS, "1")
+    own = {"OLLAMA_GPU_OVERHEAD", "OLLAMA_SCHED_SPREAD"}
+    assert filtered(variables).keys() == variables.keys() - own
 
 
 async def test_runners_and_their_children_get_no_tokens(

@@ -118,7 +118,7 @@ class Machine:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, model: Path) -> None:
         self.devices = [CPU]
         self._model = str(model)
-        monkeypatch.setattr(load_plan, "devices", lambda: self.devices)
+        monkeypatch.setattr(load_plan, "devices", lambda **_: self.devices)
 
     def load(self, free: int = 2**40, **spec: int) -> ModelLoader:
         self.devices = [Device("CPU", free, 2**40, is_cpu=True)]

@@ -192,8 +192,10 @@ def test_request_errors(tmp_path: Path, line: str, message: str) -> None:
 
 def test_how_to_load_a_model(tmp_path: Path) -> None:
     lines = ["kv_cache_type q8_0", "flash_attention true", "tensor_split 3", "tensor_split 1.5"]
+    lines.append("num_cpu_moe 12")
     text = "\n".join(["FROM a", *(f"PARAMETER {line}" for line in lines)])
     assert parse(text).to_request(tmp_path)[0]["parameters"] == {
+        "num_cpu_moe": 12,
         "kv_cache_type": "q8_0",
         "flash_attention": True,
         "tensor_split": [3.0, 1.5],

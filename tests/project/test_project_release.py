@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
 import release  # noqa: E402
-from command_log import Failure  # noqa: E402
+
+from jupyter_ollama.backends.command_log import Failure  # noqa: E402
 
 STATED = (*release.VERSIONS, "labextension/package.json", "pyproject.toml")
 

@@ -39,6 +39,8 @@ async def pid(scheduler: Scheduler, model: Model, **options: Any) -> int:
         ("tensor_split", [3, 1.5], [3.0, 1.5]),
         ("tensor_split", 1, [1.0]),
         ("num_gpu", 7.9, 7),
+        ("num_cpu_moe", 12, 12),
+        ("num_cpu_moe", -5, -1),
     ],
 )
 def test_options_that_decide_on_the_load(name: str, value: Any, taken: Any) -> None:
@@ -77,6 +79,14 @@ def test_the_request_wins_over_the_server(smollm2: Model) -> None:
     spec = build_load_request(smollm2, options, None, server).spec
     assert (spec.kv_cache_type, spec.flash_attention) == ("f16", False)
     assert spec.tensor_split == (2, 1)
+
+
+def test_the_server_decides_about_gpus(smollm2: Model) -> None:
+    server = OllamaServer(gpu_overhead=2**30, sched_spread=True)
+    spec = build_load_request(smollm2, Options(), None, server).spec
+    assert (spec.gpu_overhead, spec.sched_spread) == (2**30, True)
+    spec = build_load_request(smollm2, Options(num_cpu_moe=3), None, OllamaServer()).spec
+    assert (spec.gpu_overhead, spec.sched_spread, spec.num_cpu_moe) == (0, False, 3)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +224,22 @@ async def test_a_stream_goes_on_while_the_context_grows(ollama_store: Path, smol
         done = events[-1]
         assert isinstance(done, Done)
         assert done.eval_count == 150
+
+
+async def test_an_embedding_model_keeps_its_runner_when_its_context_grows(
+    ollama_store: Path, minilm: Model
+) -> None:
+    async with scheduling(ollama_store, context_length=256) as scheduler:
+
+        async def embed(text: str, num_ctx: int) -> tuple[int, int]:
+            async with await scheduler.acquire(minilm, Options(num_ctx=num_ctx)) as lease:
+                answer = await lease.runner.embed([text] * 20, lease.num_ctx, truncate=False)
+                return lease.runner.pid, answer.prompt_eval_count // 20
+
+        asking = ((200, 256), (400, 512), (100, 256), (500, 512))
+        answers = await asyncio.gather(*(embed("sand " * n, num_ctx) for n, num_ctx in asking))
+        assert {runner for runner, _ in answers} == {(await embed("sand", 0))[0]}
+        assert [tokens for _, tokens in answers] == [202, 402, 102, 502]
 
 
 async def test_a_context_that_cannot_grow_is_reloaded_or_refused(

@@ -62,9 +62,10 @@ class DoctorCommand(Command):
 
     def findings(self) -> Iterator[Finding]:
         """Yield the findings of all checks, each as soon as it is known."""
+        server = OllamaServer(parent=self)
         yield from software.findings()
-        yield from llama_cpp.findings()
-        yield from store.findings(OllamaServer(parent=self))
+        yield from llama_cpp.findings(server.backend_folders)
+        yield from store.findings(server)
         yield from jupyter.findings()
         yield from network.findings()
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jupyter_ollama_client.readable import size
 
 from ...engine.device_list import UnusableBuild, build_report
+from ...engine.device_variables import effects
 from .finding import Finding, error, note, ok
 from .software import INSTALL_COMPILER, compiler, installed, pip
 
@@ -26,18 +27,19 @@ DISPLAY_CONTROLLER = "0x03"
 DRIVERS = {"NVIDIA": "proc/driver/nvidia/version", "AMD": "sys/module/amdgpu"}
 """Files that exist while a driver is loaded, from the root of the file system."""
 
-BUILD_OPTIONS = {"NVIDIA": "-DGGML_CUDA=on", "AMD": "-DGGML_HIP=on"}
+BACKENDS = {"NVIDIA": "cuda", "AMD": "vulkan"}
 
 
-def findings() -> Iterator[Finding]:
-    """Yield the findings about llama.cpp and GPUs."""
+def findings(backends: Sequence[str]) -> Iterator[Finding]:
+    """Yield the findings about llama.cpp, its dynamic ``backends`` (files, folders), and GPUs."""
     report: dict[str, Any] | None = None
     try:
-        report = asyncio.run(build_report())
+        report = asyncio.run(build_report(backends))
     except UnusableBuild as failure:
         yield from unusable(str(failure))
     else:
         yield build(report)
+        yield from map(dynamic_backend, report["dynamic"])
         yield compiler()
     yield from gpus([] if report is None else report["devices"], Path("/"))
 
@@ -74,11 +76,23 @@ def build(report: dict[str, Any]) -> Finding:
     return ok("llama.cpp", text)
 
 
+def dynamic_backend(report: dict[str, Any]) -> Finding:
+    """Report a backend that was loaded, or why it was not."""
+    path = report["path"]
+    if not report["fault"]:
+        count = report["devices"]
+        return ok("Backend", f"{report['name']}, {count} device{'s' * (count != 1)}: {path}")
+    text = f"{path} is not used: {report['fault']}"
+    return note("Backend", text, "jupyter ollama install-backend builds it for this llama.cpp")
+
+
 def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
     """Compare the devices that llama.cpp uses with the GPUs of this host, found below ``root``."""
     for device in devices:
         memory = f"{size(device['free'])} of {size(device['total'])} free"
-        yield ok("Device", f"{device['name']}, {memory}")
+        yield ok("Device", f"{device['name']}, {device['description']}, {memory}")
+    for effect in effects():
+        yield note("Variable", effect.text) if effect.is_ignored else ok("Variable", effect.text)
     if any(not device["is_cpu"] for device in devices):
         return
     vendors = present_gpus(root)
@@ -90,11 +104,8 @@ def gpus(devices: list[dict[str, Any]], root: Path) -> Iterator[Finding]:
             advice = f"Install the driver of {vendor}, restart, and run this command again"
             yield error("GPU", f"a GPU of {vendor} is present, but no GPU driver is loaded", advice)
             continue
-        advice = (
-            f"CMAKE_ARGS={BUILD_OPTIONS[vendor]} {pip()} install --force-reinstall "
-            f"--no-cache-dir --no-deps llama-cpp-python=={installed('llama-cpp-python')}"
-        )
-        text = f"llama.cpp does not use the GPU of {vendor}: it is built without support for it"
+        advice = f"jupyter ollama install-backend {BACKENDS[vendor]}"
+        text = f"llama.cpp does not use the GPU of {vendor}: it has no backend that can"
         yield error("GPU", text, advice)
 
 

@@ -9,9 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from command_log import say
+from .command_log import Failure, say
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jupyter-ollama"
+
+
+def check_space(what: str, needed: int) -> None:
+    """Raise Failure if the cache's file system has less than ``needed`` bytes."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(CACHE).free) < needed:
+        raise Failure(
+            f"{what} has to be compiled, which takes {needed >> 20} MB in {CACHE}, "
+            f"and {free >> 20} MB are free there. XDG_CACHE_HOME names another folder."
+        )
 
 
 def keep(directory: Path, key: str) -> Path:
@@ -44,6 +54,6 @@ def lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("Waiting for another run that makes llama-cpp-python ready")
+            say("Waiting for another run that builds llama.cpp")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

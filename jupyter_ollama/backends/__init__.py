@@ -1,0 +1,1 @@
+"""Builds of ggml's backends for GPUs, made for the llama-cpp-python that is installed."""

@@ -1,0 +1,150 @@
+"""Models compute the same on a device as on the processor, with everything that the engine does.
+
+Log-probabilities of given tokens are compared, since near ties may end a comparison of texts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ollama_layout import DATA, PROJECTORS, truth, unpack
+from runners import running
+
+from jupyter_ollama.engine.events import Done, Text
+from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
+from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.options import Options
+
+PROMPT = "The quick brown fox jumps over the lazy dog. " * 8
+CONTINUATIONS = [" It barks.", " The cat sleeps, and the dog runs after it.", "?"]
+"""Random weights give each token a probability near the mean, so any error shows."""
+
+NEAR = 0.05
+"""Largest difference of a log-probability: the device computes in half precision."""
+
+
+async def scores(runner: RunnerClient, prompt: str = PROMPT) -> np.ndarray[Any, Any]:
+    """Return the log-probabilities of the tokens of all continuations."""
+    scored = await runner.score(prompt, CONTINUATIONS, 512)
+    return np.array([one.logprob for tokens in scored.continuations for one in tokens])
+
+
+@asynccontextmanager
+async def on_device(model: Path, backend: str, **spec: Any) -> AsyncIterator[RunnerClient]:
+    """Run a model with all layers on the device."""
+    async with running(model, **{"num_ctx": 512, **spec}, backends=(backend,)) as runner:
+        assert runner.ready.size_vram
+        yield runner
+
+
+MODELS = ["llama3", "gemma3-text", "gemma4", "gptoss", "glm4moelite", "qwen35", "lfm2", "olmo3"]
+
+
+@pytest.mark.parametrize("name", MODELS)
+async def test_scores_are_those_of_the_processor(
+    name: str, one_gpu: str, model_folder: Path
+) -> None:
+    model = unpack(name, model_folder)
+    async with running(model, num_ctx=512) as runner:
+        expected = await scores(runner)
+    async with on_device(model, one_gpu) as runner:
+        assert abs(await scores(runner) - expected).max() < NEAR
+
+
+@pytest.mark.parametrize(
+    "spec", [{"kv_cache_type": "q8_0"}, {"flash_attention": True}, {"num_gpu": 2}]
+)
+async def test_settings_of_a_load_change_nothing(
+    spec: dict[str, Any], one_gpu: str, llama3: Path
+) -> None:
+    async with running(llama3, num_ctx=512, **spec | {"num_gpu": 0}) as runner:
+        expected = await scores(runner)
+    async with on_device(llama3, one_gpu, **spec) as runner:
+        assert abs(await scores(runner) - expected).max() < NEAR
+
+
+async def test_two_devices_say_what_one_says(two_gpus: str, llama3: Path) -> None:
+    async with running(llama3, num_ctx=512) as runner:
+        expected = await scores(runner)
+    async with on_device(llama3, two_gpus, tensor_split=(1.0, 1.0)) as runner:
+        assert abs(await scores(runner) - expected).max() < NEAR
+
+
+async def answer(runner: RunnerClient, prompt: RawPrompt | ChatPrompt, count: int) -> list[int]:
+    """Return the tokens of a greedy answer."""
+    options = Options(temperature=0, num_predict=count, repetition_stop=False)
+    async for event in runner.generate(prompt, options, return_context=True, stream=False):
+        if isinstance(event, Done):
+            return event.context[event.prompt_eval_count :]
+    raise AssertionError("no Done")
+
+
+async def test_a_common_prefix_is_forked_on_the_device(one_gpu: str, llama3: Path) -> None:
+    async with on_device(llama3, one_gpu, num_parallel=4) as runner:
+        ends = ("one", "two", "three", "four")
+        alone = [await answer(runner, RawPrompt(PROMPT + end), 8) for end in ends]
+        together = await asyncio.gather(
+            *(answer(runner, RawPrompt(PROMPT + end), 8) for end in ends)
+        )
+        assert together == alone
+        repeated = await runner.score(PROMPT, CONTINUATIONS, 512)
+        assert repeated.cached > 0
+
+
+async def test_a_full_context_is_shifted_on_the_device(one_gpu: str, llama3: Path) -> None:
+    async with running(llama3, num_ctx=64) as runner:
+        expected = await answer(runner, RawPrompt("One two three"), 150)
+    async with on_device(llama3, one_gpu, num_ctx=64) as runner:
+        found = await answer(runner, RawPrompt("One two three"), 150)
+    assert len(found) == len(expected) == 150
+    # Before the first shift, and some tokens after it; later, near ties part the two.
+    assert found[:20] == expected[:20]
+
+
+async def test_a_cancelled_answer_leaves_the_device_usable(one_gpu: str, llama3: Path) -> None:
+    async with on_device(llama3, one_gpu) as runner:
+        before = await scores(runner)
+        answers = runner.generate(RawPrompt(PROMPT), Options(num_predict=400))
+        async for event in answers:
+            if isinstance(event, Text):
+                break
+        await answers.aclose()
+        assert abs(await scores(runner) - before).max() < NEAR
+
+
+@pytest.mark.parametrize("name", ["bert", "embeddinggemma"])
+async def test_vectors_are_those_of_the_processor(
+    name: str, one_gpu: str, model_folder: Path
+) -> None:
+    model = unpack(name, model_folder)
+    texts = ["one", "two and three", PROMPT]
+
+    async def vectors(runner: RunnerClient) -> np.ndarray[Any, Any]:
+        found = await runner.embed(texts, 512)
+        return np.frombuffer(found.rows, np.float32).reshape(found.count, found.size)
+
+    async with running(model, num_ctx=512) as runner:
+        expected = await vectors(runner)
+    async with on_device(model, one_gpu) as runner:
+        found = await vectors(runner)
+    assert (found * expected).sum(axis=1).min() > 0.999
+
+
+@pytest.mark.parametrize("name", ["gemma3-vision", "qwen25vl", "llava_projector"])
+async def test_pictures_are_seen_as_by_the_processor(
+    name: str, one_gpu: str, model_folder: Path
+) -> None:
+    model = unpack(PROJECTORS.get(name, name), model_folder)
+    projectors = (str(unpack(name, model_folder)),) if name in PROJECTORS else ()
+    file, expected = next(iter(truth(name)["pictures"].items()))
+    text = expected["prompt"].replace("<__media__>", "[img-0]")
+    prompt = RawPrompt(text, images=[(DATA / file).read_bytes()])
+    async with on_device(model, one_gpu, projectors=projectors, num_ctx=2048) as runner:
+        found = await answer(runner, prompt, 3)
+    assert found == expected["tokens"][:3]
