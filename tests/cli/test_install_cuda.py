@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_ollama.backends import cuda_packages
+from jupyter_ollama.backends import build, cuda_packages
 from jupyter_ollama.backends.command_log import Failure
 from jupyter_ollama.backends.cuda_tools import CACHE_TYPES, prepare_cuda
 from jupyter_ollama.options import KV_CACHE_TYPES
@@ -28,6 +28,7 @@ FILES = {
     "nvidia-cuda-runtime": ["include/cuda.h", "lib/libcudart.so.13"],
     "nvidia-cublas": ["include/cublas_v2.h", "lib/libcublas.so.13", "lib/libcublasLt.so.13"],
 }
+STATED = "-DCMAKE_CUDA_ARCHITECTURES=90"
 KERNEL = """
 #include <cuda.h>
 #include <cuda_fp16.h>
@@ -130,6 +131,30 @@ def test_other_contents_than_the_table_names_are_refused(
     with pytest.raises(Failure, match=r"(?s)cannot be fetched.*DO NOT MATCH THE HASHES"):
         prepare_cuda(tmp_path / "log", host)
     assert not any((tmp_path / "cache" / "tools").iterdir())
+
+
+def test_a_build_is_kept_for_each_architecture(
+    host: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
+    release, _ = build.installed_ggml()
+    kept = tmp_path / "cache" / "backends" / build._key("cuda", release, "90", [STATED])
+    kept.mkdir(parents=True)
+    for name in ("libggml-cuda.so", "libcublas.so.13"):
+        (kept / name).write_text(name)
+    folder = tmp_path / "installed"
+    for _ in range(2):
+        assert build.install_backend("cuda", folder, [STATED]) == folder / "libggml-cuda.so"
+    assert {path.name for path in folder.iterdir()} == {"libggml-cuda.so", "libcublas.so.13"}
+    assert (folder / "libcublas.so.13").samefile(kept / "libcublas.so.13")  # takes no space
+    assert f"Taking the backend from {kept}" in capsys.readouterr().out
+
+    monkeypatch.setenv("CUDA_HOME", str(tmp_path))  # has no compiler
+    with pytest.raises(Failure, match=r"^CUDA_HOME is"):
+        build.install_backend("cuda", folder, [STATED.replace("90", "80")])
 
 
 def test_every_package_is_pinned_for_both_machines() -> None:
