@@ -53,7 +53,7 @@ class Recipe:
 
 RECIPES = {
     # For one architecture, with the toolkit of the package index.
-    "cuda": Recipe(prepare_cuda, minutes=75, needed=2 << 30, variant=choose_architectures),
+    "cuda": Recipe(prepare_cuda, minutes=100, needed=2 << 30, variant=choose_architectures),
     "vulkan": Recipe(prepare_vulkan, minutes=8, needed=1 << 30),
 }
 
