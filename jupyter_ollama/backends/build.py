@@ -31,6 +31,7 @@ BUILD_VARIABLES = (
     "CXXFLAGS",
     "LDFLAGS",
     "CUDACXX",
+    "CUDAHOSTCXX",
     "CUDA_HOME",
     "CUDA_PATH",
 )

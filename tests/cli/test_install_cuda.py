@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from jupyter_ollama.backends import build, cuda_packages
+from jupyter_ollama.backends.build_log import explain
 from jupyter_ollama.backends.command_log import Failure
 from jupyter_ollama.backends.cuda_tools import CACHE_TYPES, prepare_cuda
 from jupyter_ollama.options import KV_CACHE_TYPES
@@ -155,6 +156,12 @@ def test_a_build_is_kept_for_each_architecture(
     monkeypatch.setenv("CUDA_HOME", str(tmp_path))  # has no compiler
     with pytest.raises(Failure, match=r"^CUDA_HOME is"):
         build.install_backend("cuda", folder, [STATED.replace("90", "80")])
+
+
+def test_a_compiler_that_nvcc_does_not_know_has_a_hint(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("host_config.h(139): fatal error: #error -- unsupported GNU version! gcc ...\n")
+    assert "Hint: nvcc is older than the compiler: CUDAHOSTCXX" in explain(log)
 
 
 def test_every_package_is_pinned_for_both_machines() -> None:
