@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -19,27 +19,44 @@ from .build_cache import CACHE, check_space, lock, new_directory
 from .build_log import BuildProgress, clock, explain
 from .build_tools import Toolchain, check_compiler, fetch_source, find_cmake
 from .command_log import Failure, run_logged, say
+from .cuda_tools import choose_architectures, prepare_cuda
 from .vulkan_tools import prepare_vulkan
 
 PROJECT = Path(__file__).with_name("CMakeLists.txt")
 LOG = CACHE / "backend-build.log"
-BUILD_VARIABLES = ("CC", "CXX", "CFLAGS", "CXXFLAGS", "LDFLAGS", "CUDACXX", "CUDAARCHS")
+BUILD_VARIABLES = (
+    "CC",
+    "CXX",
+    "CFLAGS",
+    "CXXFLAGS",
+    "LDFLAGS",
+    "CUDACXX",
+    "CUDAHOSTCXX",
+    "CUDA_HOME",
+    "CUDA_PATH",
+)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """How a backend is built.
 
-    ``prepare(log, environment)`` checks or fetches the tools and raises Failure. ``minutes`` of
+    ``prepare(log, environment, options)`` checks or fetches the tools and raises Failure.
+    ``variant(environment, options)`` names what differs between hosts. ``minutes`` of
     processor time and ``needed`` bytes on the disk were measured.
     """
 
-    prepare: Callable[[Path, dict[str, str]], Toolchain]
+    prepare: Callable[[Path, dict[str, str], Sequence[str]], Toolchain]
     minutes: float
     needed: int
+    variant: Callable[[dict[str, str], Sequence[str]], str] = lambda environment, options: ""
 
 
-RECIPES = {"vulkan": Recipe(prepare_vulkan, minutes=8, needed=1 << 30)}
+RECIPES = {
+    # For one architecture, with the toolkit of the package index.
+    "cuda": Recipe(prepare_cuda, minutes=100, needed=2 << 30, variant=choose_architectures),
+    "vulkan": Recipe(prepare_vulkan, minutes=8, needed=1 << 30),
+}
 
 
 def install_backend(name: str, folder: Path, options: list[str]) -> Path:
@@ -49,7 +66,8 @@ def install_backend(name: str, folder: Path, options: list[str]) -> Path:
     """
     release, library = installed_ggml()
     recipe = RECIPES[name]
-    kept = CACHE / "backends" / _key(name, release, options)
+    variant = recipe.variant(dict(os.environ), options)
+    kept = CACHE / "backends" / _key(name, release, variant, options)
     with lock(CACHE / "build.lock"):
         if any(kept.glob("*ggml-*")):
             say(f"Taking the backend from {kept}")
@@ -64,8 +82,10 @@ def install_backend(name: str, folder: Path, options: list[str]) -> Path:
     for source in kept.iterdir():
         # A process that has loaded the former file keeps it.
         new = folder / f".{source.name}.new"
-        shutil.copyfile(source, new)
+        new.unlink(missing_ok=True)
+        _place(source, new)
         new.replace(folder / source.name)
+        new.unlink(missing_ok=True)  # which stays if both were names of one file
     return folder / next(kept.glob("*ggml-*")).name
 
 
@@ -82,10 +102,18 @@ def installed_ggml() -> tuple[str, Path]:
     raise Failure(f"This llama-cpp-python has no shared library of ggml in {folder}.")
 
 
-def _key(name: str, release: str, options: list[str]) -> str:
+def _place(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it to another file system: cuBLAS has 595 MB."""
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _key(name: str, release: str, variant: str, options: list[str]) -> str:
     """Name a build by everything that its machine code depends on."""
     variables = (f"{variable}={os.environ.get(variable, '')}" for variable in BUILD_VARIABLES)
-    parts = (PROJECT.read_text("utf-8"), *variables, *options)
+    parts = (PROJECT.read_text("utf-8"), variant, *variables, *options)
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
     return f"{name}-{release}-{digest}"
 
@@ -96,7 +124,7 @@ def _build(
     """Compile a backend below ``work``; return the folder with it and its libraries."""
     python = Path(sys.executable)
     environment = find_cmake(python, LOG)
-    toolchain = recipe.prepare(LOG, environment)
+    toolchain = recipe.prepare(LOG, environment, options)
     seconds = 60 * recipe.minutes / (os.cpu_count() or 1)
     say(f"Compiling ggml's {name} backend, once on this machine: about {clock(seconds)} minutes.")
     say(f"The full log is {LOG}")
@@ -119,7 +147,7 @@ def _build(
         if run_logged(command, LOG, BuildProgress(seconds), environment) != 0:
             raise Failure(f"The {name} backend could not be built.\n{explain(LOG)}")
     for extra in toolchain.libraries:
-        shutil.copyfile(extra, build / "backend" / extra.name)
+        _place(extra, build / "backend" / extra.name)
     return build / "backend"
 
 

@@ -17,6 +17,9 @@ HINTS = {
     r"No CMAKE_C(XX)?_COMPILER could be found|is not able to compile|broken compiler": (
         "the compiler does not work: sudo apt-get install build-essential"
     ),
+    r"unsupported GNU version|unsupported clang version": (
+        "nvcc is older than the compiler: CUDAHOSTCXX names an older one, such as g++-14"
+    ),
     r"(?i)killed signal|cannot allocate memory|out of memory": (
         "memory ran out: CMAKE_BUILD_PARALLEL_LEVEL=1 needs less of it and takes longer"
     ),

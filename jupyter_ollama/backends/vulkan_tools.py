@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from .build_tools import Toolchain
@@ -18,7 +19,7 @@ ADVICE = """\
 Or install the Vulkan SDK and set VULKAN_SDK."""
 
 
-def prepare_vulkan(log: Path, environment: dict[str, str]) -> Toolchain:
+def prepare_vulkan(log: Path, environment: dict[str, str], options: Sequence[str]) -> Toolchain:
     """Check that the compiler of shaders and the headers are there. Raises Failure."""
     sdk = environment.get("VULKAN_SDK")
     folders = [Path(sdk, "include")] if sdk else []

@@ -25,7 +25,7 @@ class InstallBackendCommand(Command):
 vulkan needs the packages glslc, libvulkan-dev and spirv-headers of the system (Debian's names),
 and a driver with Vulkan when models run.
 cuda needs the driver of NVIDIA when models run. Without CUDA's toolkit on this host, the compiler
-is fetched from NVIDIA's packages on the package index (1 GB).
+is fetched from NVIDIA's packages on the package index (525 MB).
 
 Arguments after -- go to CMake:
     jupyter ollama install-backend cuda -- -DCMAKE_CUDA_ARCHITECTURES=90"""

@@ -35,6 +35,9 @@ MARKER = re.compile(rb"jupyter_ollama backend for (ggml \S+, llama-cpp-python \S
 BASE = "libggml-base"
 """The library with ggml's registry of devices; a process must have one copy."""
 
+DRIVERS = {"libcuda.so.1": "NVIDIA's driver", "libvulkan.so.1": "the loader of Vulkan"}
+"""Libraries that a backend is linked to and a host may lack: parts that users install."""
+
 log = logging.getLogger(__name__)
 
 
@@ -99,7 +102,11 @@ def _load(path: str, *, is_named: bool) -> DynamicBackend:
         raise _Refusal(f"it was built for {made_for}, and {present} is installed")
     copies = _copies()
     # Loaded here first: the error of the dynamic linker, which ggml only logs, is the reason.
-    library = ctypes.CDLL(path)
+    try:
+        library = ctypes.CDLL(path)
+    except OSError as error:
+        missing = DRIVERS.get(str(error).partition(":")[0])
+        raise _Refusal(f"it needs {missing}: {error}" if missing else str(error)) from error
     if added := _copies() - copies:
         raise _Refusal(f"it needs another copy of ggml: {', '.join(sorted(added))}")
     registry = ggml("ggml_backend_load", ctypes.c_void_p, ctypes.c_char_p)(path.encode())

@@ -88,6 +88,17 @@ def test_a_missing_library_is_the_reason(one_gpu: str, tmp_path: Path) -> None:
     assert "libvulxan.so.1: cannot open shared object file" in fault(lacking)
 
 
+def test_a_missing_driver_has_a_name(tmp_path: Path) -> None:
+    driver, path = tmp_path / "libcuda.so", tmp_path / "libggml-cuda.so"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-Wl,--no-as-needed"]
+    named = [*command, "-Wl,-soname,libcuda.so.1", "-o", str(driver)]
+    subprocess.run(named, input=b"int cuInit;", check=True)
+    bound = [*command, f"-L{tmp_path}", "-lcuda", "-o", str(path)]
+    subprocess.run(bound, input=b"int nothing;", check=True)
+    # Named by its file, as it does not state the ggml that it was built for.
+    assert fault(path).startswith("it needs NVIDIA's driver: libcuda.so.1: cannot open")
+
+
 def test_another_copy_of_ggml_is_noticed(one_gpu: str, tmp_path: Path) -> None:
     other = changed(one_gpu, tmp_path, b"libggml-base.so.0", b"libggml-base.so.1")
     import llama_cpp
