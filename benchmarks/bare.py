@@ -69,18 +69,18 @@ class BareLoop:
         answer: dict[str, Any] = json.loads(self._next_line())
         return answer
 
-    def streams(self, tag: str, count: int) -> Figures:
+    def streams(self, tag: str, count: int, predict: int = PREDICT) -> Figures:
         """Do as `workloads.streams` does. Raises EndedEarly for the same reason."""
         texts = prompts.stories(tag, count)
-        times = self._run(texts, PREDICT)
+        times = self._run(texts, predict)
         for text, tokens in zip(texts, times["before_end"], strict=True):
-            if tokens < PREDICT:
+            if tokens < predict:
                 raise EndedEarly(text)
         total = times["prefill"] + times["decode"]
         return {
-            f"{count} streams: from request to end, tokens/s": count * PREDICT / total,
+            f"{count} streams: from request to end, tokens/s": count * predict / total,
             f"{count} streams: median TTFT, ms": times["prefill"] * 1e3,
-            generating(count): count * (PREDICT - 1) / times["decode"],
+            generating(count): count * (predict - 1) / times["decode"],
         }
 
     def wake(self) -> None:

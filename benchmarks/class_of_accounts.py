@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -33,6 +34,12 @@ from jupyter_ollama.config import OllamaServer
 POLICIES = ("all", "system", "account")
 APART = 0.15
 """Seconds between students who ask one after another."""
+
+WAYS = {"at once": 0.0, f"{APART:.2f} s apart": APART}
+"""How a class asks, and the seconds between its students."""
+
+CONTEXT = 1024
+"""Tokens of the system prompt, a question and an answer, and some more."""
 
 
 class Seen(NamedTuple):
@@ -61,14 +68,14 @@ async def listen(stack: AsyncExitStack, models: str, policy: str) -> int:
 
 
 async def ask(
-    port: int, user: str, system: str, question: str, predict: int
+    port: int, user: str, system: str, question: str, model: str, predict: int
 ) -> tuple[int, float, float]:
     """Return the computed tokens of the prompt, and when the first and the last text arrived."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**22)
     body = {
-        "model": "smollm2",
+        "model": model,
         "messages": [{"role": "system", "content": system}, {"role": "user", "content": question}],
-        "options": {"num_predict": predict, "temperature": 0},
+        "options": {"num_predict": predict, "temperature": 0, "num_ctx": CONTEXT},
     }
     data = json.dumps(body).encode()
     head = f"POST /api/chat HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
@@ -82,7 +89,7 @@ async def ask(
     return read, first, time.perf_counter()
 
 
-async def class_of(port: int, tag: str, apart: float, predict: int) -> Seen:
+async def class_of(port: int, tag: str, apart: float, model: str, predict: int) -> Seen:
     """Have every student ask a question under a system prompt that is new."""
     system = f"You are the tutor of physics course {tag}. {prompts.RULES}"
     start = time.perf_counter()
@@ -90,7 +97,7 @@ async def class_of(port: int, tag: str, apart: float, predict: int) -> Seen:
     async def student(number: int, question: str) -> tuple[int, float, float]:
         await asyncio.sleep(number * apart)
         asked = time.perf_counter()
-        read, first, last = await ask(port, f"student{number}", system, question, predict)
+        read, first, last = await ask(port, f"student{number}", system, question, model, predict)
         return read, first - asked, last
 
     students = (student(number, question) for number, question in enumerate(prompts.QUESTIONS))
@@ -99,29 +106,45 @@ async def class_of(port: int, tag: str, apart: float, predict: int) -> Seen:
     return Seen(sum(reads), max(lasts) - start, statistics.median(firsts))
 
 
-async def measure(models: str, rounds: int, predict: int) -> None:
-    """Measure and print."""
+async def measure(
+    models: str,
+    model: str,
+    ways: Mapping[str, float],
+    policies: Sequence[str],
+    rounds: int,
+    predict: int,
+) -> dict[str, dict[str, list[Seen]]]:
+    """Return what was seen, by the way of asking and the policy."""
+    seen: dict[str, dict[str, list[Seen]]] = {}
     async with AsyncExitStack() as stack:
-        ports = {policy: await listen(stack, models, policy) for policy in POLICIES}
+        ports = {policy: await listen(stack, models, policy) for policy in policies}
         for policy, port in ports.items():
             for user in ("first", "second"):
-                await ask(port, user, "", f"Hello {policy}", 1)
-        for title, apart in (("at once", 0.0), (f"{APART:.2f} s apart", APART)):
-            seen: dict[str, list[Seen]] = defaultdict(list)
+                await ask(port, user, "", f"Hello {policy}", model, 1)
+        for title, apart in ways.items():
+            classes = seen[title] = defaultdict(list)
             for number in range(rounds):
-                turn = number % len(POLICIES)
-                for policy in POLICIES[turn:] + POLICIES[:turn]:
+                turn = number % len(policies)
+                for policy in [*policies[turn:], *policies[:turn]]:
                     tag = f"{title} {number}"
-                    seen[policy].append(await class_of(ports[policy], tag, apart, predict))
-            print(f"16 accounts, one new system prompt, {title}, medians of {rounds} rounds:")
-            for policy, classes in seen.items():
-                middle = Seen(*map(statistics.median, zip(*classes, strict=True)))
-                ratios = [a.total / b.total for a, b in zip(seen["all"], classes, strict=True)]
-                print(
-                    f"  {policy}: {middle.computed} prompt tokens computed, {middle.total:.2f} s, "
-                    f"TTFT {middle.first * 1e3:.0f} ms; "
-                    f"{statistics.median(ratios):.2f} of the speed of all"
-                )
+                    one = await class_of(ports[policy], tag, apart, model, predict)
+                    classes[policy].append(one)
+    return seen
+
+
+def show(seen: Mapping[str, Mapping[str, list[Seen]]]) -> None:
+    """Print medians."""
+    for title, by_policy in seen.items():
+        rounds = len(by_policy["all"])
+        print(f"16 accounts, one new system prompt, {title}, medians of {rounds} rounds:")
+        for policy, classes in by_policy.items():
+            middle = Seen(*map(statistics.median, zip(*classes, strict=True)))
+            ratios = [a.total / b.total for a, b in zip(by_policy["all"], classes, strict=True)]
+            print(
+                f"  {policy}: {middle.computed} prompt tokens computed, {middle.total:.2f} s, "
+                f"TTFT {middle.first * 1e3:.0f} ms; "
+                f"{statistics.median(ratios):.2f} of the speed of all"
+            )
 
 
 def main() -> None:
@@ -131,7 +154,8 @@ def main() -> None:
     parser.add_argument("--predict", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--models", default=str(Path.home() / ".ollama" / "models"))
     arguments = parser.parse_args()
-    asyncio.run(measure(arguments.models, arguments.rounds, arguments.predict))
+    rounds, predict = arguments.rounds, arguments.predict
+    show(asyncio.run(measure(arguments.models, "smollm2", WAYS, POLICIES, rounds, predict)))
 
 
 if __name__ == "__main__":

@@ -205,6 +205,11 @@ class JupyterOllama(Contender):
         text = "".join(line["response"] for _, line in lines)
         return Answer(asked, times, end["eval_count"], text, end["done_reason"] == "stop")
 
+    def share_on_gpus(self) -> float:
+        """Return the part of the loaded model that is on GPUs, in percent."""
+        (model,) = get(self._port, "/api/ps")["models"]
+        return float(model["size_vram"] / model["size"] * 100)
+
     async def unload(self) -> None:
         """Unload the model; the server stays."""
         runners = self.processes()[1:]

@@ -34,12 +34,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from table import LIMIT, ONE_TEXT
 
 Vectors = NDArray[np.float32]
 Timed = Callable[[int], tuple[float, Vectors]]
@@ -47,7 +49,10 @@ Timed = Callable[[int], tuple[float, Vectors]]
 
 PORT = 11534
 PACK_TOKENS, SEQUENCES = 256, 64
-BARE, PACKAGE, HTTP_JSON = "bare loop", "sentence-transformers", "HTTP, JSON"
+BARE, PACKAGE, HTTP_JSON = LIMIT, "sentence-transformers", "HTTP, JSON"
+LARGE = "large batches"
+BARE_LOOPS = {BARE: (PACK_TOKENS, SEQUENCES), ONE_TEXT: (PACK_TOKENS, 1), LARGE: (4096, 256)}
+"""The bare loops: tokens and texts of a batch. Large ones are faster on a GPU, slower on a CPU."""
 ARROW = "application/vnd.apache.arrow.stream"
 WORDS = (
     "a after all bridge by came clock day deep every for from garden had harbour in it kitchen "
@@ -79,16 +84,21 @@ def timed(embed: Callable[[list[str]], Vectors]) -> Timed:
 class BareLoop:
     """A model and a context of llama.cpp, used by hand."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, tokens: int, sequences: int) -> None:
+        """A batch has at most so many tokens, and texts."""
         import llama_cpp.llama_cpp as llama
+        from backend import load_backend
 
         self._llama = llama
+        self._most_tokens, self._most_texts = tokens, sequences
+        llama.llama_backend_init()
+        load_backend()
         self._quiet = llama.llama_log_callback(lambda *_: None)
         llama.llama_log_set(self._quiet, ctypes.c_void_p(0))
         model = llama.llama_model_load_from_file(path.encode(), llama.llama_model_default_params())
         params = llama.llama_context_default_params()
-        params.n_ctx = params.n_batch = params.n_ubatch = PACK_TOKENS
-        params.n_seq_max = SEQUENCES
+        params.n_ctx = params.n_batch = params.n_ubatch = tokens
+        params.n_seq_max = sequences
         params.kv_unified = params.embeddings = params.no_perf = True
         params.n_threads = params.n_threads_batch = os.cpu_count()
         self._vocab = llama.llama_model_get_vocab(model)
@@ -99,8 +109,8 @@ class BareLoop:
         """Take a turn."""
         packs: list[list[list[int]]] = [[]]
         for tokens in map(self._tokens, texts(count)):
-            full = sum(map(len, packs[-1])) + len(tokens) > PACK_TOKENS
-            if full or len(packs[-1]) == SEQUENCES:
+            full = sum(map(len, packs[-1])) + len(tokens) > self._most_tokens
+            if full or len(packs[-1]) == self._most_texts:
                 packs.append([])
             packs[-1].append(tokens)
         batches = [self._batch(pack) for pack in packs]
@@ -151,7 +161,10 @@ def sentence_transformers(folder: str) -> Timed:
 
 def serve_turns(kind: str, path: str) -> None:
     """Answer lines of JSON, [count of texts, file for the vectors], by seconds."""
-    contender = BareLoop(path) if kind == BARE else sentence_transformers(path)
+    if kind in BARE_LOOPS:
+        contender: Timed = BareLoop(path, *BARE_LOOPS[kind])
+    else:
+        contender = sentence_transformers(path)
     print("ready", flush=True)
     for line in sys.stdin:
         count, file = json.loads(line)
@@ -175,7 +188,11 @@ class Child:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        self.is_ready = self._hear() == "ready\n"
+
+    @cached_property
+    def is_ready(self) -> bool:
+        """Whether the model is loaded; waits for it. False if the contender cannot run."""
+        return self._hear() == "ready\n"
 
     def _hear(self) -> str:
         assert self._process.stdout
@@ -183,6 +200,7 @@ class Child:
 
     def __call__(self, count: int) -> tuple[float, Vectors]:
         """Take a turn."""
+        assert self.is_ready, "the bare loop has ended"
         print(json.dumps([count, str(self._file)]), file=self._process.stdin, flush=True)
         return float(self._hear()), np.load(self._file)
 
@@ -208,11 +226,11 @@ def serving(store: str) -> Iterator[None]:
         process.wait(30)
 
 
-def post(given: list[str], accept: str = "application/json") -> Vectors:
+def post(given: list[str], accept: str = "application/json", port: int = PORT) -> Vectors:
     """Embed texts by one request."""
     from jupyter_ollama_client.vectors import from_arrow, from_json
 
-    connection = http.client.HTTPConnection("127.0.0.1", PORT)
+    connection = http.client.HTTPConnection("127.0.0.1", port)
     body = json.dumps({"model": "all-minilm", "input": given})
     connection.request("POST", "/api/embed", body, {"Accept": accept})
     response = connection.getresponse()

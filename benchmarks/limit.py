@@ -17,6 +17,7 @@ from typing import Any
 
 import llama_cpp.llama_cpp as llama
 import numpy as np
+from backend import load_backend
 from numpy.typing import NDArray
 
 BATCH = 2048
@@ -27,6 +28,7 @@ class BareLoop:
 
     def __init__(self, path: str, sequences: int, cells: int, threads: int) -> None:
         llama.llama_backend_init()
+        load_backend()
         model_params = llama.llama_model_default_params()
         model_params.n_gpu_layers = -1
         self.model = llama.llama_model_load_from_file(path.encode(), model_params)

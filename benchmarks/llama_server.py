@@ -33,8 +33,9 @@ SETTING = re.compile(r"[A-Z_]+=")
 LOG = CACHE / "llama-server-build.log"
 OPTIONS = (
     "-DCMAKE_BUILD_TYPE=Release",
-    # This makes one file, which can be moved out of the folder it was built in.
-    "-DBUILD_SHARED_LIBS=OFF",
+    # A backend that GGML_BACKEND_PATH names needs a shared ggml. The folder can be moved.
+    "-DBUILD_SHARED_LIBS=ON",
+    "-DCMAKE_BUILD_RPATH_USE_ORIGIN=ON",
     "-DLLAMA_BUILD_SERVER=ON",
     "-DLLAMA_BUILD_TESTS=OFF",
     "-DLLAMA_BUILD_EXAMPLES=OFF",
@@ -44,21 +45,23 @@ OPTIONS = (
 )
 
 
-def llama_server() -> Path:
-    """Return the path of llama-server, built if need be. Raises Failure."""
+def llama_server(*, build: bool = True) -> Path:
+    """Return the path of llama-server, built if need be and wanted. Raises Failure."""
     if named := os.environ.get("LLAMA_SERVER"):
         return Path(named)
     release = version("llama-cpp-python")
     requirement = Requirement("", release, os.environ.get("CMAKE_ARGS", "").strip())
-    kept = CACHE / "llama-server" / build_key(requirement) / "llama-server"
+    kept = CACHE / "llama-server" / f"{build_key(requirement)}-shared" / "llama-server"
     with lock(CACHE / "build.lock"):
+        if not kept.exists() and not build:
+            raise Failure("it is not built: python benchmarks/llama_server.py")
         if not kept.exists():
             check_build_tools()
             say(f"Building llama-server, once on this machine. The full log is {LOG}")
             with new_directory() as folder:
                 built = _build(folder, release, requirement.cmake_args.split())
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                built.replace(kept)
+                kept.parent.parent.mkdir(parents=True, exist_ok=True)
+                built.parent.replace(kept.parent)
     return kept
 
 

@@ -13,10 +13,9 @@ from pathlib import Path
 from statistics import median
 
 import psutil
+from backend import gpus
 from contender import Contender
-from table import Samples
-
-from jupyter_ollama.engine.devices import devices
+from table import LIMIT, Samples
 
 MODELS = {
     "smollm2": "SmolLM2-135M-Instruct, Q4_0, 49,152 words",
@@ -37,9 +36,9 @@ def processor() -> str:
 
 def machine() -> str:
     """Return the processor and the devices, in a line."""
-    gpus = [device.name for device in devices() if not device.is_cpu]
+    devices = [gpu["description"] for gpu in gpus()]
     memory = psutil.virtual_memory().total / 2**30
-    parts = [processor(), f"{psutil.cpu_count()} cores", f"{memory:.0f} GiB", *gpus]
+    parts = [processor(), f"{psutil.cpu_count()} cores", f"{memory:.0f} GiB", *devices]
     return ", ".join([*parts, platform.system()])
 
 
@@ -57,11 +56,15 @@ def report(
     samples: Samples,
     noise: Sequence[float],
     contenders: Sequence[Contender],
-    model: str,
+    title: str,
     rounds: int,
+    others: Sequence[str] = (LIMIT,),
 ) -> Iterator[str]:
-    """Yield the lines of the whole text in Markdown; ``noise`` has the share of other work."""
-    yield f"# {MODELS[model]}\n"
+    """Yield the lines of the whole text in Markdown.
+
+    ``noise`` has the share of other work; ``others`` are columns beside the servers'.
+    """
+    yield f"# {title}\n"
     yield f"- {date.today().isoformat()}, {machine()}"
     yield f"- llama-cpp-python {version('llama-cpp-python')} and the llama.cpp in it,"
     yield f"  jupyter-ollama {version('jupyter-ollama')}, Python {platform.python_version()}"
@@ -71,7 +74,7 @@ def report(
         yield f"- others took {median(noise):.0f} % of the processor meanwhile (median), {most}"
     yield f"\nMedian of {rounds} rounds (least to most). In the columns on the right more than 1"
     yield "means that jupyter_ollama is better; ratios are taken within a round.\n"
-    yield from samples.table([*(one.name for one in contenders), "bare loop"])
+    yield from samples.table([*(one.name for one in contenders), *others])
     if samples.notes:
         yield "\nNot measured:\n"
         yield from (f"- {note}" for note in samples.notes)

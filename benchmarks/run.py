@@ -19,7 +19,8 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
-from itertools import count
+from itertools import count, product
+from math import inf
 from pathlib import Path
 
 import psutil
@@ -32,7 +33,7 @@ from contender import ANOTHER, Contender, JupyterOllama, Setup
 from llama_cpp_python_server import LlamaCppPythonServer, server_packages
 from llama_server import Failure, LlamaServer, OtherLlamaServer, llama_server
 from noise import Noise
-from report import processor, report
+from report import MODELS, processor, report
 from table import Samples
 from workloads import WAKING, EndedEarly, Figures
 
@@ -99,7 +100,10 @@ class Comparison:
     """Contenders and their figures."""
 
     def __init__(self, contenders: Sequence[Contender], bare: BareLoop, most_noise: float) -> None:
-        """Measurements with more than ``most_noise`` percent of other work are repeated."""
+        """Measurements with more than ``most_noise`` percent of other work are repeated.
+
+        If it is infinite, a measurement waits for no other work either.
+        """
         self.contenders = contenders
         self.bare = bare
         self.samples = Samples()
@@ -107,20 +111,34 @@ class Comparison:
         self._most_noise = most_noise
         self._calls = count()
 
-    async def run(self, chosen: Sequence[Workload], rounds: int) -> None:
-        """Run all rounds of every workload; the workloads of one setup run together."""
+    async def run(
+        self, chosen: Sequence[Workload], rounds: int, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Run all rounds of every workload; the workloads of one setup run together.
+
+        None begins after ``is_over``, and a note names the rounds that were left out.
+        """
         for setup in dict.fromkeys(workload.setup for workload in chosen):
             these = [workload for workload in chosen if workload.setup == setup]
             try:
                 await self._start(setup, these)
-                for turn in range(rounds):
-                    for workload in these:
-                        print(f"round {turn + 1}: {workload.name}", flush=True)
-                        await self._try(workload, turn)
+                for turn, workload in product(range(rounds), these):
+                    if is_over():
+                        self._note_skipped(these, rounds, turn, workload)
+                        break
+                    print(f"round {turn + 1}: {workload.name}", flush=True)
+                    await self._try(workload, turn)
             finally:
                 self.bare.stop()
                 for one in self.contenders:
                     one.stop()
+
+    def _note_skipped(
+        self, these: Sequence[Workload], rounds: int, turn: int, first: Workload
+    ) -> None:
+        for number, workload in enumerate(these):
+            run = turn + (number < these.index(first))
+            self.samples.note(f"{workload.name}: {run} of {rounds} rounds, the time was up")
 
     def _processes(self) -> list[psutil.Process]:
         alive = [one for one in self.contenders if one.is_alive]
@@ -153,6 +171,8 @@ class Comparison:
 
     async def _quiet(self) -> None:
         """Wait until no other work uses the processor, at most PATIENCE seconds."""
+        if self._most_noise == inf:
+            return
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             with Noise(self._processes) as noise:
@@ -260,7 +280,8 @@ def main() -> None:
         except (Failure, Refused) as failure:
             sys.exit(f"Error: {failure}")
     comparison.samples.derive()
-    lines = report(comparison.samples, comparison.noise, everyone, arguments.model, rounds)
+    title = MODELS[arguments.model]
+    lines = report(comparison.samples, comparison.noise, everyone, title, rounds)
     text = "\n".join(lines) + "\n"
     print(f"\n{text}")
     if is_whole(arguments):

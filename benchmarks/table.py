@@ -9,8 +9,10 @@ from workloads import FIRST_TOKEN, generating
 
 OURS = "jupyter_ollama"
 LIMIT = "bare loop"
+ONE_TEXT = "batch of one"
+"""The bare loop with a text in each batch: what Ollama computes to embed, without its server."""
 MORE_IS_BETTER = ("/s", "% of free", "times")
-RIVALS = ("llama-server", "llama-cpp-python", LIMIT)
+RIVALS = ("llama-server", "llama-cpp-python", LIMIT, ONE_TEXT)
 
 
 class Samples:
@@ -29,6 +31,14 @@ class Samples:
         """Keep a remark for below the table."""
         if text not in self.notes:
             self.notes.append(text)
+
+    @property
+    def figures(self) -> dict[str, dict[str, list[float]]]:
+        """Figures, contenders, and the values of their rounds."""
+        return {
+            figure: {who: list(turns.values()) for who, turns in by_name.items()}
+            for figure, by_name in self._values.items()
+        }
 
     def derive(self) -> None:
         """Add the figures derived from two figures of a round."""

@@ -75,11 +75,11 @@ def decoding_speed(answers: Sequence[Answer]) -> float | None:
     return tokens / (stop - start)
 
 
-async def streams(contender: Completes, tag: str, count: int) -> Figures:
+async def streams(contender: Completes, tag: str, count: int, predict: int = PREDICT) -> Figures:
     """Short prompts that have nothing in common, all at once."""
-    answers = await together(contender, prompts.stories(tag, count), PREDICT)
+    answers = await together(contender, prompts.stories(tag, count), predict)
     figures = {
-        f"{count} streams: from request to end, tokens/s": count * PREDICT / span(answers),
+        f"{count} streams: from request to end, tokens/s": count * predict / span(answers),
         f"{count} streams: median TTFT, ms": median(a.ttft for a in answers) * 1e3,
     }
     speed = decoding_speed(answers)
@@ -125,9 +125,9 @@ async def conversation(contender: Completes, tag: str, turns: int) -> Figures:
     return {f"conversation of {turns} turns: mean TTFT, ms": mean(waits) * 1e3}
 
 
-async def classroom(contender: Completes, tag: str) -> Figures:
+async def classroom(contender: Completes, tag: str, predict: int = PREDICT) -> Figures:
     """Sixteen users at once under one system prompt that is new to the server."""
-    answers = await together(contender, prompts.classroom(tag), PREDICT)
+    answers = await together(contender, prompts.classroom(tag), predict)
     return {
         "class of 16, new system prompt: total time, s": span(answers),
         "class of 16, new system prompt: median TTFT, ms": median(a.ttft for a in answers) * 1e3,
