@@ -55,6 +55,8 @@ class LlamaModel:
     ) -> None:
         """Load a GGUF or the path of one, the last ``gpu_layers`` to ``only_gpu`` or to several.
 
+        Without any layers there, no GPU is used.
+
         The routed experts of the first ``cpu_experts`` layers stay on the host.
 
         With ``no_alloc`` there are no weights: contexts report the memory they would take. The
@@ -63,6 +65,10 @@ class LlamaModel:
         """
         params = llama.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
+        # Without layers a GPU would still compute long prompts, in a buffer that no plan counts.
+        none = (ctypes.c_void_p * 1)()
+        if not gpu_layers:
+            params.devices = ctypes.cast(none, ctypes.c_void_p)
         if only_gpu is not None:
             params.split_mode = llama.LLAMA_SPLIT_MODE_NONE
             params.main_gpu = only_gpu

@@ -19,7 +19,7 @@ CRASHED = (
 HUNG = "model runner has stopped responding and was ended, check ollama server logs for details"
 
 
-_ALLOCATION = re.compile(r"alloc|memory", re.IGNORECASE)
+_ALLOCATION = re.compile(r"failed to allocate|out ?of ?(?:device ?|host ?)?memory", re.IGNORECASE)
 """In the errors of llama.cpp and ggml's backends after an allocation has failed."""
 
 

@@ -50,7 +50,7 @@ async def test_a_device_that_is_too_small_gets_a_part_of_the_layers(
     driver.setenv("VK_TEST_HEAP", str(RESERVE + 80 * MIB))
     async with running(smollm2, num_ctx=512, num_parallel=1, backends=(one_gpu,)) as runner:
         assert 0 < runner.gpu_layers < 31
-        assert 0 < runner.ready.size_vram <= 80 * MIB
+        assert 0 < runner.ready.size_vram <= 1.05 * 80 * MIB
         assert runner.memory.devices[0].total == RESERVE + 80 * MIB
         assert await say(runner) == expected
 
