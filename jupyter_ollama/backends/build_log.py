@@ -54,6 +54,7 @@ class BuildProgress:
     def __init__(self, expected: float) -> None:
         self.expected = expected
         self.started = 0.0
+        self.total = 0
         self.shown = 0
 
     def __call__(self, line: str) -> None:
@@ -62,6 +63,11 @@ class BuildProgress:
         if match is None:
             return
         done, total = int(match.group(1)), int(match.group(2))
+        # ninja looks for new files before the first step, and a step may run another ninja.
+        if not done or total < self.total:
+            return
+        if total > self.total:
+            self.total, self.shown = total, 0
         now = time.monotonic()
         self.started = self.started or now
         elapsed = now - self.started

@@ -275,6 +275,20 @@ def test_the_forecast_learns_from_the_first_steps(
     assert round(BuildProgress(120).forecast(share or 1e-9, elapsed)) == round(left)
 
 
+def test_what_ninja_does_before_the_first_step_is_no_progress(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    progress = BuildProgress(120)
+    progress("[0/2] Re-checking globbed directories...")
+    progress("[1/2] Building C object a.o")
+    assert capsys.readouterr().out.startswith("   50 %  1 of 2 steps")
+    # A step of a larger build was a build of its own.
+    progress("[2/2] Linking C executable a")
+    progress("[2/10] Building C object b.o")
+    progress("[1/3] Building C object c.o")
+    assert "20 %  2 of 10 steps" in capsys.readouterr().out
+
+
 def test_without_a_compiler_nothing_is_started(variables: dict[str, str], tmp_path: Path) -> None:
     done = fetch(variables, PATH=str(tmp_path))
     assert done.returncode == 1

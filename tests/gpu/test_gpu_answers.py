@@ -13,12 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from gguf import GGUFWriter
 from ollama_layout import DATA, PROJECTORS, truth, unpack
 from runners import running_on_gpu as running
 
 from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.runner_client import RunnerClient
+from jupyter_ollama.library.gguf import read_header
 from jupyter_ollama.options import Options
 
 PROMPT = "The quick brown fox jumps over the lazy dog. " * 8
@@ -41,6 +43,24 @@ def assert_near(found: np.ndarray[Any, Any], expected: np.ndarray[Any, Any]) -> 
     assert abs(found - expected).max() < NEAR * abs(expected).max()
 
 
+def write_lora(model: Path, path: Path) -> Path:
+    """Write an adapter of rank 4 for the queries of the first layer."""
+    tensors = {tensor.name: tensor for tensor in read_header(model).tensors}
+    inputs, outputs = tensors["blk.0.attn_q.weight"].shape
+    rng = np.random.default_rng(1)
+    writer = GGUFWriter(path, "llama")
+    writer.add_string("general.type", "adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", 64.0)
+    for name, shape in (("lora_a", (4, inputs)), ("lora_b", (outputs, 4))):
+        writer.add_tensor(f"blk.0.attn_q.weight.{name}", rng.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 @asynccontextmanager
 async def on_device(model: Path, backend: str, **spec: Any) -> AsyncIterator[RunnerClient]:
     """Run a model with all layers on the device."""
@@ -49,31 +69,58 @@ async def on_device(model: Path, backend: str, **spec: Any) -> AsyncIterator[Run
         yield runner
 
 
-MODELS = ["llama3", "gemma3-text", "gemma4", "gptoss", "glm4moelite", "qwen35", "lfm2", "olmo3"]
-
-
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    ("name", "spec"),
+    [
+        ("llama3", {}),
+        ("llama3", {"flash_attention": False, "kv_cache_type": "f32"}),
+        ("llama3", {"num_gpu": 2}),
+        # With attention sinks, flash attention ends Mesa 22.3's driver by a fault of memory.
+        ("gptoss", {"flash_attention": False}),
+        ("gptoss", {"flash_attention": False, "num_cpu_moe": 1}),
+        ("gptoss", {"flash_attention": False, "num_cpu_moe": 99}),
+    ],
+)
 async def test_scores_are_those_of_the_processor(
-    name: str, one_gpu: str, model_folder: Path
+    name: str, spec: dict[str, Any], one_gpu: str, model_folder: Path
 ) -> None:
     model = unpack(name, model_folder)
-    async with running(model, num_ctx=512) as runner:
+    async with running(model, num_ctx=512, **spec | {"num_gpu": 0}) as runner:
         expected = await scores(runner)
-        with pytest.raises(AssertionError):  # a word of the prompt is more than near
-            assert_near(await scores(runner, PROMPT.replace("fox", "cat", 1)), expected)
-    async with on_device(model, one_gpu) as runner:
+        with pytest.raises(AssertionError):  # other words in the prompt are more than near
+            assert_near(await scores(runner, "An old cat sleeps. " * 8), expected)
+    async with on_device(model, one_gpu, **spec) as runner:
         assert_near(await scores(runner), expected)
 
 
-@pytest.mark.parametrize(
-    "spec", [{"kv_cache_type": "f32"}, {"flash_attention": True}, {"num_gpu": 2}]
-)
-async def test_settings_of_a_load_change_nothing(
-    spec: dict[str, Any], one_gpu: str, llama3: Path
-) -> None:
-    async with running(llama3, num_ctx=512, **spec | {"num_gpu": 0}) as runner:
+async def test_keys_and_values_are_quantized_on_the_device(one_gpu: str, smollm2: Path) -> None:
+    spec = {"kv_cache_type": "q8_0", "num_parallel": 1}
+    async with running(smollm2, num_ctx=512, **spec) as runner:
         expected = await scores(runner)
-    async with on_device(llama3, one_gpu, **spec) as runner:
+    async with on_device(smollm2, one_gpu, **spec) as runner:
+        assert_near(await scores(runner), expected)
+
+
+async def test_a_draft_model_runs_on_the_device(one_gpu: str, llama3: Path) -> None:
+    async with on_device(llama3, one_gpu) as runner:
+        expected = await answer(runner, RawPrompt(PROMPT), 12)
+        size = runner.ready.size_vram
+    async with on_device(llama3, one_gpu, draft=str(llama3)) as runner:
+        assert runner.ready.size_vram > size
+        assert await answer(runner, RawPrompt(PROMPT), 12) == expected
+
+
+async def test_an_adapter_changes_the_answer_as_on_the_processor(
+    one_gpu: str, llama3: Path, tmp_path: Path
+) -> None:
+    adapters = (str(write_lora(llama3, tmp_path / "lora.gguf")),)
+    async with running(llama3, num_ctx=512) as runner:
+        plain = await scores(runner)
+    async with running(llama3, num_ctx=512, adapters=adapters) as runner:
+        expected = await scores(runner)
+    with pytest.raises(AssertionError):
+        assert_near(plain, expected)
+    async with on_device(llama3, one_gpu, adapters=adapters) as runner:
         assert_near(await scores(runner), expected)
 
 
@@ -126,7 +173,7 @@ async def test_a_cancelled_answer_leaves_the_device_usable(one_gpu: str, llama3:
         assert_near(await scores(runner), before)
 
 
-@pytest.mark.parametrize("name", ["bert", "embeddinggemma"])
+@pytest.mark.parametrize("name", ["bert"])
 async def test_vectors_are_those_of_the_processor(
     name: str, one_gpu: str, model_folder: Path
 ) -> None:
@@ -144,7 +191,7 @@ async def test_vectors_are_those_of_the_processor(
     assert (found * expected).sum(axis=1).min() > 0.999
 
 
-@pytest.mark.parametrize("name", ["gemma3-vision", "qwen25vl", "llava_projector"])
+@pytest.mark.parametrize("name", ["gemma3-vision"])
 async def test_pictures_are_seen_as_by_the_processor(
     name: str, one_gpu: str, model_folder: Path
 ) -> None:
