@@ -83,7 +83,7 @@ coverage: $(TEST) ## run most unit tests and fail if they cover less of their pa
 
 test: $(TEST) $(LAB) ## run all tests (ARGS='-k store' picks some)
 	@for program in chromium docker-registry glslc haproxy npm; do command -v $$program >/dev/null || \
-	  { echo "Error: the tests need $$program: sudo apt-get install $$program" >&2; exit 1; }; done
+	  { echo "Error: the tests need $$program: see CONTRIBUTING.md" >&2; exit 1; }; done
 	$(IN_LAB) test
 	$(BIN)/jupyter ollama install-backend vulkan --folder $(VENV)/vulkan
 	@# Tests of real processes meet real races. One that fails is run again, alone, and must pass.

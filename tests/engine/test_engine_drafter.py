@@ -206,7 +206,7 @@ def test_a_draft_model_that_does_not_fit_is_left_out(
     spec = LoadSpec(model=str(smollm2), num_ctx=64, num_parallel=1)
     needs = -ModelLoader(spec).plan.left_of([host])[0].free
     small = replace(host, free=needs + PROCESS_BYTES + 2**26)
-    monkeypatch.setattr(load_plan, "devices", lambda: [small])
+    monkeypatch.setattr(load_plan, "devices", lambda **_: [small])
     assert ModelLoader(msgspec.structs.replace(spec, draft=str(smollm2))).drafter() is None
     assert "without its draft model: model requires more system memory" in caplog.text
 

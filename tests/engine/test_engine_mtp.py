@@ -224,7 +224,7 @@ def test_a_head_that_does_not_fit_is_left_out(
     assert loaded.drafter()
     needs = -loaded.plan.left_of([host])[0].free
     small = replace(host, free=needs + PROCESS_BYTES + 2**12)
-    monkeypatch.setattr(load_plan, "devices", lambda: [small])
+    monkeypatch.setattr(load_plan, "devices", lambda **_: [small])
     loaded = ModelLoader(spec)
     assert "without the head that drafts for it" in caplog.text
     assert loaded.drafter() is None
