@@ -23,7 +23,7 @@ PIECE = 1 << 22
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a model; ``words`` is that of its vocabulary."""
+    """The sizes of a model; ``words`` is the size of its vocabulary."""
 
     layers: int
     width: int

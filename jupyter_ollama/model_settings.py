@@ -110,7 +110,7 @@ class ModelSettings(LoggingConfigurable):
         Unicode(),
         help="""Load the backends of ggml in these folders, which add GPUs to llama.cpp; also those
         in GGML_BACKEND_PATH. Backends that `jupyter ollama install-backend` has not built, such as
-        those of other projects, are loaded only if their files are listed. Default: the folders
+        other projects', are loaded only if their files are listed. Default: the folders
         ollama/backends among Jupyter's data folders.""",
     ).tag(config=True)
     gpu_overhead = from_variable(

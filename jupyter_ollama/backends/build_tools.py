@@ -19,7 +19,7 @@ PACKAGES = ("cmake", "ninja")
 
 @dataclass(frozen=True)
 class Toolchain:
-    """What CMake gets for a backend: arguments, and variables beside those of this process.
+    """What CMake gets for a backend: arguments, and variables beside the process's own.
 
     ``libraries`` are files that are installed beside the backend.
     """

@@ -153,7 +153,7 @@ def stated_architectures(environment: dict[str, str], options: Sequence[str]) ->
 def check_devices(devices: list[Device], stated: bool) -> None:
     """Raise Failure if this host's devices cannot run what the index's toolkit compiles.
 
-    ``stated`` architectures may be those of another host: only the driver is checked then.
+    ``stated`` architectures may be for another host: only the driver is checked then.
     """
     oldest = cuda_packages.OLDEST_DRIVER
     for device in devices:

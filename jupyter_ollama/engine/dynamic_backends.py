@@ -8,11 +8,9 @@ writes into a backend what it was built for; others are loaded only if a setting
 from __future__ import annotations
 
 import ctypes
-import logging
 import mmap
 import os
 import re
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cache
@@ -38,8 +36,6 @@ BASE = "libggml-base"
 DRIVERS = {"libcuda.so.1": "NVIDIA's driver", "libvulkan.so.1": "the loader of Vulkan"}
 """Libraries that a backend is linked to and a host may lack: parts that users install."""
 
-log = logging.getLogger(__name__)
-
 
 class DynamicBackend(NamedTuple):
     """A file of a backend: ggml's name of it and the number of its devices, or a ``fault``."""
@@ -51,9 +47,9 @@ class DynamicBackend(NamedTuple):
 
 
 def load_backends(paths: Iterable[str]) -> list[DynamicBackend]:
-    """Load the backends among files and folders, and in those of GGML_BACKEND_PATH.
+    """Load the backends among files and folders, and in GGML_BACKEND_PATH.
 
-    A path that does not exist and a backend that cannot be used are logged; the other devices stay.
+    A path that does not exist and a backend that cannot be used have a fault; other devices stay.
     """
     variable = os.environ.get(VARIABLE, "").split(os.pathsep)
     found: dict[str, DynamicBackend] = {}
@@ -82,8 +78,6 @@ def _load_once(path: str, *, is_named: bool) -> DynamicBackend:
         backend = _load(path, is_named=is_named)
     except (OSError, _Refusal) as error:
         reason = str(getattr(error, "strerror", None) or error)
-        # The runner has no logging; its standard error is the server's log.
-        sys.stderr.write(f"backend {path} is not used: {reason}\n")
         return DynamicBackend(path, fault=reason)
     return backend
 

@@ -74,7 +74,7 @@ class Estimator:
             tokens=shape.ubatch,
         )
         if demand and self._largest_experts:
-            # A GPU that computes a prompt with experts of the host copies those of a layer.
+            # A GPU that computes a prompt with experts of the host copies the experts of a layer.
             return replace(demand, divided=demand.compute + self._largest_experts)
         return demand
 

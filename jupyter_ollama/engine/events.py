@@ -55,9 +55,13 @@ class Beat(msgspec.Struct, tag="beat", array_like=True):
 
 
 class Placed(msgspec.Struct, tag="placed", array_like=True):
-    """The plan of a load that has just begun puts ``gpu_layers`` layers on GPUs."""
+    """The plan of a load that has just begun puts ``gpu_layers`` layers on GPUs.
+
+    ``faults`` state which dynamic backends cannot be used, and why.
+    """
 
     gpu_layers: int
+    faults: list[str] = []
 
 
 class LoadFailed(msgspec.Struct, tag="load_failed", array_like=True):

@@ -38,6 +38,9 @@ EMBED_CONTEXTS = 4
 """Batches of texts that a CPU computes at once, at most, each on its part of the threads."""
 
 
+Announce = Callable[[Placement, list[str]], None]
+
+
 class _Projector(NamedTuple):
     """The projector of a model: its path or the view of it, and its bytes in memory."""
 
@@ -48,16 +51,16 @@ class _Projector(NamedTuple):
 class ModelLoader:
     """A loaded model, and the methods that make contexts for it."""
 
-    def __init__(self, spec: LoadSpec, announce: Callable[[Placement], None] | None = None) -> None:
+    def __init__(self, spec: LoadSpec, announce: Announce | None = None) -> None:
         """Load the weights if they and a context fit into memory.
 
-        ``announce`` gets the plan before the load. Raises MemoryShortage before anything is
-        allocated, LoadError with llama.cpp's messages.
+        ``announce`` gets the plan before the load, and the faults of backends. Raises
+        MemoryShortage before anything is allocated, LoadError with llama.cpp's messages.
         """
         self.log = LlamaLog()
         self.spec = spec
         llama.llama_backend_init()
-        load_backends(spec.backends)
+        backends = load_backends(spec.backends)
         log_faults()
         file = _open(spec.model)
         self._projector = self._find_projector(file)
@@ -69,7 +72,10 @@ class ModelLoader:
             self.plan.place_model()
             draft = self._plan_draft(spec.draft) if spec.draft else None
             if announce:
-                announce(self.plan.placement)
+                announce(
+                    self.plan.placement,
+                    [f"{one.path} is not used: {one.fault}" for one in backends if one.fault],
+                )
             with self._weighing("weights", self.plan.weights, self.plan.placement):
                 self.model = self._load(file, self.plan.placement, with_heads=self.plan.has_head)
                 self._adapters = load_adapters(self.model, spec.adapters)

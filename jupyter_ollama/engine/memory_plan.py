@@ -118,7 +118,7 @@ def place(
     """Put as many layers on the GPUs as fit, ``num_gpu`` of them unless it is negative.
 
     If they do not fit, the routed experts of as few of the first layers as needed stay on the host,
-    and only then whole layers do. With a ``num_cpu_moe`` those of so many layers do in any case.
+    and only then whole layers do. With ``num_cpu_moe`` the experts of so many layers stay there.
 
     A model that fits one GPU is put on one, preferably ``main_gpu``, unless ``tensor_split`` has
     the parts of each, remote ones last. With remote devices, or to ``spread`` a model, the parts

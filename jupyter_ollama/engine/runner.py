@@ -67,7 +67,9 @@ class Runner:
     """A loaded model and its threads."""
 
     def __init__(self, spec: LoadSpec, send: Send) -> None:
-        self._loaded = ModelLoader(spec, lambda plan: send([Placed(plan.gpu_layers)], []))
+        self._loaded = ModelLoader(
+            spec, lambda plan, faults: send([Placed(plan.gpu_layers, faults)], [])
+        )
         self._model = self._loaded.model
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._may_rest = False

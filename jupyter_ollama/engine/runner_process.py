@@ -289,6 +289,8 @@ class RunnerProcess:
             self.memory = event
         elif isinstance(event, Placed):
             self.gpu_layers = event.gpu_layers
+            for fault in event.faults:
+                log.warning("The backend %s", fault)
         elif isinstance(event, Ready):
             self._loaded.set_result(event)
         elif isinstance(event, LoadFailed):

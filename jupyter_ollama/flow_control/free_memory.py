@@ -13,7 +13,7 @@ PAUSE = 20.0
 
 ARENAS = 1
 """Heaps of glibc in this process. By default there are 8 for each core, one for each thread until
-then, and malloc_trim returns little of those of threads. A server needs no more: its threads
+then, and malloc_trim returns little of the heaps of threads. A server needs no more: its threads
 allocate under Python's lock."""
 
 MAPPED_BYTES = 2**18

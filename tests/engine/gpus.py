@@ -25,8 +25,8 @@ plan, log = loaded.plan, loaded.log
 with plan._estimator(plan.file, plan.devices()) as estimator:
     needs = plan.placement.needs(plan.weights, estimator.measured(plan.shape))
 place = plan.placement
-told = log.host_bytes, log.device_bytes
-print(json.dumps([place.shares, place.cpu_experts, place.is_full, needs[0], sum(needs[1]), *told]))
+sizes = log.host_bytes, log.device_bytes
+print(json.dumps([place.shares, place.cpu_experts, place.is_full, needs[0], sum(needs[1]), *sizes]))
 """
 
 

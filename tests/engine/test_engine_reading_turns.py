@@ -29,7 +29,7 @@ def steps(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
 def steps_beside_others(steps: Steps, *, stream: bool, most: int = 600) -> dict[int, int]:
     """Return the steps until long prompts of account 1 are answered while others ask all the time.
 
-    The first number is that of a question of account 1 behind its own long prompt.
+    The first number is for a question of account 1 behind its own long prompt.
     """
     numbers = count(10)
     steps.add(prompt(LONG, 1), 1, request=1, account=1, stream=stream)

@@ -134,11 +134,10 @@ def test_a_path_that_does_not_exist_is_refused(tmp_path: Path) -> None:
 async def test_the_log_names_a_refused_backend(
     one_gpu: str, tmp_path: Path, llama3: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("DEBUG")
     lacking = changed(one_gpu, tmp_path, b"libvulkan.so.1", b"libvulxan.so.1")
     async with running(llama3, num_ctx=256, backends=(str(lacking),)) as runner:
         assert runner.ready.size_vram == 0
-    assert f"backend {lacking} is not used: libvulxan.so.1" in caplog.text
+    assert f"The backend {lacking} is not used: libvulxan.so.1" in caplog.text
 
 
 def test_the_doctor_lists_backends(one_gpu: str, tmp_path: Path) -> None:

@@ -152,8 +152,8 @@ def test_the_large_model_has_the_size_of_llama_3() -> None:
 def test_a_random_model_answers_and_does_not_end_by_itself(tmp_path: Path) -> None:
     path = random_model.register(Library.open(tmp_path), "random", DECODERS["tiny"])
     loop = Limit(str(path), 8, 8192, 1)
-    told = loop.run(prompts.stories("1.0", 8), 128)
-    assert told["before_end"] == [128] * 8
+    report = loop.run(prompts.stories("1.0", 8), 128)
+    assert report["before_end"] == [128] * 8
     # The length of the prompts, as a vocabulary of a real model of this size splits them.
-    assert all(30 <= length <= 48 for length in told["prompt_tokens"])
+    assert all(30 <= length <= 48 for length in report["prompt_tokens"])
     assert 350 <= len(loop.tokenize(prompts.classroom("1.0")[0])) <= 450
