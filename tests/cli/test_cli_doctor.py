@@ -170,7 +170,7 @@ def test_variables_are_listed_behind_the_devices(
     monkeypatch.setenv("OLLAMA_SCHED_SPREAD", "0")
     monkeypatch.setenv("OLLAMA_LLM_LIBRARY", "cpu_avx2")
     monkeypatch.setenv("OLLAMA_VULKAN", "false")
-    gpu = {"name": "CUDA0", "free": 10**9, "total": 2 * 10**9, "is_cpu": False}
+    gpu = {**CPU_ONLY[0], "name": "CUDA0", "is_cpu": False}
     found = [*llama_cpp.gpus([gpu, *CPU_ONLY], tmp_path)]
     assert [one.check for one in found] == ["Device"] * 2 + ["Variable"] * 5
     assert [(one.level, one.text) for one in found[2:]] == [
