@@ -9,9 +9,9 @@ const best = (host: number, gpu = 0) => recommended(LIBRARY, { host, gpu })?.nam
 describe('the memory of a server', () => {
   it('is the sum of its devices', () => {
     const devices = [
-      { name: 'CUDA0', free: 5, total: 9, is_cpu: false },
-      { name: 'CUDA1', free: 6, total: 9, is_cpu: false },
-      { name: 'CPU', free: 7, total: 9, is_cpu: true }
+      { name: 'CUDA0', description: 'H100', free: 5, total: 9, is_cpu: false },
+      { name: 'CUDA1', description: 'H100', free: 6, total: 9, is_cpu: false },
+      { name: 'CPU', description: 'EPYC', free: 7, total: 9, is_cpu: true }
     ];
     expect(memoryOf(devices)).toEqual({ host: 7, gpu: 11 });
   });
