@@ -62,7 +62,9 @@ There is no login, and nothing is encrypted: keep --host to this machine or a ne
             arguments.cache.mkdir(parents=True, exist_ok=True)
         # llama.cpp does not return to Python, whose own handler would never run.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-        load_backends(default_folders())
+        for backend in load_backends(default_folders()):
+            if backend.fault:
+                note(f"Warning: the backend {backend.path} is not used: {backend.fault}")
         try:
             serve(
                 str(host),
