@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 from traitlets import TraitType, Undefined
 
+from .child_environment import is_off
 from .durations import parse_duration
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", bound=TraitType[Any, Any])
 D = TypeVar("D")
-
-_FALSE = {"0", "f", "false"}
 
 
 def seconds(value: float | str) -> float:
@@ -107,8 +106,8 @@ def duration_variable(name: str, otherwise: float) -> float:
 
 def optional_bool_variable(name: str, otherwise: bool | None) -> bool | None:
     """Return a boolean of the environment; as in Ollama any unknown text is true."""
-    text = variable(name).lower()
-    return text not in _FALSE if text else otherwise
+    text = variable(name)
+    return not is_off(text) if text else otherwise
 
 
 def bool_variable(name: str, otherwise: bool) -> bool:

@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 from gguf_files import add_keys, finish
 from numpy.typing import NDArray
-from tiny_recurrent import WORDS
+from tiny_recurrent import WORDS, add_words
 
 WIDTH, FEED, LAYERS = 256, 512, 6
 HEADS, HEAD = 4, 64
@@ -36,12 +36,7 @@ def write_experts(path: Path) -> Path:
         "expert_used_count": USED,
     }
     add_keys(writer, {f"qwen3moe.{key}": value for key, value in keys.items()})
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(WORDS)
-    writer.add_token_scores([0.0] * len(WORDS))
-    writer.add_token_types([2, 3, 3, *([6] * 256)])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_words(writer)
     return finish(writer, _tensors())
 
 

@@ -15,6 +15,16 @@ WORDS = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256))]
 """A vocabulary of bytes."""
 
 
+def add_words(writer: gguf.GGUFWriter) -> None:
+    """Add the vocabulary of WORDS: unknown, begin, end, and the bytes."""
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(WORDS)
+    writer.add_token_scores([0.0] * len(WORDS))
+    writer.add_token_types([2, 3, 3, *([6] * 256)])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+
+
 def write_recurrent(path: Path) -> Path:
     """Write a GGUF of the architecture "mamba": two layers, a vocabulary of bytes."""
     writer = gguf.GGUFWriter(path, "mamba")
@@ -28,12 +38,7 @@ def write_recurrent(path: Path) -> Path:
     writer.add_ssm_state_size(STATE)
     writer.add_ssm_time_step_rank(RANK)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(WORDS)
-    writer.add_token_scores([0.0] * len(WORDS))
-    writer.add_token_types([2, 3, 3, *([6] * 256)])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_words(writer)
     return finish(writer, _tensors())
 
 

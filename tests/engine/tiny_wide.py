@@ -8,7 +8,7 @@ import gguf
 import numpy as np
 from gguf_files import finish
 from numpy.typing import NDArray
-from tiny_recurrent import WORDS
+from tiny_recurrent import WORDS, add_words
 
 from jupyter_ollama.engine.quantize import main as quantize
 
@@ -35,12 +35,7 @@ def write_wide(path: Path, kind: str, *, experts: bool = False) -> Path:
     if experts:
         writer.add_expert_count(EXPERTS)
         writer.add_expert_used_count(USED)
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(WORDS)
-    writer.add_token_scores([0.0] * len(WORDS))
-    writer.add_token_types([2, 3, 3, *([6] * 256)])
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(2)
+    add_words(writer)
     finish(writer, _tensors(experts))
     assert quantize(str(source), str(path), kind) == 0
     source.unlink()
