@@ -49,7 +49,7 @@ def _report(variable: str | None, folders: Sequence[str] = ()) -> dict[str, Any]
 
 
 def choose_backend(kind: str, folder: Path, *, build: bool) -> str:
-    """Have GGML_BACKEND_PATH name the backend to measure; return what was found.
+    """Set GGML_BACKEND_PATH to the backend to measure, and return its description.
 
     It is the one that the variable names, else an installed one, else llama.cpp's own GPU support.
     Else ``build`` has `install-backend` make one of ``kind`` in ``folder``, from the user's cache

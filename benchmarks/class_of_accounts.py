@@ -114,7 +114,7 @@ async def measure(
     rounds: int,
     predict: int,
 ) -> dict[str, dict[str, list[Seen]]]:
-    """Return what was seen, by the way of asking and the policy."""
+    """Return the measurements, by the way of asking and the policy."""
     seen: dict[str, dict[str, list[Seen]]] = {}
     async with AsyncExitStack() as stack:
         ports = {policy: await listen(stack, models, policy) for policy in policies}

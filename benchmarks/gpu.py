@@ -1,6 +1,6 @@
 """Measure jupyter_ollama on a GPU, beside llama-server and the bare loop on the same GPU.
 
-    python benchmarks/gpu.py                    # ten minutes, after what has to be built
+    python benchmarks/gpu.py                    # ten minutes, and the builds before
     python benchmarks/gpu.py --dry-run          # a tiny model on any device, not kept
 
 needs no model: it makes one of the shape of Llama 3.1 8B in Q4_K_M with random weights, and an
@@ -166,7 +166,7 @@ class Record:
         self.file = arguments.output or (None if arguments.dry_run else HERE / "results" / name)
 
     def write(self) -> None:
-        """Write what was measured so far."""
+        """Write the results that exist so far."""
         if self.file is None:
             return
         measured = {

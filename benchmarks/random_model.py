@@ -60,7 +60,7 @@ def decoder_words(count: int) -> list[str]:
 
 
 def fill(known: dict[str, None], count: int, prefix: str) -> list[str]:
-    """Return ``count`` words: those that are known, then made-up ones of four letters."""
+    """Return ``count`` words: the known words first, then made-up ones of four letters."""
     assert len(known) <= count, f"the prompts need {len(known)} words"
     others = product(ascii_lowercase, repeat=4)
     while len(known) < count:

@@ -158,8 +158,8 @@ class BatchBuilder:
     def _read(self, sequences: list[Sequence], chunk: int, oldest_part: int) -> int:
         """Put up to ``chunk`` tokens of prompts into the batch; return how many.
 
-        The prompts are read in their order, but for one of ``oldest_part`` tokens, which belongs to
-        the prompt that was admitted first.
+        The prompts are read in their order. One of ``oldest_part`` tokens is reserved for the
+        prompt that was admitted first.
         """
         oldest = min(sequences, key=lambda one: one.started, default=None)
         reserved = 0

@@ -1,4 +1,4 @@
-"""The environment variables that decide about devices, and what those that are set do."""
+"""The environment variables that select devices, and the effects of the ones that are set."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EFFECTS = {
     "OLLAMA_GPU_OVERHEAD": "so many bytes of each GPU stay free",
     "OLLAMA_SCHED_SPREAD": "layers of each model are put on all GPUs",
 }
-"""Variables that processes with devices get, and those that are defaults of settings."""
+"""Variables for processes that use devices, and variables that are defaults of settings."""
 
 IGNORED = {
     "OLLAMA_LLM_LIBRARY": "it has no effect: llama.cpp uses all backends it has",

@@ -136,7 +136,7 @@ class Embedder:
             self._costs.record(time.perf_counter() - start, 0, 0, count)
 
     def _wait_for(self, which: str) -> None:
-        """Wait for batches that run, and deliver those that are done."""
+        """Wait for running batches, and deliver the completed ones."""
         for future in wait(self._running, return_when=which).done:
             lane = self._running.pop(future)
             self._deliver(lane, future.result())

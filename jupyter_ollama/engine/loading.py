@@ -153,7 +153,7 @@ class ModelLoader:
             yield
             # Weights that the CPU reads in another order are mapped as well as copied; they count
             # once, since the kernel drops mapped pages that are not used. So do weights of GPUs
-            # between those of the host in a file.
+            # between the host's weights in a file.
             mapped = sum(buffer.size for buffer in buffers if buffer.on_host)
             if not buffers:
                 log_missing_sizes()

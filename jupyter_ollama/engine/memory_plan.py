@@ -91,7 +91,7 @@ class Placement:
 def _units(weights: Weights, demand: Demand, cpu_experts: int = 0) -> list[int]:
     """Return the bytes of each layer on its device, the output layer last.
 
-    Those of the first layers are without the experts that ``cpu_experts`` of them have on the host.
+    The first ``cpu_experts`` layers count without their experts, which stay on the host.
     """
     cache = demand.cache // max(len(weights.layers), 1)
     units = [size + cache for size in weights.layers]

@@ -166,7 +166,7 @@ async def test_a_full_context_is_shifted_on_the_device(one_gpu: str, llama3: Pat
     async with on_device(llama3, one_gpu, num_ctx=64) as runner:
         found = await answer(runner, RawPrompt("A b c"), 150)
         assert len(found) > 64
-        # What was shifted is still there: the same request finds the same.
+        # The cache is intact after a shift: the same request gets the same answer.
         assert await answer(runner, RawPrompt("A b c"), 150) == found
 
 
