@@ -86,8 +86,9 @@ test: $(TEST) $(LAB) ## run all tests (ARGS='-k store' picks some)
 	  { echo "Error: the tests need $$program: see CONTRIBUTING.md" >&2; exit 1; }; done
 	$(IN_LAB) test
 	$(BIN)/jupyter ollama install-backend vulkan --folder $(VENV)/vulkan
-	@# Tests of real processes meet real races. One that fails is run again, alone, and must pass.
-	$(BIN)/python -m pytest $(ARGS) || { [ $$? -eq 1 ] && \
+	@# Two at a time, as many tests wait for processes. Tests of real processes meet real races: one
+	@# that fails is run again, alone, and must pass.
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS) || { [ $$? -eq 1 ] && \
 	  $(BIN)/python -m pytest --last-failed --last-failed-no-failures=none --exitfirst $(ARGS); }
 
 bounds: $(DEMO) ## test with the oldest and the newest packages that the distributions accept
