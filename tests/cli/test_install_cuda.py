@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from jupyter_ollama.backends import build, cuda_packages
+from jupyter_ollama.backends import build, build_cache, cuda_packages
 from jupyter_ollama.backends.build_log import explain
 from jupyter_ollama.backends.command_log import Failure
 from jupyter_ollama.backends.cuda_tools import CACHE_TYPES, prepare_cuda
@@ -141,7 +141,8 @@ def test_a_build_is_kept_for_each_architecture(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(build, "CACHE", tmp_path / "cache")
+    for module in (build, build_cache):
+        monkeypatch.setattr(module, "CACHE", tmp_path / "cache")
     release, _ = build.installed_ggml()
     kept = tmp_path / "cache" / "backends" / build._key("cuda", release, "90", [STATED])
     kept.mkdir(parents=True)
