@@ -73,7 +73,7 @@ class PairQuestions:
     order: str
     options: dict[str, Any]
     compared: int = 0
-    undecided: int = 0
+    disagreed: int = 0
     failed: int = 0
     _tasks: list[Remembering] = field(default_factory=list)
     _key: tuple[Any, ...] = ()
@@ -121,7 +121,7 @@ class PairQuestions:
                 if lead is not None
             ]
             self.failed += len(sides) < 2
-            self.undecided += len(sides) == 2 and sides[0] * sides[1] <= 0
+            self.disagreed += len(sides) == 2 and sides[0] * sides[1] <= 0
             found.append(sum(sides) >= 0)
         return found
 
