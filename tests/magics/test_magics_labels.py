@@ -102,7 +102,7 @@ def test_the_fit_finds_offsets_and_confidence() -> None:
     fitted = Calibration.fitted(scores.tolist(), truth.tolist())
     found = np.array([fitted.adjusted(row) for row in scores.tolist()])
     plain = (scores.argmax(axis=1) == truth).mean()
-    assert (found.argmax(axis=1) == truth).mean() > plain + 0.2
+    assert (found.argmax(axis=1) == truth).mean() > plain + 0.15
     odds = np.exp(found - found.max(axis=1, keepdims=True))
     odds /= odds.sum(axis=1, keepdims=True)
     # The mean of the highest probabilities is the share of right labels.
