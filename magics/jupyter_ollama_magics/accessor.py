@@ -20,12 +20,14 @@ from . import (
     columns,
     groups,
     operators,  # noqa: F401 - defines the operators
+    row_prompt,
     row_texts,
     vector_files,
 )
 from .disk_cache import default_path
 from .failures import OllamaMagicsError
 from .plan import Plan
+from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
 from .similar import nearest
@@ -33,7 +35,7 @@ from .similar import nearest
 vector_files.register()
 
 
-class _Rows(AsyncOperatorMethods):
+class _Rows(AsyncOperatorMethods, Ranks):
     """The operators on pandas; a subclass makes the texts of the rows."""
 
     _data: pd.Series | pd.DataFrame
@@ -101,8 +103,8 @@ class _Rows(AsyncOperatorMethods):
         >>> plan.texts
         ['yes', None]
         """
-        question, shared = OPERATORS[operator].bind(arguments, keywords)
-        texts = self._texts(shared.pop("prompt"))
+        asked, shared = OPERATORS[operator].bind(arguments, keywords)
+        question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
         cache = shared.pop("cache")
         if not isinstance(cache, bool | str | Path):
             raise OllamaMagicsError("cache is True, False or the name of a file.")
@@ -115,6 +117,12 @@ class _Rows(AsyncOperatorMethods):
     async def _apply_async(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         plan = await asyncio.to_thread(self.plan, operator, *arguments, **keywords)
         return await plan.run_async()
+
+    def _fill(self, data: Any, prompt: str | None) -> list[str | None]:
+        """Return the texts of other rows with the same columns."""
+        other = copy.copy(self)
+        other._data = data
+        return other._texts(prompt)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         raise NotImplementedError
