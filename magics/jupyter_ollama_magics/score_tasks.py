@@ -1,4 +1,7 @@
-"""The requests to /api/score: how likely a model takes given answers to be."""
+"""The requests to /api/score: how likely a model takes given answers to be.
+
+The answers follow a conversation in the model's own chat format.
+"""
 
 from __future__ import annotations
 
