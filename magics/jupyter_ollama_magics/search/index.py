@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from numbers import Integral
 from typing import Any
 
@@ -182,6 +182,10 @@ class SearchIndex:
                 self._loaded = Loaded.read(self._file)
             self._stamp = stamp
         return self._loaded
+
+    def rows(self, positions: Iterable[int]) -> pd.DataFrame:
+        """Return rows of the data by their positions, as `loaded` numbers them."""
+        return self._file.rows(positions, self.loaded().generation)
 
     def _reranked(self, loaded: Loaded, hits: list[Hit], query: str, model: str) -> list[Hit]:
         if not isinstance(model, str):

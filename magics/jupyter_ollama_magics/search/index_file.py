@@ -210,7 +210,7 @@ class IndexFile:
             table = connection.sql(query).to_arrow_table()
             metadata = _about(connection)["pandas"]
         order = np.argsort(table.column(POSITION).to_numpy())
-        ranks = {place: rank for rank, place in enumerate(sorted(wanted))}
+        ranks = {place: rank for rank, place in enumerate(sorted(set(wanted)))}
         table = table.drop_columns([POSITION]).replace_schema_metadata({b"pandas": metadata})
         frame: pd.DataFrame = table.to_pandas()
         return _typed(frame, metadata).iloc[order[[ranks[place] for place in wanted]]]
