@@ -45,7 +45,9 @@ def add(index: SearchIndex, target: Any = None) -> Any:
     try:
         import faiss
     except ImportError:
-        raise OllamaMagicsError("FAISS is missing: %pip install faiss-cpu") from None
+        raise OllamaMagicsError(
+            'FAISS is missing: %pip install "jupyter-ollama-magics[faiss]"'
+        ) from None
     vectors = index.loaded().vectors.array
     target = faiss.IndexFlatIP(vectors.shape[1]) if target is None else target
     if target.ntotal or target.d != vectors.shape[1]:
