@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from jupyter_ollama_client import (
     Client,
@@ -13,6 +14,9 @@ from jupyter_ollama_client import (
     __version__,
 )
 
+if TYPE_CHECKING:
+    from .search.index import SearchIndex
+
 __all__ = [
     "Client",
     "OllamaClientError",
@@ -22,6 +26,7 @@ __all__ = [
     "__version__",
     "endpoint",
     "load_ipython_extension",
+    "open_index",
     "unload_ipython_extension",
 ]
 
@@ -48,6 +53,38 @@ def endpoint() -> ServerAddress:
     from .servers import Servers
 
     return Servers.find().connections[0].address
+
+
+def open_index(path: str | Path) -> SearchIndex:
+    """Open an index of ``df.ollama.index`` that another kernel has made.
+
+    Parameters
+    ----------
+    path : str or Path
+        The DuckDB file.
+
+    Returns
+    -------
+    SearchIndex
+        The index, with its rows.
+
+    Raises
+    ------
+    OllamaMagicsError
+        If there is no such file, or it has no index.
+
+    Examples
+    --------
+    >>> import pandas as pd, jupyter_ollama_magics
+    >>> notes = pd.DataFrame({"text": ["A cat sleeps", "Stocks fell"]})
+    >>> _ = notes.ollama.index("text", path="notes.duckdb", model="all-minilm")
+    >>> index = jupyter_ollama_magics.open_index("notes.duckdb")
+    >>> index.search("kitten", k=1)["text"].tolist()
+    ['A cat sleeps']
+    """
+    from .search.opening import opened
+
+    return opened(path)
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -29,6 +29,9 @@ from .failures import OllamaMagicsError
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
+from .search import opening
+from .search.index import SearchIndex
+from .search.opening import CHUNK_TOKENS, OVERLAP
 from .servers import Servers
 from .similar import nearest
 
@@ -135,7 +138,9 @@ class SeriesRows(_Rows):
     def __init__(self, series: pd.Series) -> None:
         self._data: pd.Series = series
 
-    def similar(self, query: str, k: int = 5, model: str | None = None) -> pd.DataFrame:
+    def similar(
+        self, query: str, k: int = 5, model: str | None = None, *, prefix: str | None = None
+    ) -> pd.DataFrame:
         """Return the ``k`` rows nearest to ``query`` and their cosine similarity, best first.
 
         Parameters
@@ -146,6 +151,9 @@ class SeriesRows(_Rows):
             The number of rows.
         model : str, optional
             The embedding model; the one that made the vectors, if the rows are vectors.
+        prefix : str, optional
+            The text before the query; by default the one that the model expects. Rows of texts get
+            the model's prefix for documents. Make vectors by ``embed(kind="document")``.
 
         Returns
         -------
@@ -164,7 +172,7 @@ class SeriesRows(_Rows):
         >>> texts.ollama.similar("a sleeping cat", k=2, model="all-minilm").index.tolist()
         [0, 3]
         """
-        return nearest(columns.named_frame(self._data), self._data, query, k, model)
+        return nearest(columns.named_frame(self._data), self._data, query, k, model, prefix)
 
     def cluster(self, k: int = 8, model: str | None = None, *, seed: int = 0) -> pd.Series:
         """Return the number of each row's group, by spherical k-means on the vectors.
@@ -255,7 +263,13 @@ class FrameRows(_Rows):
         self._data: pd.DataFrame = frame
 
     def similar(
-        self, query: str, column: Any, k: int = 5, model: str | None = None
+        self,
+        query: str,
+        column: Any,
+        k: int = 5,
+        model: str | None = None,
+        *,
+        prefix: str | None = None,
     ) -> pd.DataFrame:
         """Return the ``k`` rows whose ``column`` is nearest to ``query``, best first.
 
@@ -269,6 +283,9 @@ class FrameRows(_Rows):
             The number of rows.
         model : str, optional
             The embedding model; the one that made the vectors, if the column holds vectors.
+        prefix : str, optional
+            The text before the query; by default the one that the model expects. Rows of texts get
+            the model's prefix for documents. Make vectors by ``embed(kind="document")``.
 
         Returns
         -------
@@ -287,7 +304,69 @@ class FrameRows(_Rows):
         >>> frame.ollama.similar("a kitten", "text", k=1, model="all-minilm")["id"].tolist()
         [8]
         """
-        return nearest(self._data, self._column(column), query, k, model)
+        return nearest(self._data, self._column(column), query, k, model, prefix)
+
+    def index(
+        self,
+        column: Any,
+        path: str | Path | None = None,
+        model: str | None = None,
+        *,
+        chunk_tokens: int = CHUNK_TOKENS,
+        overlap: int = OVERLAP,
+        query_prefix: str | None = None,
+        document_prefix: str | None = None,
+    ) -> SearchIndex:
+        """Return an index that finds rows by the meaning and the words of a column.
+
+        The index of a file that exists is brought up to date: only texts that it lacks are
+        embedded, and rows that are gone from the data are removed. What is embedded is kept, even
+        if the process is killed. Long texts are cut into chunks.
+
+        Parameters
+        ----------
+        column : hashable
+            The name of a column of texts.
+        path : str or Path, optional
+            A DuckDB file, which may have tables of its own. By default the index is in memory.
+        model : str, optional
+            The embedding model.
+        chunk_tokens, overlap : int
+            The most tokens of a chunk, and the most of them that the next chunk repeats.
+        query_prefix, document_prefix : str, optional
+            The texts before each query and each chunk; by default those that the model expects.
+
+        Returns
+        -------
+        SearchIndex
+            The index; see its method ``search``.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If the column holds other values than texts, the file has no index and is no DuckDB
+            file, duckdb or pyarrow is missing, or a request fails.
+        IndexInterrupted
+            If the kernel is interrupted. The same call continues with the remaining texts.
+
+        Examples
+        --------
+        >>> frame = pd.DataFrame({"id": [7, 8], "text": ["Stocks fell today", "A cat sleeps"]})
+        >>> index = frame.ollama.index("text", model="all-minilm")
+        >>> index.search("a kitten", k=1)["id"].tolist()
+        [8]
+        """
+        return opening.build(
+            self._data,
+            self._column(column),
+            path,
+            self._servers,
+            model=model,
+            chunk_tokens=chunk_tokens,
+            overlap=overlap,
+            query_prefix=query_prefix,
+            document_prefix=document_prefix,
+        )
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:

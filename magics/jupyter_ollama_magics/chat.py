@@ -37,6 +37,10 @@ class Question:
     tools: Tools | None = None
     tool_rounds: int = 0
 
+    def add_instruction(self, text: str) -> None:
+        """Send ``text`` below the prompt, too."""
+        self.instruction = "\n\n".join(filter(None, [self.instruction, text]))
+
     def message(self, *parts: str) -> dict[str, Any]:
         """Return the prompt, and ``parts`` below it, as a message."""
         content = "\n\n".join(filter(None, [self.prompt, *parts]))

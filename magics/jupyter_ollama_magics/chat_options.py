@@ -43,6 +43,8 @@ _OPTIONS = (
         metavar="X",
         help="WAV, MP3 or FLAC file, IPython Audio or bytes. May be repeated.",
     ),
+    argument("--sources", metavar="INDEX", help="Answer from rows of an index, and cite them."),
+    argument("--sources-k", type=int, metavar="N", help="Rows of --sources. Default: 5."),
     argument(
         "--think",
         choices=list(THINK),

@@ -45,7 +45,7 @@ _WORDS: tuple[tuple[re.Pattern[str], str, Iterable[str]], ...] = (
     *((place, "command", words) for place, words in _COMMAND_WORDS if words != MODELS),
 )
 _FUNCTION = re.compile(rf"{_CHAT}\s+--tools(?:\s+|=)(?:\w+,)*(\w*)$")
-_VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image|audio)(?:\s+|=)(\w*)$")
+_VARIABLE = re.compile(rf"{_CHAT}\s+--(?:schema|image|audio|sources)(?:\s+|=)(\w*)$")
 
 
 def fragment(line: str) -> str | None:

@@ -31,6 +31,7 @@ from .interpolate import interpolate
 from .last_error import LastError, with_body
 from .reporting import reported
 from .result import ChatResult
+from .search import sources
 from .stream_view import NotebookView, TerminalView
 from .subcommand import with_options
 from .tools import Tools
@@ -183,13 +184,18 @@ class OllamaMagics(Magics):
             args, prompt, target, tools, lambda text: self._evaluate(text, namespace)
         )
         question.tool_rounds = self.tool_rounds
+        found = sources.find(
+            args.sources, args.sources_k, prompt, lambda text: self._evaluate(text, namespace)
+        )
+        if found is not None:
+            question.add_instruction(found.instruction)
         view = NotebookView(self.refresh_hz) if in_notebook(self.shell) else TerminalView()
         if args.bg:
             chat_cell.check_background(question, view)
         kind = "json" if args.schema else args.format or "md"
         turn = self._chats.begin(args.conversation, args.new, args.system or "")
         result = ChatResult(args.model, options, turn.conversation, self.show_stats, kind)
-        result.schema = target
+        result.schema, result.sources = target, found
         result.remarks = [*arguments.not_replaced(unknown), *parameters.unknown(options)]
         asked = (question, turn, result, view, self.system)
         if args.bg:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal
 
 from . import (
     classify_operator,  # noqa: F401 - defines classify
@@ -22,7 +22,9 @@ from .example_answers import answer_json
 from .failures import OllamaMagicsError
 from .fields import Fields
 from .operator_checks import GREEDY, check_settings
+from .prefixes import check_kind
 from .row_operator import Operator, PromptedOperator, RowOperator, row_operator
+from .servers import Servers
 
 EXTRACT = "Take what the schema asks for from the text. Answer in JSON. The schema:\n"
 
@@ -148,13 +150,24 @@ def extract(
 
 
 @row_operator
-def embed(*, dimensions: int | None = None, expand: bool = False) -> RowOperator:
+def embed(
+    *,
+    dimensions: int | None = None,
+    kind: Literal["query", "document"] | None = None,
+    prefix: str | None = None,
+    expand: bool = False,
+) -> RowOperator:
     """Return the vector of each row's text.
 
     Parameters
     ----------
     dimensions : int, optional
         The length to which the vectors are cut.
+    kind : {"query", "document"}, optional
+        What the texts are in a search. The prefix that the model expects before such texts is sent
+        with each, such as "search_document: ". By default the texts are sent as they are.
+    prefix : str, optional
+        Send this text before each instead of the model's prefix.
     expand : bool
         Return a DataFrame with a column for each dimension.
 
@@ -172,10 +185,16 @@ def embed(*, dimensions: int | None = None, expand: bool = False) -> RowOperator
     """
     if dimensions is not None and (not isinstance(dimensions, Integral) or dimensions < 1):
         raise OllamaMagicsError("dimensions is a positive integer.")
+    check_kind(kind, prefix)
     size = None if dimensions is None else int(dimensions)
+
+    def task(servers: Servers, model: str) -> row_tasks.Task:
+        before = servers.prefix(model, kind) if prefix is None else prefix
+        return row_tasks.Embed(model, size, before)
+
     return RowOperator(
         "embedding",
-        lambda servers, model: row_tasks.Embed(model, size),
+        task,
         columns.expanded if expand else columns.vectors,
         columns_vary=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import formats
 from .conversation import Conversation
@@ -10,6 +10,9 @@ from .failures import OllamaMagicsError
 from .markdown import safe_markdown
 from .rounds import Round
 from .tools import ToolCall
+
+if TYPE_CHECKING:
+    from .search.sources import Sources
 
 METRICS = (
     "total_duration",
@@ -63,6 +66,8 @@ class ChatResult:
         "stop", "length", "interrupted", "error", …
     parsed : object
         The answer in the type of ``--schema``.
+    sources : Sources or None
+        The rows of ``--sources``, in its ``rows``; ``sources.cited(text)`` are the numbers cited.
 
     Examples
     --------
@@ -91,6 +96,7 @@ class ChatResult:
         self.done_reason = ""
         self.digest = ""
         self.schema: Any = None
+        self.sources: Sources | None = None
         self.error = ""
         self.waits = ""
         self.waited = 0
@@ -210,14 +216,19 @@ class ChatResult:
     def plain(self) -> str:
         """Return the answer as plain text with its footer."""
         text = self.text or ("thinking…" if self.thinking and not self.done_reason else "")
-        return "\n\n".join(filter(None, [text, f"[{self.footer}]" if self.footer else ""]))
+        sources = self.sources.plain(text) if self.sources and self.done_reason else ""
+        return "\n\n".join(filter(None, [text, sources, f"[{self.footer}]" if self.footer else ""]))
 
     def markdown(self) -> str:
         """Return the answer as markdown: folded thinking, calls, text, small footer."""
         title = "Thinking" if self.text or self.done_reason else "Thinking…"
         rounds = [one.markdown(title, self._kind) for one in self.rounds]
+        sources = ""
+        if self.sources and self._kind == "md":
+            rounds[-1] = self.sources.linked(rounds[-1])
+            sources = self.sources.markdown(self.text) if self.done_reason else ""
         footer = f"<sub>{safe_markdown(self.footer)}</sub>" if self.footer else ""
-        return "\n\n".join(filter(None, [*rounds, footer]))
+        return "\n\n".join(filter(None, [*rounds, sources, footer]))
 
     def bundle(self) -> dict[str, str]:
         """Return the MIME bundle of the current answer."""
@@ -265,4 +276,6 @@ class ChatResult:
             display(self.bundle(), raw=True, metadata=self.metadata())
         elif not in_notebook(shell):
             # A terminal shows the text above; its cursor is now behind "Out[n]: ".
+            if self.sources and (cited := self.sources.plain(self.text)):
+                print(cited)  # noqa: T201
             print(self.footer)  # noqa: T201

@@ -97,15 +97,16 @@ class Chat:
 
 @dataclass
 class Embed:
-    """The vector of each text."""
+    """The vector of each text; ``prefix`` is sent before each."""
 
     model: str
     dimensions: int | None = None
+    prefix: str = ""
     in_flight: int = EMBED_IN_FLIGHT
 
     def identity(self) -> list[Any]:
         """Return the values that the answers depend on."""
-        return ["embed", self.dimensions]
+        return ["embed", self.dimensions, *filter(None, [self.prefix])]
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
         """Split texts into requests as %embed does."""
@@ -113,6 +114,7 @@ class Embed:
 
     async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return a vector for each text."""
+        texts = [self.prefix + text for text in texts]
         body = {"model": self.model, "input": texts, "dimensions": self.dimensions}
         vectors = (await http.embed(body))["embeddings"]
         if vectors.ndim != 2 or len(vectors) != len(texts):

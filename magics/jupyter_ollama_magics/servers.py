@@ -7,13 +7,18 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jupyter_ollama_client.discovery import ServerAddress, discover
-from jupyter_ollama_client.errors import OllamaConnectionError, OllamaResponseError
+from jupyter_ollama_client.errors import (
+    OllamaClientError,
+    OllamaConnectionError,
+    OllamaResponseError,
+)
 
 from .connection import Connection
 from .failures import OllamaMagicsError
+from .prefixes import prefixes_of
 from .reporting import reported
 
 if TYPE_CHECKING:
@@ -114,6 +119,15 @@ class Servers:
             with suppress(OllamaConnectionError):
                 found.append(_has_score(connection, model))
         return all(found)
+
+    def prefix(self, model: str, kind: str | None) -> str:
+        """Return the text that a model expects before "query" or "document" texts, often ""."""
+        if kind is None:
+            return ""
+        shown: dict[str, Any] = {}
+        with suppress(OllamaClientError):  # the name alone may tell
+            shown = self._any(lambda one: one.client.show(model))
+        return prefixes_of(model, shown).of(kind)
 
     def _any(self, ask: Callable[[Connection], T]) -> T:
         """Return the answer of the first server that can be reached."""

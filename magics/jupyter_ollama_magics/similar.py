@@ -10,22 +10,35 @@ import pandas as pd
 
 from . import columns
 from .failures import OllamaMagicsError
+from .prefixes import check_kind
 from .vector_files import is_vector_text
 
 
 def nearest(
-    frame: pd.DataFrame, column: pd.Series, query: str, k: int, model: str | None
+    frame: pd.DataFrame,
+    column: pd.Series,
+    query: str,
+    k: int,
+    model: str | None,
+    prefix: str | None = None,
 ) -> pd.DataFrame:
-    """Return the ``k`` rows of ``frame`` whose ``column`` is nearest to ``query``, best first."""
+    """Return the ``k`` rows of ``frame`` whose ``column`` is nearest to ``query``, best first.
+
+    Texts and the query get the model's prefixes; ``prefix`` replaces the one of the query.
+    """
     if not isinstance(query, str):
         raise OllamaMagicsError(f"The query is a text, not {type(query).__name__}.")
     if not isinstance(k, Integral) or k < 1:
         raise OllamaMagicsError("k is a positive integer, the number of rows.")
-    present, units = unit_vectors(column, model)
+    check_kind("query", prefix)
+    present, units = unit_vectors(column, model, "document")
     frame = frame[present]
     if not len(units):
         return frame.assign(similarity=pd.Series(dtype="float32"))
-    target = normalized(columns.matrix(_embedded(pd.Series([query]), model, units.shape[1])))[0]
+    asked = _embedded(
+        pd.Series([query]), model, dimensions=units.shape[1], kind="query", prefix=prefix
+    )
+    target = normalized(columns.matrix(asked))[0]
     if target.shape != units.shape[1:]:
         raise OllamaMagicsError(
             f"The column has vectors of {units.shape[1]} numbers and the query one of "
@@ -36,11 +49,13 @@ def nearest(
     return frame.iloc[best].assign(similarity=similarity[best])
 
 
-def unit_vectors(column: pd.Series, model: str | None) -> tuple[np.ndarray, np.ndarray]:
+def unit_vectors(
+    column: pd.Series, model: str | None, kind: str | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Return a mask of the rows with a value, and the unit vectors of those rows.
 
-    The column holds vectors, or texts, which are embedded. The shapes are (rows,) and (rows with a
-    value, dimensions).
+    The column holds vectors, or texts, which are embedded as texts of a ``kind``. The shapes are
+    (rows,) and (rows with a value, dimensions).
     """
     present = column.notna().to_numpy(bool)
     column = column[present]
@@ -52,7 +67,7 @@ def unit_vectors(column: pd.Series, model: str | None) -> tuple[np.ndarray, np.n
                 f"The column {column.name} holds vectors written as texts, as CSV files do, which "
                 "loses digits. to_parquet and to_feather keep vectors; embed makes them anew."
             )
-        column = _embedded(column, model)
+        column = _embedded(column, model, kind=kind)
     return present, normalized(columns.matrix(column))
 
 
@@ -61,6 +76,6 @@ def normalized(matrix: np.ndarray) -> np.ndarray:
     return np.asarray(matrix / np.maximum(lengths, np.finfo(np.float32).tiny))
 
 
-def _embedded(texts: Any, model: str | None, dimensions: int | None = None) -> pd.Series:
-    vectors: pd.Series = texts.ollama.embed(model=model, dimensions=dimensions)
+def _embedded(texts: Any, model: str | None, **how: Any) -> pd.Series:
+    vectors: pd.Series = texts.ollama.embed(model=model, **how)
     return vectors
