@@ -10,7 +10,6 @@ import asyncio
 import copy
 from collections.abc import Callable, Hashable
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
@@ -24,13 +23,15 @@ from . import (
     row_texts,
     vector_files,
 )
-from .disk_cache import default_path
+from .agg_methods import FrameAggregates, SeriesAggregates
+from .disk_cache import cache_file
 from .failures import OllamaMagicsError
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
 from .similar import nearest
+from .table_call import column_of
 
 vector_files.register()
 
@@ -105,10 +106,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
         """
         asked, shared = OPERATORS[operator].bind(arguments, keywords)
         question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
-        cache = shared.pop("cache")
-        if not isinstance(cache, bool | str | Path):
-            raise OllamaMagicsError("cache is True, False or the name of a file.")
-        file = default_path() if cache is True else Path(cache) if cache else None
+        file = cache_file(shared.pop("cache"))
         return Plan(question, self._data, texts, self._servers, cache=file, **shared)
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -129,7 +127,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
 
 
 @pd.api.extensions.register_series_accessor("ollama")
-class SeriesRows(_Rows):
+class SeriesRows(_Rows, SeriesAggregates):
     """Models over the texts of a Series."""
 
     def __init__(self, series: pd.Series) -> None:
@@ -248,7 +246,7 @@ class SeriesRows(_Rows):
 
 
 @pd.api.extensions.register_dataframe_accessor("ollama")
-class FrameRows(_Rows):
+class FrameRows(_Rows, FrameAggregates):
     """Models over the rows of a DataFrame. A prompt may also be the name of a column of texts."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -299,10 +297,4 @@ class FrameRows(_Rows):
 
     def _column(self, name: Any) -> pd.Series:
         """Return a column. Raises OllamaMagicsError if none or several have the name."""
-        count = int((self._data.columns == name).sum())
-        if count != 1:
-            known = ", ".join(map(str, self._data.columns))
-            number = f"{count} columns" if count else "no column"
-            raise OllamaMagicsError(f"The DataFrame has {number} {name}. It has {known or 'none'}.")
-        column: pd.Series = self._data[name]
-        return column
+        return column_of(self._data, name)

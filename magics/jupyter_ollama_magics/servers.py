@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from jupyter_ollama_client.discovery import ServerAddress, discover
 from jupyter_ollama_client.errors import OllamaConnectionError, OllamaResponseError
@@ -114,6 +114,18 @@ class Servers:
             with suppress(OllamaConnectionError):
                 found.append(_has_score(connection, model))
         return all(found)
+
+    def answers(self, path: str, body: dict[str, Any]) -> bool:
+        """Return whether the servers know a path; ``body`` is a small request to it."""
+        try:
+            with reported(self.connections[0], body.get("model")):
+                self._any(lambda one: one.client.call("POST", path, body))
+        except OllamaMagicsError as error:
+            cause = error.__cause__
+            if isinstance(cause, OllamaResponseError) and cause.status in NO_ROUTE:
+                return False
+            raise
+        return True
 
     def _any(self, ask: Callable[[Connection], T]) -> T:
         """Return the answer of the first server that can be reached."""
