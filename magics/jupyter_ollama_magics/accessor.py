@@ -26,12 +26,16 @@ from . import (
 from .agg_methods import FrameAggregates, SeriesAggregates
 from .disk_cache import cache_file
 from .failures import OllamaMagicsError
+from .join_methods import Joins
+from .likeness_methods import FrameLikeness, SeriesLikeness
+from .map_methods import FrameMaps, SeriesMaps
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
 from .similar import nearest
 from .table_call import column_of
+from .topic_methods import FrameTopics, SeriesTopics
 
 vector_files.register()
 
@@ -127,7 +131,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
 
 
 @pd.api.extensions.register_series_accessor("ollama")
-class SeriesRows(_Rows, SeriesAggregates):
+class SeriesRows(_Rows, SeriesAggregates, Joins, SeriesLikeness, SeriesTopics, SeriesMaps):
     """Models over the texts of a Series."""
 
     def __init__(self, series: pd.Series) -> None:
@@ -194,48 +198,6 @@ class SeriesRows(_Rows, SeriesAggregates):
         """
         return groups.cluster(self._data, k, model, seed)
 
-    def map2d(
-        self,
-        model: str | None = None,
-        *,
-        k: int | None = None,
-        plot: bool = False,
-        seed: int = 0,
-    ) -> pd.DataFrame:
-        """Return a point on the plane for each row; rows of similar meaning are near each other.
-
-        The coordinates are the two main components of the vectors.
-
-        Parameters
-        ----------
-        model : str, optional
-            The embedding model, if the rows are texts.
-        k : int, optional
-            Add the column "cluster" with one of ``k`` groups.
-        plot : bool
-            Draw the points, too; needs matplotlib.
-        seed : int
-            The seed of the random start of ``k`` groups.
-
-        Returns
-        -------
-        DataFrame
-            The columns "x" and "y", NaN where the row is missing.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If ``k`` is not a positive integer, the rows are neither texts nor vectors, or
-            matplotlib is not installed.
-
-        Examples
-        --------
-        >>> texts = pd.Series(["A cat sleeps", None, "The kitten naps", "Stocks fell"])
-        >>> texts.ollama.map2d("all-minilm", k=2).columns.tolist()
-        ['x', 'y', 'cluster']
-        """
-        return groups.map2d(self._data, model, k, plot, seed)
-
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:
             return row_texts.column_texts(self._data, ".ollama")
@@ -246,7 +208,7 @@ class SeriesRows(_Rows, SeriesAggregates):
 
 
 @pd.api.extensions.register_dataframe_accessor("ollama")
-class FrameRows(_Rows, FrameAggregates):
+class FrameRows(_Rows, FrameAggregates, Joins, FrameLikeness, FrameTopics, FrameMaps):
     """Models over the rows of a DataFrame. A prompt may also be the name of a column of texts."""
 
     def __init__(self, frame: pd.DataFrame) -> None:

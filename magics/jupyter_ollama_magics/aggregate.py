@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from . import columns, row_parts, row_tasks, token_counts
+from . import columns, row_parts, row_tasks, row_texts, token_counts
 from .failures import OllamaMagicsError
 from .plan import Plan
 from .row_operator import RowOperator
@@ -208,9 +207,10 @@ class Aggregation:
 
 def fields_of(prompt: str, names: Sequence[str]) -> tuple[str, list[str]]:
     """Return a prompt with the names of its ``{field}``s in their place, and the fields."""
-    pattern = re.compile(r"(?<!\{)\{(" + "|".join(re.escape(name) for name in names) + r")\}(?!\})")
-    used = list(dict.fromkeys(pattern.findall(prompt))) if names else []
-    return pattern.sub(lambda match: match[1] or "text", prompt) if names else prompt, used
+    used = list(dict.fromkeys(row_texts.used_fields(prompt, names))) if names else []
+    for name in used:
+        prompt = prompt.replace(f"{{{name}}}", name or "text")
+    return prompt, used
 
 
 def group_numbers(data: pd.Series | pd.DataFrame, by: Any) -> tuple[np.ndarray, pd.Index]:
