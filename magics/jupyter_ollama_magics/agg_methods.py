@@ -100,10 +100,12 @@ class SeriesAggregates(_Aggregates):
         Examples
         --------
         >>> texts = pd.Series(["The soup was cold", None, "The waiter was rude"])
-        >>> summary = texts.ollama.agg("Summarise the complaints", "smollm2")
+        >>> short = {"num_predict": 24}
+        >>> summary = texts.ollama.agg("Summarise the complaints", "smollm2", options=short)
         >>> summary.report["rows"], summary.report["calls"]
         (2, 1)
-        >>> texts.ollama.agg("Summarise", "smollm2", by=["food", "food", "staff"]).index.tolist()
+        >>> groups = ["food", "food", "staff"]
+        >>> texts.ollama.agg("Summarise", "smollm2", by=groups, options=short).index.tolist()
         ['food', 'staff']
         """
         name = self._data.name if isinstance(self._data.name, str) else None
@@ -161,7 +163,8 @@ class FrameAggregates(_Aggregates):
         Examples
         --------
         >>> frame = pd.DataFrame({"city": ["Rome", "Oslo"], "text": ["Too hot", "Too dark"]})
-        >>> answers = frame.ollama.agg("What is wrong? {text}", "smollm2", by="city")
+        >>> prompt, short = "What is wrong? {text}", {"num_predict": 24}
+        >>> answers = frame.ollama.agg(prompt, "smollm2", by="city", options=short)
         >>> answers.index.tolist(), answers.attrs["agg"]["calls"]
         (['Oslo', 'Rome'], 2)
         """

@@ -73,7 +73,7 @@ class Joins(TableCall):
         recall_sample : int
             Ask about so many pairs that are no candidates, too, and estimate the recall from them.
         embed_model : str, optional
-            The embedding model; by default the one of ``%ollama use --embed``, else the only one on
+            The embedding model; by default the one of ``%ollama use``, else the only one on
             the server.
         suffixes : tuple of str
             What the names of columns get that both sides have.

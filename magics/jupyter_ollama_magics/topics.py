@@ -38,14 +38,19 @@ def words_of(groups: Sequence[Sequence[str]], number: int = NAME_WORDS) -> list[
     """Return the words that distinguish each group of texts from the others.
 
     The class-based TF-IDF of Grootendorst (2022): how often a word is in the texts of a group,
-    times the logarithm of how rare it is in all groups. A word counts once a text. Words that are
-    in a third of all texts or more name nothing.
+    times the logarithm of how rare it is in all groups. A word counts once a text. Words of a third
+    of the texts, or more, in most groups name none of them.
     """
-    texts = sum(map(len, groups))
     counts = [Counter(word for text in group for word in _words(text)) for group in groups]
     whole: Counter[str] = sum(counts, Counter())
     mean = sum(whole.values()) / max(len(groups), 1)
-    common = {word for word, count in whole.items() if texts > 9 and count * 3 >= texts}
+    often = Counter(
+        word
+        for count, group in zip(counts, groups, strict=True)
+        for word, found in count.items()
+        if found * 3 >= len(group)
+    )
+    common = {word for word, number in often.items() if number > max(1, len(groups) / 2)}
     names = []
     for count, group in zip(counts, groups, strict=True):
         weights = {

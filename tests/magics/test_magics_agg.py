@@ -9,12 +9,17 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 
 import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pytest
+from jupyter_ollama_client import Client
 from jupyter_ollama_magics import aggregate, row_parts, summaries, token_counts
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.plan import Plan
+from jupyter_ollama_magics.row_operator import RowOperator
+from jupyter_ollama_magics.servers import Servers
 from row_server import RowServer, application
 
 MARKER = re.compile(r"m\d{10}")
@@ -186,6 +191,54 @@ def test_a_prompt_without_a_column() -> None:
 def test_a_failure_is_reported(recording: RowServer) -> None:
     with pytest.raises(OllamaMagicsError, match="agg: cannot do"):
         pd.Series(["bad"]).ollama.agg("Summarise")
+
+
+def test_a_real_server_counts_tokens(chat_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", chat_server)
+    texts, _ = reviews(25, seed=15)
+    options = {"num_ctx": 640, "num_predict": 48}
+    summary = texts.ollama.agg("Summarise the complaints", "smollm2", options=options)
+    report = summary.report
+    assert report["counted"] == "tokens"
+    assert report["parts"] > 1
+    assert report["calls"] > report["parts"]
+    assert summary
+
+    # A prompt that the server finds too long is halved, not cut.
+    def too_few(servers: object, model: str) -> token_counts.Estimates:
+        return token_counts.Estimates(model)
+
+    monkeypatch.setattr(token_counts, "counting", too_few)
+    monkeypatch.setattr(token_counts, "estimate", lambda text: 1)
+    halved = texts.ollama.agg("Summarise the complaints", "smollm2", options=options)
+    assert halved.report["parts"] == 1
+    assert halved.report["calls"] >= 4
+    assert halved
+
+
+def test_tokens_of_texts_that_are_counted_together(
+    chat_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", chat_server)
+    texts = ["Hello there\n", "é 日本 \N{GRINNING FACE}\n", "<|im_start|>\n", "x" * 90 + "\n", "\n"]
+    found: list[int] = []
+
+    def column(values: list[int], index: pd.Index, name: object) -> pd.Series:
+        found.extend(values)
+        return pd.Series(values, index)
+
+    operator = RowOperator("completion", token_counts.counting, column)
+    Plan(operator, pd.Series(range(5)), texts, Servers.find, "smollm2").run()
+    with closing(Client(chat_server)) as client:
+        body = {"model": "smollm2", "special": False, "parse_special": False}
+        alone = [
+            len(client.call("POST", "/api/tokenize", body | {"content": text})["tokens"])
+            for text in texts
+        ]
+    assert found == pytest.approx(alone, abs=1)
+    assert all(
+        token_counts.estimate(text) >= count for text, count in zip(texts, alone, strict=True)
+    )
 
 
 @pytest.mark.parametrize("text", ["", "a" * 999, "word " * 500, "é" * 77 + "\n" * 30, "x y" * 9])

@@ -30,6 +30,7 @@ MAGICS = (
     ModelManager,
     PullProgress,
     jupyter_ollama_magics.endpoint,
+    jupyter_ollama_magics.similarity,
 )
 
 
