@@ -27,6 +27,7 @@ __all__ = [
     "endpoint",
     "load_ipython_extension",
     "open_index",
+    "similarity",
     "unload_ipython_extension",
 ]
 
@@ -85,6 +86,41 @@ def open_index(path: str | Path) -> SearchIndex:
     from .search.opening import opened
 
     return opened(path)
+
+
+def similarity(a: str, b: str, model: str | None = None) -> float:
+    """Return the cosine similarity of two texts, from -1 to 1.
+
+    Parameters
+    ----------
+    a, b : str
+        The texts.
+    model : str, optional
+        The embedding model; by default the one of ``%ollama use``, else the only one on the
+        server.
+
+    Returns
+    -------
+    float
+        The similarity.
+
+    Raises
+    ------
+    OllamaMagicsError
+        If one is no text, or no server or model is found.
+
+    Examples
+    --------
+    >>> from jupyter_ollama_magics import similarity
+    >>> similarity("A cat sleeps", "The cat is sleeping", "all-minilm") > 0.8
+    True
+    """
+    import pandas as pd
+
+    from . import accessor
+
+    rows = accessor.SeriesRows(pd.Series([a]))
+    return float(rows.similarity([b], model).iloc[0])
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -10,7 +10,6 @@ import asyncio
 import copy
 from collections.abc import Callable, Hashable
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
@@ -24,8 +23,12 @@ from . import (
     row_texts,
     vector_files,
 )
-from .disk_cache import default_path
+from .agg_methods import FrameAggregates, SeriesAggregates
+from .disk_cache import cache_file
 from .failures import OllamaMagicsError
+from .join_methods import Joins
+from .likeness_methods import FrameLikeness, SeriesLikeness
+from .map_methods import FrameMaps, SeriesMaps
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
@@ -34,6 +37,8 @@ from .search.index import SearchIndex
 from .search.opening import CHUNK_TOKENS, OVERLAP
 from .servers import Servers
 from .similar import nearest
+from .table_call import column_of
+from .topic_methods import FrameTopics, SeriesTopics
 
 vector_files.register()
 
@@ -108,10 +113,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
         """
         asked, shared = OPERATORS[operator].bind(arguments, keywords)
         question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
-        cache = shared.pop("cache")
-        if not isinstance(cache, bool | str | Path):
-            raise OllamaMagicsError("cache is True, False or the name of a file.")
-        file = default_path() if cache is True else Path(cache) if cache else None
+        file = cache_file(shared.pop("cache"))
         return Plan(question, self._data, texts, self._servers, cache=file, **shared)
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -132,7 +134,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
 
 
 @pd.api.extensions.register_series_accessor("ollama")
-class SeriesRows(_Rows):
+class SeriesRows(_Rows, SeriesAggregates, Joins, SeriesLikeness, SeriesTopics, SeriesMaps):
     """Models over the texts of a Series."""
 
     def __init__(self, series: pd.Series) -> None:
@@ -204,48 +206,6 @@ class SeriesRows(_Rows):
         """
         return groups.cluster(self._data, k, model, seed)
 
-    def map2d(
-        self,
-        model: str | None = None,
-        *,
-        k: int | None = None,
-        plot: bool = False,
-        seed: int = 0,
-    ) -> pd.DataFrame:
-        """Return a point on the plane for each row; rows of similar meaning are near each other.
-
-        The coordinates are the two main components of the vectors.
-
-        Parameters
-        ----------
-        model : str, optional
-            The embedding model, if the rows are texts.
-        k : int, optional
-            Add the column "cluster" with one of ``k`` groups.
-        plot : bool
-            Draw the points, too; needs matplotlib.
-        seed : int
-            The seed of the random start of ``k`` groups.
-
-        Returns
-        -------
-        DataFrame
-            The columns "x" and "y", NaN where the row is missing.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If ``k`` is not a positive integer, the rows are neither texts nor vectors, or
-            matplotlib is not installed.
-
-        Examples
-        --------
-        >>> texts = pd.Series(["A cat sleeps", None, "The kitten naps", "Stocks fell"])
-        >>> texts.ollama.map2d("all-minilm", k=2).columns.tolist()
-        ['x', 'y', 'cluster']
-        """
-        return groups.map2d(self._data, model, k, plot, seed)
-
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:
             return row_texts.column_texts(self._data, ".ollama")
@@ -256,7 +216,7 @@ class SeriesRows(_Rows):
 
 
 @pd.api.extensions.register_dataframe_accessor("ollama")
-class FrameRows(_Rows):
+class FrameRows(_Rows, FrameAggregates, Joins, FrameLikeness, FrameTopics, FrameMaps):
     """Models over the rows of a DataFrame. A prompt may also be the name of a column of texts."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
@@ -378,10 +338,4 @@ class FrameRows(_Rows):
 
     def _column(self, name: Any) -> pd.Series:
         """Return a column. Raises OllamaMagicsError if none or several have the name."""
-        count = int((self._data.columns == name).sum())
-        if count != 1:
-            known = ", ".join(map(str, self._data.columns))
-            number = f"{count} columns" if count else "no column"
-            raise OllamaMagicsError(f"The DataFrame has {number} {name}. It has {known or 'none'}.")
-        column: pd.Series = self._data[name]
-        return column
+        return column_of(self._data, name)

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from .failures import OllamaMagicsError
+
 MOST_BYTES = 1 << 30
 """The largest file; beyond it, the oldest quarter of the answers is deleted."""
 
@@ -33,6 +35,13 @@ def default_path() -> Path:
     """Return the default file of a user."""
     folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(folder, "jupyter-ollama", "rows.sqlite")
+
+
+def cache_file(cache: Any) -> Path | None:
+    """Return the file of an argument ``cache``. Raises OllamaMagicsError."""
+    if not isinstance(cache, bool | str | Path):
+        raise OllamaMagicsError("cache is True, False or the name of a file.")
+    return default_path() if cache is True else Path(cache) if cache else None
 
 
 class DiskCache:

@@ -1,8 +1,7 @@
-"""Clusters and two-dimensional maps of rows by the meaning of their texts."""
+"""Groups of rows by the meaning of their texts."""
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from numbers import Integral
 from typing import Any
 
@@ -12,7 +11,6 @@ import pandas as pd
 from .failures import OllamaMagicsError
 from .similar import unit_vectors
 
-MATPLOTLIB = "matplotlib"
 RESTARTS = 4
 MAX_ITERATIONS = 100
 TINY = np.finfo(np.float32).tiny
@@ -24,27 +22,7 @@ def cluster(column: pd.Series, k: int, model: str | None, seed: int) -> pd.Serie
     """Return the group of each row, 0 for the largest; missing values stay missing."""
     _check(k)
     present, units = unit_vectors(column, model)
-    return _groups(units, present, k, seed, column.index)
-
-
-def map2d(
-    column: pd.Series, model: str | None, k: int | None, plot: bool, seed: int
-) -> pd.DataFrame:
-    """Return the point of each row, with its group if ``k`` is given, and plot them if asked."""
-    if plot and pd.options.plotting.backend == MATPLOTLIB and not find_spec(MATPLOTLIB):
-        raise OllamaMagicsError("plot=True needs matplotlib: %pip install matplotlib")
-    if k is not None:
-        _check(k)
-    present, units = unit_vectors(column, model)
-    points = np.full((len(column), 2), np.nan)
-    if len(units):
-        points[present] = _main_components(units)
-    frame = pd.DataFrame(points, column.index, ["x", "y"])
-    if k is not None:
-        frame["cluster"] = _groups(units, present, k, seed, column.index)
-    if plot:
-        _draw(frame[present])
-    return frame
+    return numbers(units, present, k, seed, column.index)
 
 
 def _check(k: Any) -> None:
@@ -52,23 +30,13 @@ def _check(k: Any) -> None:
         raise OllamaMagicsError("cluster needs at least one group.")
 
 
-def _draw(frame: pd.DataFrame) -> None:
-    if "cluster" not in frame:
-        frame.plot.scatter("x", "y")
-        return
-    # The default grey scale of pandas starts with white; other backends choose their own colors.
-    colors: dict[str, Any] = (
-        {"colormap": "viridis"} if pd.options.plotting.backend == MATPLOTLIB else {}
-    )
-    frame.astype({"cluster": "category"}).plot.scatter("x", "y", c="cluster", **colors)
-
-
-def _groups(
+def numbers(
     units: np.ndarray, present: np.ndarray, k: int, seed: int, index: pd.Index
 ) -> pd.Series:
+    """Return the group of each row, missing where it is not ``present``."""
     groups = pd.array([pd.NA] * len(index), dtype="Int64")
     if len(units):
-        groups[present] = _by_size(spherical_k_means(units, k, seed), k)
+        groups[present] = by_size(spherical_k_means(units, k, seed), k)
     return pd.Series(groups, index, name="cluster")
 
 
@@ -117,14 +85,7 @@ def _iterate(units: np.ndarray, centers: np.ndarray) -> tuple[np.ndarray, float]
     return labels, total
 
 
-def _by_size(labels: np.ndarray, k: int) -> np.ndarray:
+def by_size(labels: np.ndarray, k: int) -> np.ndarray:
+    """Return the numbers of groups with 0 for the largest."""
     order = np.argsort(-np.bincount(labels, minlength=k), kind="stable")
     return np.asarray(np.argsort(order)[labels])
-
-
-def _main_components(units: np.ndarray) -> np.ndarray:
-    centered = units - units.mean(axis=0)
-    axes = np.linalg.eigh(centered.T @ centered)[1][:, :-3:-1]
-    # The signs of eigenvectors are arbitrary; this rule makes them equal on all machines.
-    largest = np.abs(axes).argmax(axis=0)
-    return np.asarray(centered @ (axes * np.sign(axes[largest, [0, 1]])))

@@ -31,7 +31,7 @@ def fill_template(
     if not isinstance(template, str):
         raise OllamaMagicsError(f"prompt is a text, not {type(template).__name__}.")
     pattern = placeholders(fields)
-    used = [match[2] for match in pattern.finditer(template) if not (match[1] and match[4])]
+    used = used_fields(template, fields)
     if not used:
         if default is None:
             known = ", ".join(f"{{{name}}}" for name in fields)
@@ -46,6 +46,12 @@ def fill_template(
         None if is_missing else pattern.sub(_replacement(row), template)
         for is_missing, row in zip(missing, values, strict=True)
     ]
+
+
+def used_fields(template: str, names: Iterable[str]) -> list[str]:
+    """Return which of the ``names`` stand in braces in a template, each time that they do."""
+    found = placeholders(names).finditer(template)
+    return [match[2] for match in found if not (match[1] and match[4])]
 
 
 def placeholders(names: Iterable[str]) -> re.Pattern[str]:

@@ -129,6 +129,18 @@ class Servers:
             shown = self._any(lambda one: one.client.show(model))
         return prefixes_of(model, shown).of(kind)
 
+    def answers(self, path: str, body: dict[str, Any]) -> bool:
+        """Return whether the servers know a path; ``body`` is a small request to it."""
+        try:
+            with reported(self.connections[0], body.get("model")):
+                self._any(lambda one: one.client.call("POST", path, body))
+        except OllamaMagicsError as error:
+            cause = error.__cause__
+            if isinstance(cause, OllamaResponseError) and cause.status in NO_ROUTE:
+                return False
+            raise
+        return True
+
     def _any(self, ask: Callable[[Connection], T]) -> T:
         """Return the answer of the first server that can be reached."""
         *others, last = self.connections

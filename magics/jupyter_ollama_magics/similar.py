@@ -61,17 +61,28 @@ def unit_vectors(
     column = column[present]
     if column.empty:
         return present, np.empty((0, 0), dtype=np.float32)
-    if isinstance(column.iloc[0], str):
-        if all(isinstance(text, str) and is_vector_text(text) for text in column.head()):
-            raise OllamaMagicsError(
-                f"The column {column.name} holds vectors written as texts, as CSV files do, which "
-                "loses digits. to_parquet and to_feather keep vectors; embed makes them anew."
-            )
+    if holds_texts(column):
         column = _embedded(column, model, kind=kind)
     return present, normalized(columns.matrix(column))
 
 
+def holds_texts(column: pd.Series) -> bool:
+    """Return whether a column without missing values begins with a text, and not a vector.
+
+    Raises OllamaMagicsError for vectors written as texts.
+    """
+    if not isinstance(column.iloc[0], str):
+        return False
+    if all(isinstance(text, str) and is_vector_text(text) for text in column.head()):
+        raise OllamaMagicsError(
+            f"The column {column.name} holds vectors written as texts, as CSV files do, which "
+            "loses digits. to_parquet and to_feather keep vectors; embed makes them anew."
+        )
+    return True
+
+
 def normalized(matrix: np.ndarray) -> np.ndarray:
+    """Return the rows of a matrix at unit length."""
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return np.asarray(matrix / np.maximum(lengths, np.finfo(np.float32).tiny))
 

@@ -1,11 +1,6 @@
-"""Clusters and two-dimensional maps of rows."""
+"""Clusters of rows."""
 
 from __future__ import annotations
-
-import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType
-from typing import Any
 
 import jupyter_ollama_magics.accessor  # noqa: F401
 import numpy as np
@@ -57,49 +52,3 @@ def test_more_groups_than_rows() -> None:
     assert same[:0].ollama.cluster().empty
     with pytest.raises(OllamaMagicsError, match="at least one group"):
         same.ollama.cluster(0)
-
-
-def test_neighbours_stay_near_on_the_plane(vectors: pd.Series) -> None:
-    points = vectors.ollama.map2d(k=3)
-    assert points.columns.tolist() == ["x", "y", "cluster"]
-    assert points.index.equals(vectors.index)
-    assert points.isna().all(axis=1).to_dict()["missing"]
-    middles = points.dropna().groupby("cluster")[["x", "y"]].mean()
-    spread = points.dropna().groupby("cluster")[["x", "y"]].std().to_numpy().max()
-    apart = np.linalg.norm(middles.to_numpy()[:, None] - middles.to_numpy(), axis=-1)
-    assert apart[np.triu_indices(3, 1)].min() > 3 * spread
-    # The components are those of a singular value decomposition, except for their signs.
-    units = np.stack(vectors.dropna())
-    units = units / np.linalg.norm(units, axis=1, keepdims=True)
-    u, s, _ = np.linalg.svd(units - units.mean(axis=0), full_matrices=False)
-    found = points.dropna()[["x", "y"]].to_numpy()
-    assert np.abs(found) == pytest.approx(np.abs(u[:, :2] * s[:2]), abs=1e-5)
-
-
-@pytest.fixture
-def drawn() -> Iterator[list[dict[str, Any]]]:
-    """The calls of a plotting backend of pandas."""
-    calls: list[dict[str, Any]] = []
-    backend = ModuleType("noted_plots")
-    backend.plot = lambda data, **how: calls.append({"data": data, **how})  # type: ignore[attr-defined]
-    sys.modules["noted_plots"] = backend
-    with pd.option_context("plotting.backend", "noted_plots"):
-        yield calls
-    del sys.modules["noted_plots"]
-
-
-def test_plot(vectors: pd.Series, drawn: list[dict[str, Any]]) -> None:
-    points = vectors.ollama.map2d(k=3, plot=True)
-    (call,) = drawn
-    assert (call["kind"], call["x"], call["y"], call["c"]) == ("scatter", "x", "y", "cluster")
-    assert call["data"]["x"].tolist() == points["x"].dropna().tolist()
-    assert call["data"]["cluster"].dtype == "category"
-    vectors.ollama.map2d(plot=True)
-    assert drawn[1]["c"] is None
-
-
-def test_plot_without_matplotlib(vectors: pd.Series, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing: Callable[[str], None] = lambda name: None  # noqa: E731
-    monkeypatch.setattr(groups, "find_spec", missing)
-    with pytest.raises(OllamaMagicsError, match="plot=True needs matplotlib"):
-        vectors.ollama.map2d(plot=True)

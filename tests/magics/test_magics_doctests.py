@@ -31,6 +31,7 @@ MAGICS = (
     PullProgress,
     jupyter_ollama_magics.endpoint,
     jupyter_ollama_magics.open_index,
+    jupyter_ollama_magics.similarity,
 )
 
 
