@@ -21,6 +21,7 @@ from . import (
     groups,
     operators,  # noqa: F401 - defines the operators
     row_prompt,
+    row_report,
     row_texts,
     vector_files,
 )
@@ -29,6 +30,7 @@ from .failures import OllamaMagicsError
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
+from .row_report import RowReport
 from .servers import Servers
 from .similar import nearest
 
@@ -109,7 +111,35 @@ class _Rows(AsyncOperatorMethods, Ranks):
         if not isinstance(cache, bool | str | Path):
             raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
-        return Plan(question, self._data, texts, self._servers, cache=file, **shared)
+        return Plan(question, self._data, texts, self._servers, cache=file, name=operator, **shared)
+
+    def last_report(self) -> RowReport:
+        """Return the report of the last call of an operator in this process, whatever its data.
+
+        The attribute ``attrs["ollama"]`` of a result has the same fields. It stays with the result
+        and with rows taken from it, and is written to Parquet, but not assigned with a column.
+
+        Returns
+        -------
+        RowReport
+            The numbers of rows, requests, tokens and failures, the seconds and the model.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If no call has finished yet.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", None, "A cat sleeps"])
+        >>> vectors = texts.ollama.embed(model="all-minilm")
+        >>> report = texts.ollama.last_report()
+        >>> report.rows, report.missing, report.distinct, report.calls, report.failures
+        (3, 1, 1, 1, 0)
+        >>> vectors.attrs["ollama"] == report.as_dict()
+        True
+        """
+        return row_report.last()
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         return self.plan(operator, *arguments, **keywords).run()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,6 +45,9 @@ class RowOperator:
     decide : callable, optional
         Returns another operator and the name of its model, from the servers and the name of the
         model.
+    verdict : callable, optional
+        Returns what two models must have in common in their values for a row to agree in a cascade,
+        as the likeliest label of probabilities; by default the whole value.
     """
 
     capability: str
@@ -52,6 +55,7 @@ class RowOperator:
     columns: Callable[[list[Any], pd.Index, Any], pd.Series | pd.DataFrame]
     columns_vary: bool = False
     keep: Callable[[Any], bool] | None = None
+    verdict: Callable[[Any], Any] | None = None
     decide: Callable[[Servers, str | None], tuple[RowOperator, str]] | None = None
 
 
@@ -153,11 +157,12 @@ def row_operator(build: Callable[..., Operator]) -> Callable[..., Operator]:
 
 def _shared(
     prompt: str | None = None,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     *,
     errors: Errors = "raise",
     into: str | None = None,
     cache: bool | str | Path = False,
+    agree: float | None = None,
 ) -> None:
     """Hold the parameters that all operators share.
 
@@ -167,8 +172,10 @@ def _shared(
         The text that is sent for each row. ``{column}`` in it is replaced by the row's value; a
         Series has ``{text}`` and ``{}``. Without such a field, the text of a Series follows the
         prompt. For a DataFrame it may also be the name of a column of texts.
-    model : str, optional
-        The model; by default the one of ``%ollama use``, else the only one on the server.
+    model : str or list of two, optional
+        The model; by default the one of ``%ollama use``, else the only one on the server. Of two,
+        ``["small", "large"]``, the small one answers, and the large one gets the rows of which the
+        small one is unsure (a cascade).
     errors : {"raise", "coerce", "column"}
         What happens to a row that fails: "raise" stops at the first one, "coerce" leaves its result
         missing, "column" also adds a column with the errors.
@@ -177,6 +184,9 @@ def _shared(
     cache : bool, str or Path
         Keep the answers in a file and read known ones from it: in the user's cache folder (True),
         or in the file that is named.
+    agree : float, optional
+        The share of rows in which the result of a cascade agrees with the large model: 0.95 by
+        default. How sure the small model must be is learned on a sample that both answer.
 
     Raises
     ------
