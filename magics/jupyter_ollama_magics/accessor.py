@@ -26,10 +26,11 @@ from . import (
     vector_files,
 )
 from .disk_cache import default_path
+from .estimate import RowEstimate
 from .failures import OllamaMagicsError
 from .plan import Plan
 from .rank_methods import Ranks
-from .row_operator import OPERATORS, AsyncOperatorMethods
+from .row_operator import AsyncOperatorMethods, named
 from .row_report import RowReport
 from .servers import Servers
 from .similar import nearest
@@ -105,13 +106,47 @@ class _Rows(AsyncOperatorMethods, Ranks):
         >>> plan.texts
         ['yes', None]
         """
-        asked, shared = OPERATORS[operator].bind(arguments, keywords)
+        asked, shared = named(operator).bind(arguments, keywords)
         question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
         cache = shared.pop("cache")
         if not isinstance(cache, bool | str | Path):
             raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
         return Plan(question, self._data, texts, self._servers, cache=file, name=operator, **shared)
+
+    def estimate(self, operator: str, /, *arguments: Any, **keywords: Any) -> RowEstimate:
+        """Return what a call of an operator will do and cost, before it runs.
+
+        The first 20 distinct rows without a known answer are sent and measured. Their answers are
+        kept in the cache of the call, else in memory, so the call does not send them again.
+
+        Parameters
+        ----------
+        operator : str
+            The name of the operator.
+        *arguments, **keywords
+            The arguments of its method, with one model.
+
+        Returns
+        -------
+        RowEstimate
+            The numbers of rows, and about the tokens and seconds of the rows that are not known.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If an argument is invalid, or one of the rows fails with ``errors="raise"``.
+
+        Examples
+        --------
+        >>> texts = pd.Series([f"A cat of {age} years" for age in range(100)])
+        >>> texts.ollama.estimate("embed", model="all-minilm").remaining
+        80
+        >>> vectors = texts.ollama.embed(model="all-minilm")
+        >>> texts.ollama.last_report().resumed
+        20
+        """
+        return self.plan(operator, *arguments, **keywords).estimate()
 
     def last_report(self) -> RowReport:
         """Return the report of the last call of an operator in this process, whatever its data.

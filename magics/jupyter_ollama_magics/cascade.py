@@ -125,12 +125,16 @@ class CascadeJob:
         if len(self._sample) == len(self.texts):  # too few rows to learn from
             await self._large.run(clients)
             return
-        await self._small.run(self._clients, self._sample)
-        await self._large.run(clients, self._sample)
+        await self._small.run(self._clients, lambda: self._sample)
+        await self._large.run(clients, lambda: self._sample)
         self._learned = threshold.learn(map(self._compared, self._sample), self._wanted)
         if math.isfinite(self._learned.value):
             await self._small.run(self._clients)
-        await self._large.run(clients, [text for text in self.texts if not self._keeps(text)])
+        await self._large.run(clients, self._others)
+
+    def _others(self) -> list[str]:
+        """Return the rows that need an answer of the large model."""
+        return [text for text in self.texts if not self._keeps(text)]
 
     def _compared(self, text: str) -> tuple[float, bool]:
         """Return the small model's probability for a row of the sample, and if both agree."""
@@ -144,7 +148,7 @@ class CascadeJob:
 
     def _keeps(self, text: str) -> bool:
         """Return whether the small model's answer is the final one."""
-        if self._learned is None or text in self._in_sample:
+        if self._learned is None or text in self._in_sample or text in self._large.answers:
             return False
         sure = self._small.answers.get(text)
         return sure is not None and sure.probability >= self._learned.value

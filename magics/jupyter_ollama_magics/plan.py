@@ -14,6 +14,7 @@ import pandas as pd
 
 from . import cascade, columns, row_report, rows
 from .confidence import Confident
+from .estimate import FirstRows, RowEstimate
 from .failures import Interrupted, OllamaMagicsError
 from .reporting import reported
 from .row_operator import Errors, RowOperator
@@ -89,6 +90,26 @@ class Plan:
         except rows.RowFailed as error:
             raise self._row_error(error) from None
         return self._result(run.job)
+
+    def estimate(self, progress: bool = True) -> RowEstimate:
+        """Send the first rows, keep their answers, and return what the others will cost."""
+        if not isinstance(self.model, str | None):
+            raise OllamaMagicsError("estimate takes one model: ask for each of the two.")
+        count = len(self.texts)
+        if not any(text is not None for text in self.texts):
+            return RowEstimate(self.name, self.model or "", count, count, 0)
+        run = self._prepare()
+        assert isinstance(run.job, rows.RowJob)
+        first = FirstRows(run.job)
+        try:
+            with run.reported():
+                rows.run(first, run.clients, progress)
+        except Interrupted:
+            raise RowsInterrupted(first) from None
+        except rows.RowFailed as error:
+            raise self._row_error(error) from None
+        run.job.keep()
+        return first.estimate(self.name, self.texts)
 
     def empty(self) -> Any:
         """Return the result of no rows."""

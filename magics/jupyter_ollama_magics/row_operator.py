@@ -17,6 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from .call_errors import WrongCall
+from .failures import OllamaMagicsError
+from .menu import Menu
+
 if TYPE_CHECKING:
     from .row_tasks import Task
     from .servers import Servers
@@ -73,7 +77,7 @@ class PromptedOperator:
 Operator = RowOperator | PromptedOperator
 
 
-class OperatorMethods:
+class OperatorMethods(Menu):
     """The operators as methods; a subclass applies them."""
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -105,11 +109,11 @@ class Definition:
     def bind(
         self, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[Operator, dict[str, Any]]:
-        """Return the operator for a call, and the shared arguments. Raises TypeError."""
+        """Return the operator for a call, and the shared arguments. Raises WrongCall."""
         try:
             bound = self.signature.bind(*arguments, **keywords)
         except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
+            raise WrongCall(self.name, self.signature, keywords, str(error)) from None
         bound.apply_defaults()
         own = {one.name: bound.arguments.pop(one.name) for one in _parameters(self.build)}
         return self.build(**own), bound.arguments
@@ -142,6 +146,14 @@ class Definition:
 
 OPERATORS: dict[str, Definition] = {}
 """The operators by name."""
+
+
+def named(operator: Any) -> Definition:
+    """Return the operator of a name. Raises OllamaMagicsError."""
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        known = ", ".join(sorted(OPERATORS))
+        raise OllamaMagicsError(f"No operator has the name {operator!r:.40}. There are {known}.")
+    return OPERATORS[operator]
 
 
 def row_operator(build: Callable[..., Operator]) -> Callable[..., Operator]:

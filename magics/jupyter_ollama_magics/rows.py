@@ -112,21 +112,29 @@ class RowJob:
         """The number of rows with an answer or a failure."""
         return len(self.answers) + len(self.failures)
 
-    async def run(self, clients: Sequence[Client], only: Iterable[str] | None = None) -> None:
+    def missing(self) -> list[str]:
+        """Return the rows without an answer."""
+        return [text for text in self.texts if text not in self.answers]
+
+    async def run(
+        self, clients: Sequence[Client], only: Callable[[], Iterable[str]] | None = None
+    ) -> None:
         """Send the rows without an answer, or those of ``only``.
 
-        Raises OllamaClientError or RowFailed.
+        ``only`` is called when the answers of the cache are known. Raises OllamaClientError or
+        RowFailed.
         """
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._started.set()
-        asked = self.texts if only is None else list(only)
         with self._timed(), self._keep_unfinished(), self._open_cache() as cache:
             if cache:
                 known = len(self.answers)
-                self._restore(cache.known(self._missing(asked)))
+                self._restore(cache.known(self.missing()))
                 self.cached += len(self.answers) - known
-            batches = iter(self.task.batches(self._missing(asked)))
+            asked = self.texts if only is None else only()
+            done = self.answers.keys() | self.failures.keys()
+            batches = iter(self.task.batches([text for text in asked if text not in done]))
             async with Dispatcher(clients, self.tally) as http, asyncio.TaskGroup() as group:
                 for _ in range(self.task.in_flight * len(clients)):
                     group.create_task(self._send_batches(http, cache, batches))
@@ -185,9 +193,6 @@ class RowJob:
         from .disk_cache import DiskCache
 
         return DiskCache(self._cache, self._key)
-
-    def _missing(self, asked: Iterable[str]) -> list[str]:
-        return [text for text in asked if text not in self.answers]
 
     def _restore(self, raw: Mapping[str, Any]) -> None:
         for text, answer in raw.items():
