@@ -109,7 +109,7 @@ class _Rows(AsyncOperatorMethods, Ranks):
         asked, shared = named(operator).bind(arguments, keywords)
         question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
         cache = shared.pop("cache")
-        if not isinstance(cache, bool | str | Path):
+        if not isinstance(cache, bool | str | Path) or cache == "":
             raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
         return Plan(question, self._data, texts, self._servers, cache=file, name=operator, **shared)

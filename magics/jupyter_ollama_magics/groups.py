@@ -23,6 +23,7 @@ TOLERANCE = 1e-4
 def cluster(column: pd.Series, k: int, model: str | None, seed: int) -> pd.Series:
     """Return the group of each row, 0 for the largest; missing values stay missing."""
     _check(k)
+    _check_seed(seed)
     present, units = unit_vectors(column, model)
     return _groups(units, present, k, seed, column.index)
 
@@ -35,6 +36,7 @@ def map2d(
         raise OllamaMagicsError("plot=True needs matplotlib: %pip install matplotlib")
     if k is not None:
         _check(k)
+    _check_seed(seed)
     present, units = unit_vectors(column, model)
     points = np.full((len(column), 2), np.nan)
     if len(units):
@@ -49,7 +51,12 @@ def map2d(
 
 def _check(k: Any) -> None:
     if not isinstance(k, Integral) or k < 1:
-        raise OllamaMagicsError("cluster needs at least one group.")
+        raise OllamaMagicsError("k is a positive integer, the number of groups.")
+
+
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, Integral) or seed < 0:
+        raise OllamaMagicsError("seed is an integer, 0 or more.")
 
 
 def _draw(frame: pd.DataFrame) -> None:

@@ -5,6 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from html import escape
+from types import FunctionType
+from typing import Any
+
+from .call_errors import UnknownMethod, checked
 
 STYLE = """<style>
 .jupyter-ollama-menu { color: var(--jp-ui-font-color1, inherit); border-collapse: collapse }
@@ -19,7 +23,19 @@ STYLE = """<style>
 
 
 class Menu:
-    """Shows the public methods of a subclass, with the first lines of their docstrings."""
+    """Shows the public methods of a subclass, with the first lines of their docstrings.
+
+    A call that fits none of them raises an error of one line.
+    """
+
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        super().__init_subclass__(**keywords)
+        for name, method in list(vars(cls).items()):
+            if name[0] != "_" and isinstance(method, FunctionType):
+                setattr(cls, name, checked(method))
+
+    def __getattr__(self, name: str) -> Any:
+        raise UnknownMethod(name, _methods(type(self)))
 
     def __repr__(self) -> str:
         lines = list(_lines(type(self)))

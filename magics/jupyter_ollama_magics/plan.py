@@ -62,7 +62,7 @@ class Plan:
         if self.errors not in ("raise", "coerce", "column"):
             raise OllamaMagicsError('errors is "raise", "coerce" or "column".')
         cascade.check(self.model, self.agree, self.operator.capability)
-        if not isinstance(self.into, str | None):
+        if not isinstance(self.into, str | None) or self.into == "":
             raise OllamaMagicsError(f"into is the name of a column, not {self.into!r}.")
 
     def run(self, progress: bool = True) -> Any:
