@@ -210,7 +210,7 @@ def matrix(column: pd.Series) -> np.ndarray:
     try:
         rows = np.stack([np.asarray(value, dtype=np.float32) for value in column])
     except (TypeError, ValueError):
-        rows = np.empty(0)
+        rows = np.empty(0, dtype=np.float32)
     if rows.ndim != 2:
         raise OllamaMagicsError(
             f"The column {column.name} holds neither texts nor vectors of one length."
