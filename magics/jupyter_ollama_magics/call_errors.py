@@ -49,14 +49,22 @@ def checked(method: Callable[..., Any]) -> Callable[..., Any]:
     """Return a method that raises WrongCall in place of Python's TypeError for its arguments."""
     signature = inspect.signature(method)
 
-    @wraps(method)
-    def call(*arguments: Any, **keywords: Any) -> Any:
+    def check(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         try:
             signature.bind(*arguments, **keywords)
         except TypeError as error:
             parameters = list(signature.parameters.values())[1:]
             own = signature.replace(parameters=parameters)
             raise WrongCall(method.__name__, own, keywords, str(error)) from None
+
+    @wraps(method)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        check(arguments, keywords)
         return method(*arguments, **keywords)
 
-    return call
+    @wraps(method)
+    async def call_async(*arguments: Any, **keywords: Any) -> Any:
+        check(arguments, keywords)
+        return await method(*arguments, **keywords)
+
+    return call_async if inspect.iscoroutinefunction(method) else call

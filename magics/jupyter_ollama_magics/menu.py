@@ -30,7 +30,9 @@ class Menu:
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
-        for name, method in list(vars(cls).items()):
+        # Methods of parents that have no menu are those of mixins.
+        mixins = [one for one in cls.__mro__ if one is cls or not issubclass(one, Menu)]
+        for name, method in [item for one in reversed(mixins) for item in vars(one).items()]:
             if name[0] != "_" and isinstance(method, FunctionType):
                 setattr(cls, name, checked(method))
 

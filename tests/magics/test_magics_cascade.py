@@ -69,7 +69,7 @@ def known(text: str) -> str:
     return KNOWN[text.split()[-1]]
 
 
-@pytest.mark.parametrize("operator", ["classify", "chat"])
+@pytest.mark.parametrize("operator", ["classify", "probabilities", "score", "chat"])
 def test_the_agreement_that_was_asked_for_and_a_true_report(
     address: str, rows: pd.Series, monkeypatch: pytest.MonkeyPatch, operator: str
 ) -> None:
@@ -78,6 +78,13 @@ def test_the_agreement_that_was_asked_for_and_a_true_report(
         found: Any = rows.ollama.classify(LABELS, model=MODELS, agree=0.95)
         assert found.dtype == pd.CategoricalDtype(LABELS)
         result, attributes = found.astype(str), found.attrs
+    elif operator == "probabilities":
+        found = rows.ollama.classify(LABELS, model=MODELS, agree=0.95, probabilities=True)
+        result, attributes = found.idxmax(axis=1), found.attrs
+    elif operator == "score":
+        levels = {"cat": 0, "dog": 1}
+        found = rows.ollama.score("how much of a dog?", levels=levels, model=MODELS)
+        result, attributes = (found > 0.5).map({False: "cat", True: "dog"}), found.attrs
     else:
         found = rows.ollama.chat(model=MODELS, agree=0.95, options={"temperature": 0})
         result, attributes = found.str.strip('"'), found.attrs
