@@ -43,16 +43,17 @@ def shares(name: str) -> dict[str, float]:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real server with both models."""
+    """A real server with both models, and both as judges of yes and no."""
     folder = tmp_path_factory.mktemp("cascade")
     library = Library.open(folder / "models")
-    small = write_labels(folder / "small.gguf", {name: shares(name) for name in KNOWN})
-    large = write_labels(
-        folder / "large.gguf",
-        {name: {best: 0.999, OTHER[best]: 0.001} for name, best in KNOWN.items()},
-    )
-    add_model(library, "small", small)
-    add_model(library, "large", large)
+    small = {name: shares(name) for name in KNOWN}
+    large = {name: {best: 0.999, OTHER[best]: 0.001} for name, best in KNOWN.items()}
+    for model, known in (("small", small), ("large", large)):
+        add_model(library, model, write_labels(folder / f"{model}.gguf", known))
+        # The same models say yes in place of cat, and no in place of dog.
+        answers = {name: {"yes": share["cat"], "no": share["dog"]} for name, share in known.items()}
+        decides = write_labels(folder / f"{model}-decides.gguf", answers)
+        add_model(library, f"{model}-decides", decides)
     with serving({**os.environ, "HOME": str(folder)}, library.store.root, folder) as served:
         yield f"http://{served.host}"
 
@@ -69,7 +70,9 @@ def known(text: str) -> str:
     return KNOWN[text.split()[-1]]
 
 
-@pytest.mark.parametrize("operator", ["classify", "probabilities", "score", "chat"])
+@pytest.mark.parametrize(
+    "operator", ["classify", "probabilities", "score", "filter", "chat", "enum"]
+)
 def test_the_agreement_that_was_asked_for_and_a_true_report(
     address: str, rows: pd.Series, monkeypatch: pytest.MonkeyPatch, operator: str
 ) -> None:
@@ -85,9 +88,18 @@ def test_the_agreement_that_was_asked_for_and_a_true_report(
         levels = {"cat": 0, "dog": 1}
         found = rows.ollama.score("how much of a dog?", levels=levels, model=MODELS)
         result, attributes = (found > 0.5).map({False: "cat", True: "dog"}), found.attrs
+    elif operator == "filter":
+        deciding = [f"{model}-decides" for model in MODELS]
+        kept = rows.ollama.filter("{text} is about a cat", model=deciding, agree=0.95)
+        result = pd.Series(np.where(rows.index.isin(kept.index), "cat", "dog"))
+        attributes = kept.attrs
+    elif operator == "enum":
+        schema = {"type": "string", "enum": LABELS}
+        found = rows.ollama.chat(model=MODELS, agree=0.95, schema=schema)
+        result, attributes = found, found.attrs
     else:
-        found = rows.ollama.chat(model=MODELS, agree=0.95, options={"temperature": 0})
-        result, attributes = found.str.strip('"'), found.attrs
+        result = rows.ollama.chat(model=MODELS, agree=0.95, options={"temperature": 0})
+        attributes = result.attrs
     same = result == rows.map(known)
     assert same.mean() >= 0.95
     report = row_report.last()
