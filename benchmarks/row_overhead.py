@@ -34,10 +34,12 @@ from jupyter_ollama.library.library import Library
 LIMIT = 0.07
 """The overhead that is wanted, by the clock on a machine without other work."""
 
+PARTS = ("client", "server", "runner")
+
 
 @dataclass(frozen=True)
 class Cost:
-    """A turn: its seconds, the processor seconds by process, and the share of other work."""
+    """A turn: its seconds, the processor seconds by part, and the share of other work."""
 
     seconds: float
     processor: dict[str, float]
@@ -111,18 +113,21 @@ def cost(way: Way, rows: pd.Series) -> Cost:
         before, began = processor_times(), time.perf_counter()
         way(rows)
         seconds, after = time.perf_counter() - began, processor_times()
-    return Cost(seconds, {name: after[name] - before[name] for name in after}, noise.share)
+    used = dict.fromkeys(PARTS, 0.0)
+    for process, spent in after.items():  # a process that has ended meanwhile is left out
+        used[process[1]] += spent - before.get(process, 0.0)
+    return Cost(seconds, used, noise.share)
 
 
-def processor_times() -> dict[str, float]:
-    """Return the processor seconds so far of the client, the server and all runners."""
-    found = {"client": 0.0, "server": 0.0, "runner": 0.0}
+def processor_times() -> dict[tuple[int, str], float]:
+    """Return the processor seconds so far of each process, by its number and its part."""
+    found: dict[tuple[int, str], float] = {}
     own = psutil.Process()
     for process in [own, *own.children(recursive=True)]:
         serves = "serve" in process.cmdline()
-        name = "client" if process.pid == own.pid else "server" if serves else "runner"
+        part = "client" if process.pid == own.pid else "server" if serves else "runner"
         times = process.cpu_times()
-        found[name] += times.user + times.system
+        found[process.pid, part] = times.user + times.system
     return found
 
 
