@@ -147,8 +147,13 @@ def write_table(
     numbers: Mapping[str, int],
     template: str | None,
     architecture: str = "llama",
+    merges: Sequence[str] = ("! !",),
+    splits: str = "gpt-2",
 ) -> None:
-    """Write a GGUF by the logits of the tokens that follow each token; those of others are 0."""
+    """Write a GGUF by the logits of the tokens that follow each token; those of others are 0.
+
+    ``splits`` names how llama.cpp splits texts before it applies the ``merges``.
+    """
     width = -(-len(vocabulary.words) // 32) * 32
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(4096)
@@ -162,10 +167,10 @@ def write_table(
     writer.add_block_count(1)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("gpt-2")
+    writer.add_tokenizer_pre(splits)
     writer.add_token_list(vocabulary.words)
     writer.add_token_types(vocabulary.kinds)
-    writer.add_token_merges(["! !"])
+    writer.add_token_merges(list(merges))
     add_keys(writer, numbers)
     writer.add_add_bos_token(False)
     if template is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import contextmanager
@@ -9,8 +10,11 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from . import vectors
+from .addresses import is_loopback
 from .errors import OllamaConnectionError, OllamaResponseError
+from .local_http import BadResponse, LocalHTTP
 from .responses import reason, without_none
+from .transport import CONNECT_TIMEOUT
 
 if TYPE_CHECKING:
     import httpx2
@@ -20,6 +24,9 @@ if TYPE_CHECKING:
 BUSY = {429, 503}
 """The server refused the request unread: a quota is used up or the queue is full."""
 
+
+BROKEN = (ConnectionResetError, BrokenPipeError)
+"""The errors of a connection that was open."""
 
 BULK = {"X-Ollama-Priority": "bulk"}
 """The header that ranks rows below interactive requests; only jupyter_ollama reads it."""
@@ -41,13 +48,19 @@ class AsyncClient:
 
         self._client = client
         transport = httpx2.AsyncHTTPTransport(uds=client.socket) if client.socket else None
-        self._http = httpx2.AsyncClient(transport=transport, **client.session_settings())
+        settings = client.session_settings()
+        self._http = httpx2.AsyncClient(transport=transport, **settings)
+        self._local: LocalHTTP | None = None
+        if client.socket or (is_loopback(client.url) and client.url.startswith("http:")):
+            self._local = LocalHTTP(client.url, client.socket, settings["headers"], CONNECT_TIMEOUT)
 
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
         return self
 
     async def __aexit__(self, *error: Any) -> None:
+        if self._local is not None:
+            self._local.close()
         await self._http.__aexit__(*error)
 
     async def call(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -80,6 +93,8 @@ class AsyncClient:
         self, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> httpx2.Response:
         with self._connecting():
+            if self._local is not None:
+                return await self._local.post(path, _encoded(body), headers)
             url = self._client.url + path
             return await self._http.post(url, json=without_none(body), headers=headers)
 
@@ -100,11 +115,21 @@ class AsyncClient:
 
         try:
             yield
-        except (httpx2.RequestError, httpx2.InvalidURL) as error:
-            connected = isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError)
+        except (httpx2.RequestError, httpx2.InvalidURL, OSError, BadResponse) as error:
+            broken = (httpx2.ReadError, httpx2.RemoteProtocolError, BadResponse, *BROKEN)
+            connected = isinstance(error, broken)
             raise OllamaConnectionError(
                 self._client.url, reason(error), connected=connected
             ) from error
+
+
+def _encoded(body: dict[str, Any]) -> bytes:
+    """Return the JSON of a body. Raises ValueError for a text that has no encoding."""
+    separators = (",", ":")
+    text = json.dumps(
+        without_none(body), ensure_ascii=False, allow_nan=False, separators=separators
+    )
+    return text.encode()
 
 
 def _seconds(text: str) -> float | None:

@@ -10,6 +10,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Hashable
 from functools import partial
+from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
@@ -20,18 +21,21 @@ from . import (
     groups,
     operators,  # noqa: F401 - defines the operators
     row_prompt,
+    row_report,
     row_texts,
     vector_files,
 )
 from .agg_methods import FrameAggregates, SeriesAggregates
 from .disk_cache import cache_file
+from .estimate import RowEstimate
 from .failures import OllamaMagicsError
 from .join_methods import Joins
 from .likeness_methods import FrameLikeness, SeriesLikeness
 from .map_methods import FrameMaps, SeriesMaps
 from .plan import Plan
 from .rank_methods import Ranks
-from .row_operator import OPERATORS, AsyncOperatorMethods
+from .row_operator import AsyncOperatorMethods, named
+from .row_report import RowReport
 from .search import opening
 from .search.index import SearchIndex
 from .search.opening import CHUNK_TOKENS, OVERLAP
@@ -111,10 +115,72 @@ class _Rows(AsyncOperatorMethods, Ranks):
         >>> plan.texts
         ['yes', None]
         """
-        asked, shared = OPERATORS[operator].bind(arguments, keywords)
+        asked, shared = named(operator).bind(arguments, keywords)
         question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
         file = cache_file(shared.pop("cache"))
-        return Plan(question, self._data, texts, self._servers, cache=file, **shared)
+        return Plan(question, self._data, texts, self._servers, cache=file, name=operator, **shared)
+
+    def estimate(self, operator: str, /, *arguments: Any, **keywords: Any) -> RowEstimate:
+        """Return what a call of an operator will do and cost, before it runs.
+
+        The first 20 distinct rows without a known answer are sent and measured. Their answers are
+        kept in the cache of the call, else in memory, so the call does not send them again.
+
+        Parameters
+        ----------
+        operator : str
+            The name of the operator.
+        *arguments, **keywords
+            The arguments of its method, with one model.
+
+        Returns
+        -------
+        RowEstimate
+            The numbers of rows, and about the tokens and seconds of the rows that are not known.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If an argument is invalid, or one of the rows fails with ``errors="raise"``.
+
+        Examples
+        --------
+        >>> texts = pd.Series([f"A cat of {age} years" for age in range(100)])
+        >>> texts.ollama.estimate("embed", model="all-minilm").remaining
+        80
+        >>> vectors = texts.ollama.embed(model="all-minilm")
+        >>> texts.ollama.last_report().resumed
+        20
+        """
+        return self.plan(operator, *arguments, **keywords).estimate()
+
+    def last_report(self) -> RowReport:
+        """Return the report of the last call of an operator in this process, whatever its data.
+
+        The attribute ``attrs["ollama"]`` of a result has the same fields. It stays with the result
+        and with rows taken from it, and is written to Parquet, but not assigned with a column.
+
+        Returns
+        -------
+        RowReport
+            The numbers of rows, requests, tokens and failures, the seconds and the model.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If no call has finished yet.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", None, "A cat sleeps"])
+        >>> vectors = texts.ollama.embed(model="all-minilm")
+        >>> report = texts.ollama.last_report()
+        >>> report.rows, report.missing, report.distinct, report.calls, report.failures
+        (3, 1, 1, 1, 0)
+        >>> vectors.attrs["ollama"] == report.as_dict()
+        True
+        """
+        return row_report.last()
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         return self.plan(operator, *arguments, **keywords).run()

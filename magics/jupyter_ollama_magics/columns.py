@@ -208,8 +208,11 @@ def matrix(column: pd.Series) -> np.ndarray:
         lists = pa.chunked_array(pa.array(column)).combine_chunks()
         return np.asarray(lists.flatten(), dtype=np.float32).reshape(len(column), -1)
     try:
-        return np.stack([np.asarray(value, dtype=np.float32) for value in column])
+        rows = np.stack([np.asarray(value, dtype=np.float32) for value in column])
     except (TypeError, ValueError):
+        rows = np.empty(0, dtype=np.float32)
+    if rows.ndim != 2:
         raise OllamaMagicsError(
             f"The column {column.name} holds neither texts nor vectors of one length."
-        ) from None
+        )
+    return rows

@@ -1,4 +1,4 @@
-"""Tab completion of models (colons included), options, their values and subcommands."""
+"""Tab completion of the magics: models (colons included), options, their values, subcommands."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
+from . import row_completion
 from .chat_options import LEVELS, OPTION_STRINGS
 from .commands import SUBCOMMANDS
 from .formats import INSTRUCTIONS
@@ -85,14 +86,17 @@ def _names(variables: dict[str, Any], called: bool) -> list[str]:
 def chat_matcher(
     models: Callable[[], list[str]], variables: Callable[[], dict[str, Any]]
 ) -> Callable[[CompletionContext], Any]:
-    """Return a matcher for ``IPCompleter.custom_matchers``, for all three magics."""
+    """Return a matcher for ``IPCompleter.custom_matchers``: the magics and ``.ollama``."""
 
     @context_matcher()
     def ollama_matcher(context: CompletionContext) -> Any:
         line = context.text_until_cursor
         built_on = base(context.full_text, line)
         typed, kind, words = offers(line, variables)
-        if not words:
+        in_a_call = None if words else row_completion.offers(_before(context), variables, models)
+        if in_a_call:
+            typed, kind, words = in_a_call
+        elif not words:
             model = fragment(line) if built_on is None else built_on
             if model is None:
                 return {"completions": []}
@@ -103,9 +107,15 @@ def chat_matcher(
             # Without this the colon of a tag would begin a new word.
             "matched_fragment": typed,
             # A Modelfile may name a file in place of a model.
-            "suppress": bool(found) or built_on is None,
+            "suppress": bool(found) or (built_on is None and not in_a_call),
             "ordered": True,
         }
 
     matcher: Callable[[CompletionContext], Any] = ollama_matcher
     return matcher
+
+
+def _before(context: CompletionContext) -> str:
+    """Return the cell up to the cursor."""
+    lines = context.full_text.split("\n")[: context.cursor_line]
+    return "\n".join([*lines, context.text_until_cursor])

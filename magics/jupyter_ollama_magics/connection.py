@@ -51,13 +51,17 @@ class Connection:
         self.hang_up()
         self._address = self._client = None
 
-    def choose(self, capability: str) -> str:
-        """Return the only model with a capability ("completion" or "embedding")."""
+    def choose(self, capability: str, how: str = "") -> str:
+        """Return the only model with a capability ("completion" or "embedding").
+
+        ``how`` is the advice of the error for a choice of several.
+        """
         models = self.client.list()
         fitting = [m["name"] for m in models if capability in self.capabilities(m)]
         if len(fitting) == 1:
             return str(fitting[0])
-        how = "%%chat NAME" if capability == "completion" else "%embed EXPR --model NAME"
+        if not how:
+            how = "%%chat NAME" if capability == "completion" else "%embed EXPR --model NAME"
         if fitting:
             raise OllamaMagicsError(f"Which model? {how}, or %ollama use NAME: {listed(fitting)}.")
         have = f"It has {listed([m['name'] for m in models])}." if models else "It has no models."

@@ -39,7 +39,7 @@ def default_path() -> Path:
 
 def cache_file(cache: Any) -> Path | None:
     """Return the file of an argument ``cache``. Raises OllamaMagicsError."""
-    if not isinstance(cache, bool | str | Path):
+    if not isinstance(cache, bool | str | Path) or cache == "":
         raise OllamaMagicsError("cache is True, False or the name of a file.")
     return default_path() if cache is True else Path(cache) if cache else None
 

@@ -19,6 +19,8 @@ from jupyter_ollama_client.errors import (
     OllamaResponseError,
 )
 
+from .tally import Tally
+
 if TYPE_CHECKING:
     from jupyter_ollama_client.client import Client
 
@@ -41,9 +43,10 @@ Answer = dict[str, Any]
 
 
 class Dispatcher:
-    """Distributes requests among servers that have the same model."""
+    """Distributes requests among servers that have the same model, and counts them in ``tally``."""
 
-    def __init__(self, clients: Sequence[Client]) -> None:
+    def __init__(self, clients: Sequence[Client], tally: Tally) -> None:
+        self.tally = tally
         self.servers = [_Server(AsyncClient(client)) for client in clients]
         self._connections = AsyncExitStack()
         self._loss: OllamaClientError | None = None
@@ -75,11 +78,13 @@ class Dispatcher:
                 server.refused(error)
             except (OllamaConnectionError, OllamaResponseError) as error:
                 if isinstance(error, OllamaResponseError) and error.status not in GONE:
+                    self.tally.add({})
                     raise
                 server.lost_until = _now() + LOST_FOR
                 self._loss = error
             else:
                 server.answered()
+                self.tally.add(answer)
                 return answer
             finally:
                 server.in_flight -= 1

@@ -99,7 +99,7 @@ def filter(
             return row_tasks.Chat(model, told, options, FORMAT, _parsed, turns)
 
         keep = is_true if returns == "rows" else None
-        return RowOperator("completion", task, columns, keep=keep)
+        return RowOperator("completion", task, columns, keep=keep, verdict=is_true)
 
     return PromptedOperator(build, is_sentence=True)
 

@@ -21,13 +21,20 @@ TOLERANCE = 1e-4
 def cluster(column: pd.Series, k: int, model: str | None, seed: int) -> pd.Series:
     """Return the group of each row, 0 for the largest; missing values stay missing."""
     _check(k)
+    check_seed(seed)
     present, units = unit_vectors(column, model)
     return numbers(units, present, k, seed, column.index)
 
 
 def _check(k: Any) -> None:
     if not isinstance(k, Integral) or k < 1:
-        raise OllamaMagicsError("cluster needs at least one group.")
+        raise OllamaMagicsError("k is a positive integer, the number of groups.")
+
+
+def check_seed(seed: Any) -> None:
+    """Raise OllamaMagicsError if a seed is not one that numpy takes."""
+    if not isinstance(seed, Integral) or seed < 0:
+        raise OllamaMagicsError("seed is an integer, 0 or more.")
 
 
 def numbers(

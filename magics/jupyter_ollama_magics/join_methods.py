@@ -11,8 +11,8 @@ import pandas as pd
 
 from . import columns, join, joined_rows, pair_candidates
 from .failures import OllamaMagicsError
-from .pair_candidates import Letters, Vectors, trigram_weights
 from .join_questions import Question, Statements
+from .pair_candidates import Letters, Vectors, trigram_weights
 from .plan import Plan
 from .steps import Steps, in_steps, with_twins
 from .table_call import TableCall, column_of, positive

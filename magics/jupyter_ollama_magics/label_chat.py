@@ -14,7 +14,7 @@ from .failures import OllamaMagicsError
 from .label_question import LabelQuestion
 from .row_operator import RowOperator
 from .row_questions import values_of
-from .score_tasks import YES_AND_NO, Score, ScoreEach, written, yes
+from .score_tasks import YES_AND_NO, Score, ScoreEach, likeliest, written, yes
 from .servers import Servers
 
 CLASSIFY = "Classify the text. Answer with one of these labels and nothing else: "
@@ -35,6 +35,7 @@ def one_label(question: LabelQuestion) -> RowOperator:
         "completion",
         lambda servers, model: one_label_task(question, servers, model),
         question.columns,
+        verdict=likeliest if question.probabilities else None,
     )
 
 
@@ -101,7 +102,10 @@ def all_labels(question: LabelQuestion, threshold: float, told: Sequence[Any]) -
         ]
         return columns.objects(found, index, name)
 
-    return RowOperator("completion", task, several)
+    def fitting(value: Any) -> Any:
+        return [share >= threshold for share in value] if question.probabilities else value
+
+    return RowOperator("completion", task, several, verdict=fitting)
 
 
 def _list_task(question: LabelQuestion, told: Sequence[Any], model: str) -> row_tasks.Task:

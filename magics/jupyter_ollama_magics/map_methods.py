@@ -33,6 +33,7 @@ class _Maps(TableCall):
     ) -> Steps[pd.DataFrame]:
         if k is not None:
             positive(k, "k")
+        groups.check_seed(seed)
         if not isinstance(title, str):
             raise OllamaMagicsError(f"title is a text, not {type(title).__name__}.")
         if not isinstance(html, bool | str | Path):

@@ -12,9 +12,8 @@ from . import (
     accessor,  # noqa: F401 - adds .ollama
     columns,
 )
-from .failures import OllamaMagicsError
 from .plan import Plan
-from .row_operator import OPERATORS
+from .row_operator import named
 
 
 class OllamaRows:
@@ -54,9 +53,7 @@ class OllamaRows:
         token_variable: str | None = None,
         **keywords: Any,
     ) -> None:
-        if operator not in OPERATORS:
-            raise OllamaMagicsError(f"The operator is one of {', '.join(sorted(OPERATORS))}.")
-        self._operator = operator
+        self._operator = named(operator).name
         self._arguments = arguments
         self._keywords = keywords
         self._endpoints = tuple(map(hidden_in, endpoints))

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from . import columns, rows
+from . import cascade, columns, row_report, rows
+from .confidence import Confident
+from .estimate import FirstRows, RowEstimate
 from .failures import Interrupted, OllamaMagicsError
 from .reporting import reported
 from .row_operator import Errors, RowOperator
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 class RowsInterrupted(Interrupted):
     """An interrupt that says how many rows are done."""
 
-    def __init__(self, job: rows.RowJob) -> None:
+    def __init__(self, job: rows.Job) -> None:
         super().__init__(
             f"{job.done} of {len(job.texts)} rows are done and kept; "
             "the same call continues with the others."
@@ -41,50 +43,73 @@ class Plan:
 
     ``texts`` holds the text that is sent for each row of ``data``, None where a value is missing.
     ``into`` names the column of the answers in the data; without it the answers are the result.
+    Two models are a cascade, whose result agrees with the second in the share ``agree`` of rows.
+    ``name`` is that of the operator.
     """
 
     operator: RowOperator
     data: pd.Series | pd.DataFrame
     texts: list[str | None]
     servers: Callable[[], Servers] = field(repr=False)
-    model: str | None = None
+    model: str | Sequence[str] | None = None
     errors: Errors = "raise"
     into: str | None = None
     cache: Path | None = None
+    agree: float | None = None
+    name: str = "rows"
 
     def __post_init__(self) -> None:
         if self.errors not in ("raise", "coerce", "column"):
             raise OllamaMagicsError('errors is "raise", "coerce" or "column".')
-        if not isinstance(self.model, str | None):
-            raise OllamaMagicsError(f"model is a name, not {type(self.model).__name__}.")
-        if not isinstance(self.into, str | None):
+        cascade.check(self.model, self.agree, self.operator.capability)
+        if not isinstance(self.into, str | None) or self.into == "":
             raise OllamaMagicsError(f"into is the name of a column, not {self.into!r}.")
 
     def run(self, progress: bool = True) -> Any:
         """Send the rows and return the result; calls over 2 seconds show a progress bar."""
         if not any(text is not None for text in self.texts):
-            return self._result({}, {})
+            return self._result(None)
         run = self._prepare()
         try:
             with run.reported():
-                rows.run(run.job, run.clients, progress)
+                rows.run(run.job, run.clients, progress, lambda: str(self._report(run.job)))
         except Interrupted:
             raise RowsInterrupted(run.job) from None
         except rows.RowFailed as error:
             raise self._row_error(error) from None
-        return self._result(run.job.answers, run.job.failures)
+        return self._result(run.job)
 
     async def run_async(self) -> Any:
         """Send the rows and return the result."""
         if not any(text is not None for text in self.texts):
-            return self._result({}, {})
+            return self._result(None)
         run = await asyncio.to_thread(self._prepare)
         try:
             with run.reported():
                 await run.job.run(run.clients)
         except rows.RowFailed as error:
             raise self._row_error(error) from None
-        return self._result(run.job.answers, run.job.failures)
+        return self._result(run.job)
+
+    def estimate(self, progress: bool = True) -> RowEstimate:
+        """Send the first rows, keep their answers, and return what the others will cost."""
+        if not isinstance(self.model, str | None):
+            raise OllamaMagicsError("estimate takes one model: ask for each of the two.")
+        count = len(self.texts)
+        if not any(text is not None for text in self.texts):
+            return RowEstimate(self.name, self.model or "", count, count, 0)
+        run = self._prepare()
+        assert isinstance(run.job, rows.RowJob)
+        first = FirstRows(run.job)
+        try:
+            with run.reported():
+                rows.run(first, run.clients, progress)
+        except Interrupted:
+            raise RowsInterrupted(first) from None
+        except rows.RowFailed as error:
+            raise self._row_error(error) from None
+        run.job.keep()
+        return first.estimate(self.name, self.texts)
 
     def empty(self) -> Any:
         """Return the result of no rows."""
@@ -93,19 +118,50 @@ class Plan:
     def _prepare(self) -> _Run:
         # The rows are sent over other connections.
         with closing(self.servers()) as servers:
-            operator, model = self.operator, self.model
-            if operator.decide is not None:
-                operator, model = operator.decide(servers, model)
-            model = servers.choose(model, operator.capability)
-            with reported(servers.connections[0], model):
-                clients, identity = servers.having(model, operator.capability)
-            task = operator.task(servers, model)
-        texts = [text for text in self.texts if text is not None]
-        strict = self.errors == "raise"
-        job = rows.RowJob(task, identity, texts, strict=strict, cache=self.cache)
-        return _Run(job, clients, servers)
+            if isinstance(self.model, str | None):
+                operator, model = self.operator, self.model
+                if operator.decide is not None:
+                    operator, model = operator.decide(servers, model)
+                model = servers.choose(model, operator.capability)
+                job, clients = self._job(servers, operator, model)
+                return _Run(job, clients, servers, model)
+            if self.operator.decide is not None:
+                raise OllamaMagicsError("A cascade needs one kind of model: leave by= out.")
+            first, second = self.model
+            small, small_clients = self._job(servers, self.operator, first, sure=True)
+            large, clients = self._job(servers, self.operator, second)
+        wanted = cascade.AGREE if self.agree is None else self.agree
+        job_of_both = cascade.CascadeJob(small, large, small_clients, wanted, self.operator.verdict)
+        return _Run(job_of_both, clients, servers, second)
 
-    def _result(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
+    def _job(
+        self, servers: Servers, operator: RowOperator, model: str, sure: bool = False
+    ) -> tuple[rows.RowJob, list[Client]]:
+        """Return the job of a model, with ``sure`` one whose values have probabilities."""
+        with reported(servers.connections[0], model):
+            clients, identity = servers.having(model, operator.capability)
+        task = operator.task(servers, model)
+        texts = [text for text in self.texts if text is not None]
+        strict = self.errors == "raise" and not sure
+        asked = Confident(task) if sure else task
+        return rows.RowJob(asked, identity, texts, strict=strict, cache=self.cache), clients
+
+    def _report(self, job: rows.Job | None) -> row_report.RowReport:
+        if job is not None:
+            return job.report(self.name, self.texts)
+        model = self.model if isinstance(self.model, str | None) else ", ".join(self.model)
+        count = len(self.texts)
+        return row_report.RowReport(self.name, model or "", "", count, count, 0)
+
+    def _result(self, job: rows.Job | None) -> Any:
+        result = self._columns(job.answers if job else {}, job.failures if job else {})
+        report = self._report(job)
+        row_report.remember(report)
+        if isinstance(result, pd.Series | pd.DataFrame):
+            result.attrs["ollama"] = report.as_dict()
+        return result
+
+    def _columns(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
         name = self.data.name if isinstance(self.data, pd.Series) else None
         values = [None if text is None else answers.get(text) for text in self.texts]
         result = self.operator.columns(values, self.data.index, name)
@@ -144,15 +200,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Run:
-    job: rows.RowJob
+    job: rows.Job
     clients: list[Client]
     servers: Servers
+    model: str
 
     @contextmanager
     def reported(self) -> Iterator[None]:
         """Report client errors with the server and the model."""
         with (
             closing(self.servers),
-            reported(self.servers.connections[0], self.job.task.model),
+            reported(self.servers.connections[0], self.model),
         ):
             yield

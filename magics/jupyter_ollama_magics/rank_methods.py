@@ -116,7 +116,14 @@ class Ranks:
         def plan(operator: RowOperator, asked: Sequence[str]) -> Plan:
             rows = pd.Series(np.arange(len(asked)))
             return Plan(
-                operator, rows, list(asked), self._servers, model=model, errors=errors, cache=file
+                operator,
+                rows,
+                list(asked),
+                self._servers,
+                model=model,
+                errors=errors,
+                cache=file,
+                name="rank",
             )
 
         ranked = _by_score if method == "score" else _by_pairs

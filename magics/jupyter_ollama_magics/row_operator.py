@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
+
+from .call_errors import WrongCall
+from .failures import OllamaMagicsError
+from .menu import Menu
 
 if TYPE_CHECKING:
     from .row_tasks import Task
@@ -45,6 +49,9 @@ class RowOperator:
     decide : callable, optional
         Returns another operator and the name of its model, from the servers and the name of the
         model.
+    verdict : callable, optional
+        Returns what two models must have in common in their values for a row to agree in a cascade,
+        as the likeliest label of probabilities; by default the whole value.
     """
 
     capability: str
@@ -52,6 +59,7 @@ class RowOperator:
     columns: Callable[[list[Any], pd.Index, Any], pd.Series | pd.DataFrame]
     columns_vary: bool = False
     keep: Callable[[Any], bool] | None = None
+    verdict: Callable[[Any], Any] | None = None
     decide: Callable[[Servers, str | None], tuple[RowOperator, str]] | None = None
 
 
@@ -69,7 +77,7 @@ class PromptedOperator:
 Operator = RowOperator | PromptedOperator
 
 
-class OperatorMethods:
+class OperatorMethods(Menu):
     """The operators as methods; a subclass applies them."""
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -101,11 +109,11 @@ class Definition:
     def bind(
         self, arguments: tuple[Any, ...], keywords: dict[str, Any]
     ) -> tuple[Operator, dict[str, Any]]:
-        """Return the operator for a call, and the shared arguments. Raises TypeError."""
+        """Return the operator for a call, and the shared arguments. Raises WrongCall."""
         try:
             bound = self.signature.bind(*arguments, **keywords)
         except TypeError as error:
-            raise TypeError(f"{self.name}: {error}") from None
+            raise WrongCall(self.name, self.signature, keywords, str(error)) from None
         bound.apply_defaults()
         own = {one.name: bound.arguments.pop(one.name) for one in _parameters(self.build)}
         return self.build(**own), bound.arguments
@@ -140,6 +148,14 @@ OPERATORS: dict[str, Definition] = {}
 """The operators by name."""
 
 
+def named(operator: Any) -> Definition:
+    """Return the operator of a name. Raises OllamaMagicsError."""
+    if not isinstance(operator, str) or operator not in OPERATORS:
+        known = ", ".join(sorted(OPERATORS))
+        raise OllamaMagicsError(f"No operator has the name {operator!r:.40}. There are {known}.")
+    return OPERATORS[operator]
+
+
 def row_operator(build: Callable[..., Operator]) -> Callable[..., Operator]:
     """Define an operator with the name, own parameters and numpydoc text of ``build``.
 
@@ -153,11 +169,12 @@ def row_operator(build: Callable[..., Operator]) -> Callable[..., Operator]:
 
 def _shared(
     prompt: str | None = None,
-    model: str | None = None,
+    model: str | Sequence[str] | None = None,
     *,
     errors: Errors = "raise",
     into: str | None = None,
     cache: bool | str | Path = False,
+    agree: float | None = None,
 ) -> None:
     """Hold the parameters that all operators share.
 
@@ -167,8 +184,10 @@ def _shared(
         The text that is sent for each row. ``{column}`` in it is replaced by the row's value; a
         Series has ``{text}`` and ``{}``. Without such a field, the text of a Series follows the
         prompt. For a DataFrame it may also be the name of a column of texts.
-    model : str, optional
-        The model; by default the one of ``%ollama use``, else the only one on the server.
+    model : str or list of two, optional
+        The model; by default the one of ``%ollama use``, else the only one on the server. Of two,
+        ``["small", "large"]``, the small one answers, and the large one gets the rows of which the
+        small one is unsure (a cascade).
     errors : {"raise", "coerce", "column"}
         What happens to a row that fails: "raise" stops at the first one, "coerce" leaves its result
         missing, "column" also adds a column with the errors.
@@ -177,6 +196,9 @@ def _shared(
     cache : bool, str or Path
         Keep the answers in a file and read known ones from it: in the user's cache folder (True),
         or in the file that is named.
+    agree : float, optional
+        The share of rows in which the result of a cascade agrees with the large model: 0.95 by
+        default. How sure the small model must be is learned on a sample that both answer.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The progress bar of a call with many rows: removed when it finishes, kept when it is stopped."""
+"""The progress bar of a call with many rows: replaced by a report, kept when it is stopped."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 from .frontend import in_notebook
 from .progress import WIDTH
 from .redraw_throttle import RedrawThrottle
+from .row_report import duration
 
 REFRESH_HZ = 4.0
 
@@ -18,20 +19,24 @@ class _Bar(Protocol):
     def draw(self, done: int) -> None:
         """Show the number of rows done."""
 
-    def end(self, done: int, finished: bool) -> None:
-        """Show the number of rows done; remove the bar if the call finished."""
+    def end(self, done: int, report: str | None) -> None:
+        """Show the number of rows done; replace the bar by the report of a call that finished."""
 
 
 class RowProgress:
     """Shows how many of ``total`` rows are done, from the first call of ``show`` on.
 
-    At the end of the block the bar is filled and removed; after an exception it stays.
+    At the end of the block the bar is filled and replaced by the line ``summary()``; after an
+    exception it stays.
     """
 
-    def __init__(self, done: Callable[[], int], total: int) -> None:
+    def __init__(
+        self, done: Callable[[], int], total: int, summary: Callable[[], str] = str
+    ) -> None:
         self.started = time.monotonic()
         self._done = done
         self._total = total
+        self._summary = summary
         self._before = done()
         self._bar: _Bar | None = None
 
@@ -40,7 +45,7 @@ class RowProgress:
 
     def __exit__(self, kind: type[BaseException] | None, *error: Any) -> None:
         if self._bar is not None:
-            self._bar.end(self._done(), kind is None)
+            self._bar.end(self._done(), self._summary() if kind is None else None)
 
     def show(self) -> None:
         """Draw the bar."""
@@ -72,11 +77,13 @@ class _TerminalBar:
     def draw(self, done: int) -> None:
         self._bar.update(done - self._bar.n)
 
-    def end(self, done: int, finished: bool) -> None:
+    def end(self, done: int, report: str | None) -> None:
         self.draw(done)
         self._bar.refresh()
-        self._bar.leave = not finished
+        self._bar.leave = report is None
         self._bar.close()
+        if report:
+            self._bar.write(report, file=sys.stderr)
 
 
 class _NotebookBar:
@@ -96,10 +103,10 @@ class _NotebookBar:
         if self._throttle.due():
             self._show(self._line(done))
 
-    def end(self, done: int, finished: bool) -> None:
+    def end(self, done: int, report: str | None) -> None:
         self._show(self._line(done))
-        if finished:
-            self._show("")
+        if report is not None:
+            self._show(report)
 
     def _line(self, done: int) -> str:
         elapsed = max(time.monotonic() - self._started, 0.001)
@@ -110,7 +117,7 @@ class _NotebookBar:
         if rate:
             remaining = (self._total - done) / rate
             parts.append(f"{rate:.1f}/s" if rate < 10 else f"{rate:.0f}/s")
-            parts.append(f"{_clock(remaining)} left" if done < self._total else _clock(elapsed))
+            parts.append(f"{duration(remaining)} left" if done < self._total else duration(elapsed))
         return ", ".join(parts)
 
     def _show(self, text: str) -> None:
@@ -119,8 +126,3 @@ class _NotebookBar:
         draw: Callable[..., None] = self._handle.update if self._text else self._handle.display
         draw({"text/plain": text}, raw=True)
         self._text = text
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

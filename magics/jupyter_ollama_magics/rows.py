@@ -6,17 +6,19 @@ import asyncio
 import json
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_ollama_client.errors import OllamaResponseError
 
 from .dispatch import Dispatcher
 from .names import typed
 from .row_progress import RowProgress
+from .row_report import RowReport
+from .tally import Tally
 
 if TYPE_CHECKING:
     from jupyter_ollama_client.client import Client
@@ -43,6 +45,33 @@ class RowFailed(Exception):
         self.text = text
 
 
+class Job(Protocol):
+    """The distinct rows of a call, as one model or several answer them."""
+
+    texts: list[str]
+
+    @property
+    def done(self) -> int:
+        """The number of rows with an answer or a failure."""
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """The message of each row that failed."""
+
+    @property
+    def answers(self) -> dict[str, Any]:
+        """The value of each row that has one."""
+
+    async def run(self, clients: Sequence[Client]) -> None:
+        """Send the rows without an answer. Raises OllamaClientError or RowFailed."""
+
+    def cancel(self) -> None:
+        """Cancel a run in another thread."""
+
+    def report(self, operator: str, texts: Sequence[str | None]) -> RowReport:
+        """Return what the run did for the texts of all rows, and its cost."""
+
+
 class RowJob:
     """The distinct rows of a call, with their answers and failures.
 
@@ -60,6 +89,7 @@ class RowJob:
         cache: Path | None = None,
     ) -> None:
         self.task = task
+        self.model = model
         self.strict = strict
         self.texts = list(dict.fromkeys(texts))
         self.failures: dict[str, str] = {}
@@ -71,6 +101,10 @@ class RowJob:
         self._restore({text: kept.pop(text) for text in self.texts if text in kept})
         if kept:  # rows that this call does not have
             _unfinished[self._key] = kept
+        self.resumed = len(self.answers)
+        self.cached = 0
+        self.tally = Tally()
+        self.seconds = 0.0
         self._started = threading.Event()
 
     @property
@@ -78,16 +112,30 @@ class RowJob:
         """The number of rows with an answer or a failure."""
         return len(self.answers) + len(self.failures)
 
-    async def run(self, clients: Sequence[Client]) -> None:
-        """Send the rows without an answer. Raises OllamaClientError or RowFailed."""
+    def missing(self) -> list[str]:
+        """Return the rows without an answer."""
+        return [text for text in self.texts if text not in self.answers]
+
+    async def run(
+        self, clients: Sequence[Client], only: Callable[[], Iterable[str]] | None = None
+    ) -> None:
+        """Send the rows without an answer, or those of ``only``.
+
+        ``only`` is called when the answers of the cache are known. Raises OllamaClientError or
+        RowFailed.
+        """
         self._loop = asyncio.get_running_loop()
         self._task = asyncio.current_task()
         self._started.set()
-        with self._keep_unfinished(), self._open_cache() as cache:
+        with self._timed(), self._keep_unfinished(), self._open_cache() as cache:
             if cache:
-                self._restore(cache.known(self._missing()))
-            batches = iter(self.task.batches(self._missing()))
-            async with Dispatcher(clients) as http, asyncio.TaskGroup() as group:
+                known = len(self.answers)
+                self._restore(cache.known(self.missing()))
+                self.cached += len(self.answers) - known
+            asked = self.texts if only is None else only()
+            done = self.answers.keys() | self.failures.keys()
+            batches = iter(self.task.batches([text for text in asked if text not in done]))
+            async with Dispatcher(clients, self.tally) as http, asyncio.TaskGroup() as group:
                 for _ in range(self.task.in_flight * len(clients)):
                     group.create_task(self._send_batches(http, cache, batches))
 
@@ -97,14 +145,44 @@ class RowJob:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]
 
+    def keep(self) -> None:
+        """Keep the answers for the next call with the same rows."""
+        _unfinished[self._key] = _unfinished.get(self._key, {}) | self._raw
+        while len(_unfinished) > MAX_UNFINISHED:
+            _unfinished.pop(next(iter(_unfinished)), None)  # threads share it
+
+    def report(self, operator: str, texts: Sequence[str | None]) -> RowReport:
+        """Return what the run did for the texts of all rows, and its cost."""
+        return RowReport(
+            operator,
+            self.task.model,
+            self.model,
+            rows=len(texts),
+            missing=texts.count(None),
+            distinct=len(self.texts),
+            cached=self.cached,
+            resumed=self.resumed,
+            calls=self.tally.calls,
+            prompt_tokens=self.tally.prompt_tokens,
+            answer_tokens=self.tally.answer_tokens,
+            seconds=round(self.seconds, 3),
+            failures=sum(text in self.failures for text in texts) if self.failures else 0,
+        )
+
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - began
+
     @contextmanager
     def _keep_unfinished(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
-            _unfinished[self._key] = _unfinished.get(self._key, {}) | self._raw
-            while len(_unfinished) > MAX_UNFINISHED:
-                _unfinished.pop(next(iter(_unfinished)), None)  # threads share it
+            self.keep()
             if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from None
             raise
@@ -115,9 +193,6 @@ class RowJob:
         from .disk_cache import DiskCache
 
         return DiskCache(self._cache, self._key)
-
-    def _missing(self) -> list[str]:
-        return [text for text in self.texts if text not in self.answers]
 
     def _restore(self, raw: Mapping[str, Any]) -> None:
         for text, answer in raw.items():
@@ -159,12 +234,19 @@ class RowJob:
         self.failures[text] = message
 
 
-def run(job: RowJob, clients: Sequence[Client], progress: bool = True) -> None:
+def run(
+    job: Job,
+    clients: Sequence[Client],
+    progress: bool = True,
+    summary: Callable[[], str] = str,
+) -> None:
     """Run a job in a thread, since a kernel's main thread already runs an event loop.
 
-    An interrupt cancels the job and is raised.
+    An interrupt cancels the job and is raised. If a progress bar was shown, the ``summary``
+    replaces it.
     """
-    with RowProgress(lambda: job.done, len(job.texts)) as bar, ThreadPoolExecutor(1) as pool:
+    shown = RowProgress(lambda: job.done, len(job.texts), summary)
+    with shown as bar, ThreadPoolExecutor(1) as pool:
         future = pool.submit(asyncio.run, job.run(clients))
         try:
             while not wait([future], timeout=POLL_SECONDS).done:

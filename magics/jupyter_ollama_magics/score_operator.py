@@ -85,6 +85,11 @@ def score(
     def level(answer: Any) -> str:
         return label_text(answer, values, "An example of score")
 
+    def likeliest_level(value: list[float]) -> float:
+        """Return the likeliest level, the answered one where there are no probabilities."""
+        mean, *odds = value
+        return mean if math.isnan(odds[0]) else numbers[score_tasks.likeliest(odds)]
+
     def columns(found: Sequence[Any], index: pd.Index, name: Any) -> pd.Series | pd.DataFrame:
         empty = [math.nan] * (1 + len(values))
         rows = np.array([empty if one is None else one for one in found], dtype="float64")
@@ -106,7 +111,7 @@ def score(
             given = [(text, row_tasks.quoted(answer)) for text, answer in turns]
             return row_tasks.Chat(model, told, options, format, parsed, given)
 
-        return RowOperator("completion", task, columns)
+        return RowOperator("completion", task, columns, verdict=likeliest_level)
 
     return PromptedOperator(build, is_sentence=True)
 

@@ -86,7 +86,7 @@ class Servers:
         """Return the given model, else the default one, else the only one on the server."""
         known = self.embed_model if capability == "embedding" else self.model
         with reported(self.connections[0]):
-            return model or known or self._any(lambda one: one.choose(capability))
+            return model or known or self._any(lambda one: one.choose(capability, 'model="NAME"'))
 
     def having(self, model: str, capability: str) -> tuple[list[Client], str]:
         """Return clients of the servers that answer, and an identifier of the model's content.

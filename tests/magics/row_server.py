@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections import Counter
@@ -22,6 +23,9 @@ def shout(text: str) -> str:
 class RowServer:
     """Answers ``answer(text)`` to each row; texts that contain "bad" get the error ``status``.
 
+    A model in ``answers`` has a function of its own. ``probability(text)`` is that of the only
+    token of an answer; 0 is not sent.
+
     Rows from the ``stop_at``-th on wait until ``go_on`` is set. The first ``busy`` requests get
     ``busy_status``, and so do requests beyond ``capacity`` at a time. From the ``lost_at``-th on,
     all connections break. Each answer takes ``pause`` seconds.
@@ -29,6 +33,8 @@ class RowServer:
 
     def __init__(self) -> None:
         self.answer: Callable[[str], str] = shout
+        self.answers: dict[str, Callable[[str], str]] = {}
+        self.probability: Callable[[str], float] = lambda text: 0.9
         self.status = 500
         self.stop_at = 10**9
         self.stopped = threading.Event()
@@ -108,8 +114,14 @@ class _Chat(_Handler):
             self.request.connection.stream.close()
         else:
             server.answered.append(text)
-            message = {"role": "assistant", "content": server.answer(text)}
-            self.finish({"message": message, "done": True, "done_reason": "stop"})
+            answer_of = server.answers.get(body["model"], server.answer)
+            message = {"role": "assistant", "content": answer_of(text)}
+            answer = {"message": message, "done": True, "done_reason": "stop"}
+            answer |= {"prompt_eval_count": 3, "eval_count": 1}
+            if body.get("logprobs") and server.probability(text):
+                sure = math.log(server.probability(text))
+                answer["logprobs"] = [{"token": message["content"], "logprob": sure}]
+            self.finish(answer)
 
 
 class _Embed(_Handler):

@@ -102,8 +102,13 @@ def field(part: Any, **more: Any) -> Callable[[], Any]:
         (lambda: ROWS.ollama.embed(dimensions="many"), "positive integer"),
         (lambda: ROWS.ollama.similar(3), "query is a text"),
         (lambda: ROWS.ollama.similar("x", k=0), "positive integer"),
-        (lambda: ROWS.ollama.cluster(0), "at least one group"),
-        (lambda: ROWS.ollama.map2d(k=0), "at least one group"),
+        (lambda: ROWS.ollama.cluster(0), "the number of groups"),
+        (lambda: ROWS.ollama.map2d(k=0), "the number of groups"),
+        (lambda: ROWS.ollama.cluster("3"), "the number of groups"),
+        (lambda: ROWS.ollama.cluster(2, seed="x"), "seed is an integer"),
+        (lambda: FRAME.ollama.similar("x", "b"), "neither texts nor vectors"),
+        (lambda: ROWS.ollama.chat(into=""), "into is the name"),
+        (lambda: ROWS.ollama.chat(cache=""), "cache is"),
         (lambda: ROWS.ollama.at(), "at needs addresses"),
         (lambda: ROWS.ollama.at("ftp://x").chat(), "must begin with http"),
     ],
@@ -115,6 +120,46 @@ def test_mistakes_are_reported_before_a_request(
         call()
     assert "\n" not in str(caught.value)
     assert echo.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: ROWS.ollama.classify(), r"required argument: 'labels'\. Call .*\(labels\)\.$"),
+        (lambda: ROWS.ollama.classify(["a"], lables=3), r"'lables'\. Did you mean labels=\?$"),
+        (lambda: ROWS.ollama.chat(zzz=1), r"'zzz'\. It takes prompt, model, schema"),
+        (lambda: ROWS.ollama.chat("a", "b", "c"), r"too many .*\. By position: prompt, model\.$"),
+        (lambda: ROWS.ollama.aclassify(), "'labels'"),
+        (lambda: ROWS.ollama.similar(), r"similar: .*'query'\. Call it as \.similar\(query\)\.$"),
+        (lambda: FRAME.ollama.similar("x"), r"'column'\. Call it as \.similar\(query, column\)"),
+        (lambda: ROWS.ollama.cluster(size=3), "'size'. It takes k, model, seed"),
+        (lambda: ROWS.ollama.plan(), r"'operator'\. Call it as \.plan\(operator\)\.$"),
+        (lambda: ROWS.ollama.plan("sum"), "No operator has the name 'sum'. There are chat,"),
+    ],
+)
+async def test_calls_that_fit_no_signature(
+    echo: RowServer, call: Callable[[], Any], message: str
+) -> None:
+    with pytest.raises(OllamaMagicsError, match=message) as caught:
+        await call()
+    assert "\n" not in str(caught.value)
+    assert echo.bodies == []
+
+
+def test_names_of_no_method() -> None:
+    with pytest.raises(AttributeError, match=r"no clasify\. Did you mean \.classify\?$") as caught:
+        ROWS.ollama.clasify(["a"])
+    assert isinstance(caught.value, OllamaMagicsError)
+    with pytest.raises(AttributeError, match=r"no zzz\. It has at, chat, "):
+        FRAME.ollama.zzz()
+    assert not hasattr(ROWS.ollama, "_ipython_display_")
+    assert callable(ROWS.ollama.chat)
+
+
+def test_the_choice_of_a_model_names_the_argument(echo: RowServer) -> None:
+    echo.models.append(echo.models[0] | {"name": "other"})
+    with pytest.raises(OllamaMagicsError, match=r'Which model\? model="NAME", or %ollama use NAME'):
+        ROWS.ollama.chat()
 
 
 def test_vectors_of_another_model(echo: RowServer) -> None:
@@ -158,6 +203,9 @@ def test_a_kernel_shows_one_line(kernel: Kernel, server: ScriptedServer) -> None
     for call, message in (
         ("s.ollama.classify(['a', None])", "missing"),
         ("s.ollama.classify(['a'], model='all-minilm')", "smollm2:135m"),
+        ("s.ollama.clasify(['a'])", "Did you mean"),
+        ("s.ollama.similar()", "Call it as"),
+        ("s.ollama.chat(model=['a'])", "two models"),
     ):
         reply, messages = kernel.run(call)
         assert reply["status"] == "error"

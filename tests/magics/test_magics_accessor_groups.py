@@ -50,5 +50,5 @@ def test_more_groups_than_rows() -> None:
     same = pd.Series([np.ones(3, np.float32)] * 4)
     assert same.ollama.cluster(8).tolist() == [0] * 4
     assert same[:0].ollama.cluster().empty
-    with pytest.raises(OllamaMagicsError, match="at least one group"):
+    with pytest.raises(OllamaMagicsError, match="the number of groups"):
         same.ollama.cluster(0)

@@ -126,3 +126,57 @@ def test_nothing_without_an_answer(
             silent.accept()
     shell.run_line_magic("config", "OllamaMagics.url = 'nonsense://x'")
     assert complete(shell, "%%chat s") == []
+
+
+FRAME = pd.DataFrame({"text": ["x"], "two words": ["y"], "n": [1]})
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "expected"),
+    [
+        ('frame.ollama.chat("Say {te', "column", ["text"]),
+        ('frame.ollama.chat("Say {', "column", ["text", "two words", "n"]),
+        ("y = frame.ollama.chat('{n} of {two w", "column", ["two words"]),
+        ('frame["two words"].ollama.chat(\n    "Translate {', "column", ["text", "two words"]),
+        ('column.ollama.classify(["a"], """{', "column", ["text", "name"]),
+        ('frame.text.ollama.classify(["a", "b"], model="smollm2:1', "model", ["smollm2:135m"]),
+        ("frame.ollama.embed('text', model='all", "model", ["all-minilm:latest"]),
+        ('column.ollama.chat(model=["smollm2:135m", "', "model", MODELS),
+        ('column.ollama.at("http://x:1").chat(model="s', "model", ["smollm2:135m"]),
+        ('frame.ollama.estimate("chat", "text", model="s', "model", ["smollm2:135m"]),
+        # other places
+        ('frame.ollama.chat("{{te', "column", []),
+        ('frame.ollama.chat(f"{te', "column", []),
+        ('frame.ollama.chat("{text} te', "column", []),
+        ('frame.ollama.chat("text"); print("{te', "column", []),
+        ('print("{te', "column", []),
+        ('unknown.ollama.chat("{te', "column", []),
+        ('column.ollama.chat("a model="s', "model", []),
+        ('dict(model="s', "model", []),
+        ('column.ollama.chat("x"); open(model="s', "model", []),
+    ],
+)
+def test_models_and_columns_in_calls_of_rows(
+    shell: InteractiveShell, text: str, kind: str, expected: list[str]
+) -> None:
+    shell.push({"frame": FRAME, "column": pd.Series(["x"], name="name")})
+    offered = complete(shell, text, kind)
+    assert [word for _, word in offered] == expected
+    for before, word in offered:
+        assert text == before + word[: len(text) - len(before)]
+
+
+def test_completion_runs_no_code_of_the_user(shell: InteractiveShell) -> None:
+    class Trap:
+        @property
+        def data(self) -> None:
+            raise AssertionError
+
+        def __getitem__(self, name: str) -> None:
+            raise AssertionError
+
+        columns = data
+
+    shell.push({"trap": Trap()})
+    for text in ('trap.data.ollama.chat("{', 'trap["x"].ollama.chat("{', 'trap.ollama.chat("{'):
+        assert complete(shell, text, "column") == []
