@@ -1,0 +1,134 @@
+"""A row operator with its arguments, applied to data of Polars by way of a Plan."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from . import accessor, columns, row_tasks
+from .failures import Interrupted
+from .gathered import Gathered
+from .plan import Plan
+from .polars_columns import Dtype, fitted, from_pandas, to_pandas
+from .polars_schema import json_dtype
+from .row_operator import OPERATORS
+
+Result = pl.Series | pl.DataFrame
+
+
+@dataclass(frozen=True)
+class PolarsCall:
+    """A call of an operator. ``where`` has the servers, as ``at`` takes them."""
+
+    operator: str
+    arguments: tuple[Any, ...]
+    keywords: dict[str, Any]
+    where: tuple[tuple[str, ...], str | None] = field(default=((), None))
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The arguments by name. Raises TypeError, and OllamaMagicsError for invalid ones."""
+        OPERATORS[self.operator].bind(self.arguments, self.keywords)
+        return OPERATORS[self.operator].signature.bind(*self.arguments, **self.keywords).arguments
+
+    def plan(self, data: pl.Series | pl.DataFrame) -> Plan:
+        """Return the Plan for data. With ``into``, its result has the new columns alone."""
+        return self._plan(self._to_pandas(data), self.given)
+
+    def result(self, made: pd.Series | pd.DataFrame, name: str) -> Result:
+        """Return what a Plan has made; ``name`` is the name of a single column."""
+        return from_pandas(made, name, self._kind)
+
+    def used(self, names: Collection[str]) -> list[str]:
+        """Return the columns that an argument may name, all if none does."""
+        texts = list(_texts(self.given.values()))
+        return [one for one in names if any(one in text for text in texts)] or list(names)
+
+    def expression(self, column: pl.Expr) -> pl.Expr:
+        """Return the result as an expression; ``column`` may be a Struct with the columns."""
+        dtype = _single(self.empty, "").dtype
+        gathered = Gathered(lambda data: self._plan(data, self.given).run(False))
+
+        def applied(part: pl.Series) -> pl.Series:
+            data = part.struct.unnest() if isinstance(part.dtype, pl.Struct) else part
+            try:
+                made = gathered(self._to_pandas(data))
+            except Interrupted as error:
+                # Polars makes another exception of the same class from the text.
+                raise Interrupted(str(error)) from None
+            return fitted(_single(self.result(made, part.name), part.name), dtype)
+
+        # Rows do not depend on each other, so the optimizer may filter and slice before.
+        return column.map_batches(applied, return_dtype=dtype, is_elementwise=True)
+
+    @cached_property
+    def empty(self) -> Result:
+        """A result without rows: its dtypes are known before the rows.
+
+        No row is sent, except one short text where the columns depend on a response.
+        """
+        # The texts do not matter, so neither do the columns of the prompt.
+        shared = {"prompt": None, "images": None, "audio": None}
+        known = OPERATORS[self.operator].signature.parameters
+        given = self.given | {name: None for name in shared if name in known}
+        plan = self._plan(pd.Series(["a"], dtype=object), given)
+        if not plan.operator.columns_vary:
+            made = plan.empty()
+        elif given.get("dimensions"):
+            made = _of_length(plan, given["dimensions"])
+        else:
+            made = plan.run(progress=False)
+        return self.result(made.iloc[:0], "")
+
+    def _to_pandas(self, data: pl.Series | pl.DataFrame) -> pd.Series | pd.DataFrame:
+        return to_pandas(data, self.used(data.columns) if isinstance(data, pl.DataFrame) else ())
+
+    def _plan(self, data: pd.Series | pd.DataFrame, given: Mapping[str, Any]) -> Plan:
+        kind: Any = accessor.SeriesRows if isinstance(data, pd.Series) else accessor.FrameRows
+        rows = kind(data)
+        urls, token_variable = self.where
+        if urls:
+            rows = rows.at(*urls, token_variable=token_variable)
+        plan: Plan = rows.plan(self.operator, **given)
+        if plan.into is None:
+            return plan
+        return replace(plan, data=pd.DataFrame(index=plan.data.index))
+
+    def _kind(self, name: str) -> Dtype | None:
+        """Return the dtype of a column of JSON values, by the schema."""
+        schema = self.given.get("schema")
+        if schema is None:
+            return None
+        format = row_tasks.json_schema(schema)
+        if self.operator == "chat":
+            return json_dtype(format, format)
+        fields = json_dtype(format, format)
+        found = dict(fields) if isinstance(fields, pl.Struct) else {}
+        return found.get(name.removeprefix(f"{self.given.get('into')}_"))
+
+
+def _of_length(plan: Plan, dimensions: int) -> pd.Series | pd.DataFrame:
+    """Return the result for one row with a vector of ``dimensions`` zeros."""
+    made = plan.operator.columns([np.zeros(dimensions, np.float32)], plan.data.index, None)
+    errors = [None] if plan.errors == "column" else None
+    if plan.into is not None:
+        return columns.assign(plan.data, made, errors, plan.into)
+    return made if errors is None else columns.with_errors(made, errors)
+
+
+def _single(made: Result, name: str) -> pl.Series:
+    return made.to_struct(name) if isinstance(made, pl.DataFrame) else made
+
+
+def _texts(values: Iterable[Any]) -> Iterable[str]:
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _texts(value)
