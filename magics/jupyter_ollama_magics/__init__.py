@@ -20,6 +20,7 @@ __all__ = [
     "OllamaResponseError",
     "ServerAddress",
     "__version__",
+    "duckdb_functions",
     "endpoint",
     "load_ipython_extension",
     "unload_ipython_extension",
@@ -48,6 +49,34 @@ def endpoint() -> ServerAddress:
     from .servers import Servers
 
     return Servers.find().connections[0].address
+
+
+def duckdb_functions(connection: Any, **arguments: Any) -> None:
+    """Add ``ollama_chat``, ``ollama_classify`` and others to the SQL of a connection of DuckDB.
+
+    Parameters
+    ----------
+    connection : duckdb.DuckDBPyConnection
+        The connection.
+    **arguments
+        Those of ``jupyter_ollama_magics.duckdb_rows.duckdb_functions``.
+
+    Raises
+    ------
+    OllamaMagicsError
+        If pyarrow is not installed or an argument is invalid.
+
+    Examples
+    --------
+    >>> import duckdb, jupyter_ollama_magics
+    >>> with duckdb.connect() as connection:
+    ...     jupyter_ollama_magics.duckdb_functions(connection, embed_model="all-minilm")
+    ...     connection.sql("SELECT len(ollama_embed('a cat')) AS n").fetchall()
+    [(384,)]
+    """
+    from .duckdb_rows import duckdb_functions
+
+    duckdb_functions(connection, **arguments)
 
 
 def load_ipython_extension(shell: Any) -> None:
