@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
@@ -20,11 +20,13 @@ from . import (
     columns,
     groups,
     operators,  # noqa: F401 - defines the operators
+    pdf_pages,
     row_texts,
     vector_files,
 )
 from .disk_cache import default_path
 from .failures import OllamaMagicsError
+from .media_rows import FileRows
 from .plan import Plan
 from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
@@ -102,11 +104,17 @@ class _Rows(AsyncOperatorMethods):
         ['yes', None]
         """
         question, shared = OPERATORS[operator].bind(arguments, keywords)
-        texts = self._texts(shared.pop("prompt"))
-        cache = shared.pop("cache")
+        prompt, cache = shared.pop("prompt"), shared.pop("cache")
+        files = {kind: shared.pop(kind) for kind in ("images", "audio")}
         if not isinstance(cache, bool | str | Path):
             raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
+        named = {kind: value for kind, value in files.items() if value not in (None, False)}
+        if named:
+            rows = FileRows(self._data, named, by_content=file is not None)
+            question, texts = rows.operator(question), rows.texts(prompt)
+        else:
+            texts = self._texts(prompt)
         return Plan(question, self._data, texts, self._servers, cache=file, **shared)
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -229,6 +237,47 @@ class SeriesRows(_Rows):
         ['x', 'y', 'cluster']
         """
         return groups.map2d(self._data, model, k, plot, seed)
+
+    def pages(
+        self,
+        as_: Literal["text", "picture"] = "text",
+        *,
+        dpi: int = 150,
+        errors: Literal["raise", "coerce"] = "raise",
+    ) -> pd.DataFrame:
+        """Return a row for each page of the PDF files of the Series; needs pypdfium2.
+
+        Parameters
+        ----------
+        as_ : {"text", "picture"}
+            What is returned of a page. A picture is drawn when it is sent or shown.
+        dpi : int
+            The resolution of pictures, in pixels an inch.
+        errors : {"raise", "coerce"}
+            Whether a file that cannot be read is an error, or one row without a page.
+
+        Returns
+        -------
+        DataFrame
+            The columns "document" (the path, or the label of bytes), "page" (from 1), and "text" or
+            "picture". The text of a page without any, such as a scan, is missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If a value is not a PDF, or pypdfium2 is not installed.
+
+        Examples
+        --------
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> file = BytesIO()
+        >>> Image.new("RGB", (200, 100)).save(file, "PDF")
+        >>> pages = pd.Series([file.getvalue()], ["scan"]).ollama.pages("picture")
+        >>> pages[["document", "page"]].values.tolist()
+        [['scan', 1]]
+        """
+        return pdf_pages.pages(self._data, as_, dpi, errors)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -70,9 +70,13 @@ class Chat:
 
     async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the answer to the only text."""
+        return [await self.ask(http, messages(self.system, texts[0]))]
+
+    async def ask(self, http: Dispatcher, conversation: Sequence[Mapping[str, Any]]) -> str:
+        """Return the answer to the last of the messages."""
         body = {
             "model": self.model,
-            "messages": messages(self.system, texts[0]),
+            "messages": conversation,
             "format": self.format,
             "options": self.options,
             "stream": False,
@@ -80,7 +84,7 @@ class Chat:
         answer = await http.call("/api/chat", body)
         if self.format and answer.get("done_reason") == "length":
             raise ValueError("the answer was cut off; a larger num_predict or num_ctx may help")
-        return [(answer.get("message") or {}).get("content") or ""]
+        return (answer.get("message") or {}).get("content") or ""
 
     def parse(self, answer: Any) -> Any:
         """Return the parsed answer."""
