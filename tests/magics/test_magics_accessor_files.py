@@ -232,10 +232,6 @@ def test_a_real_model_sees(
     assert seen["error"].notna().tolist() == [False] * 4 + [True]
     labels = pictures[:2].ollama.classify(["cat", "dog"], model="seeing", images=True)
     assert labels.isin(["cat", "dog"]).all()
-    fields = pictures[:2].ollama.extract(
-        {"properties": {"on": {"type": "boolean"}}, "required": ["on"]}, model="seeing", images=True
-    )
-    assert fields["on"].notna().all()
     with pytest.raises(OllamaMagicsError, match=r"^smollm2 does not see images\.[^\n]+seeing"):
         pictures.ollama.chat("What?", "smollm2", images=True)
     with pytest.raises(OllamaMagicsError, match=r"from /api/score, which takes texts alone"):

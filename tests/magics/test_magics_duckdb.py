@@ -94,6 +94,7 @@ def test_vectors(connection: duckdb.DuckDBPyConnection, echo: RowServer) -> None
 def test_many_rows_in_several_vectors(
     connection: duckdb.DuckDBPyConnection, echo: RowServer
 ) -> None:
+    echo.pause = 0.1  # all requests of a call are in flight before the first answer
     query = "SELECT ollama_chat('row ' || (i % 200)) AS answer FROM range(2100) t(i)"
     answers = [answer for (answer,) in connection.sql(query).fetchall()]
     assert Counter(answers) == Counter(f"ROW {number % 200}" for number in range(2100))

@@ -168,6 +168,7 @@ def test_rows_that_a_filter_or_a_slice_removes_are_not_sent(echo: RowServer, eng
 
 
 def test_many_rows_are_sent_side_by_side(echo: RowServer) -> None:
+    echo.pause = 0.1  # all requests of a call are in flight before the first answer
     many = pl.DataFrame({"text": [f"row {number}" for number in range(200)]})
     loud = many.lazy().with_columns(pl.col("text").ollama.chat()).collect()
     assert loud["text"].to_list() == [text.upper() for text in many["text"]]
