@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jupyter_ollama_client import (
     Client,
@@ -12,6 +12,9 @@ from jupyter_ollama_client import (
     ServerAddress,
     __version__,
 )
+
+if TYPE_CHECKING:
+    from .duckdb_rows import duckdb_functions
 
 __all__ = [
     "Client",
@@ -51,32 +54,13 @@ def endpoint() -> ServerAddress:
     return Servers.find().connections[0].address
 
 
-def duckdb_functions(connection: Any, **arguments: Any) -> None:
-    """Add ``ollama_chat``, ``ollama_classify`` and others to the SQL of a connection of DuckDB.
-
-    Parameters
-    ----------
-    connection : duckdb.DuckDBPyConnection
-        The connection.
-    **arguments
-        Those of ``jupyter_ollama_magics.duckdb_rows.duckdb_functions``.
-
-    Raises
-    ------
-    OllamaMagicsError
-        If pyarrow is not installed or an argument is invalid.
-
-    Examples
-    --------
-    >>> import duckdb, jupyter_ollama_magics
-    >>> with duckdb.connect() as connection:
-    ...     jupyter_ollama_magics.duckdb_functions(connection, embed_model="all-minilm")
-    ...     connection.sql("SELECT len(ollama_embed('a cat')) AS n").fetchall()
-    [(384,)]
-    """
+def __getattr__(name: str) -> Any:
+    # The operators import pandas.
+    if name != "duckdb_functions":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .duckdb_rows import duckdb_functions
 
-    duckdb_functions(connection, **arguments)
+    return duckdb_functions
 
 
 def load_ipython_extension(shell: Any) -> None:
