@@ -11,8 +11,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
-from . import accessor, columns, row_tasks
-from .failures import Interrupted
+from . import accessor, columns, polars_interrupt, row_tasks
 from .gathered import Gathered
 from .plan import Plan
 from .polars_columns import Dtype, fitted, from_pandas, to_pandas
@@ -53,15 +52,11 @@ class PolarsCall:
     def expression(self, column: pl.Expr) -> pl.Expr:
         """Return the result as an expression; ``column`` may be a Struct with the columns."""
         dtype = _single(self.empty, "").dtype
-        gathered = Gathered(lambda data: self._plan(data, self.given).run(False))
+        gathered = Gathered(lambda data: polars_interrupt.run(self._plan(data, self.given)))
 
         def applied(part: pl.Series) -> pl.Series:
             data = part.struct.unnest() if isinstance(part.dtype, pl.Struct) else part
-            try:
-                made = gathered(self._to_pandas(data))
-            except Interrupted as error:
-                # Polars makes another exception of the same class from the text.
-                raise Interrupted(str(error)) from None
+            made = gathered(self._to_pandas(data))
             return fitted(_single(self.result(made, part.name), part.name), dtype)
 
         # Rows do not depend on each other, so the optimizer may filter and slice before.

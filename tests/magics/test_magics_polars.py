@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from crowd import wait_until
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.row_operator import OPERATORS
 from pydantic import BaseModel
@@ -240,6 +242,39 @@ def test_vectors_of_polars_as_vectors_of_pandas(echo: RowServer) -> None:
     echo.models[0]["capabilities"] = ["embedding"]
     expected = np.stack(GOOD.to_pandas()["text"].ollama.embed().dropna())
     assert np.array_equal(GOOD["text"].ollama.embed().drop_nulls().to_numpy(), expected)
+
+
+def test_an_interrupt_ends_a_query_and_keeps_its_rows(echo: RowServer) -> None:
+    code = """
+import time
+import jupyter_ollama_magics.polars_frame, polars as pl
+rows = pl.LazyFrame({"text": [f"row {number}" for number in range(100)]}).ollama.chat("text")
+try:
+    try:
+        rows.collect()
+    except KeyboardInterrupt:
+        time.sleep(0.5)  # Polars and Python both raise it
+except KeyboardInterrupt:
+    pass
+print("interrupted", flush=True)
+input()
+print(rows.collect().to_series()[99])
+"""
+    echo.stop_at = 50
+    command = [sys.executable, "-c", code]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:  # type: ignore[call-overload]
+        wait_until(lambda: len(echo.answered) == 50 and echo.at_once == echo.most_at_once)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "interrupted\n"
+        assert echo.dropped.wait(10)
+        echo.go_on.set()
+        wait_until(lambda: echo.at_once == 0)
+        before = len(echo.bodies)
+        echo.stop_at = 10**9
+        out, _ = process.communicate("\n", timeout=60)
+    assert (out, process.returncode) == ("ROW 99\n", 0)
+    assert len(echo.bodies) - before == 50
 
 
 def test_importing_polars_imports_nothing_else() -> None:
