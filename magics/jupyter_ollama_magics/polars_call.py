@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,6 +18,8 @@ from .plan import Plan
 from .polars_columns import Dtype, fitted, from_pandas, to_pandas
 from .polars_schema import json_dtype
 from .row_operator import OPERATORS
+
+_FIELD = re.compile(r"(?<!\{)\{(\w*)(?=[:}])")
 
 Result = pl.Series | pl.DataFrame
 
@@ -49,9 +52,12 @@ class PolarsCall:
         texts = list(_texts(self.given.values()))
         return [one for one in names if any(one in text for text in texts)] or list(names)
 
-    def expression(self, column: pl.Expr) -> pl.Expr:
-        """Return the result as an expression; ``column`` may be a Struct with the columns."""
-        dtype = _single(self.empty, "").dtype
+    def expression(self, column: pl.Expr, empty: Result) -> pl.Expr:
+        """Return the result as an expression; ``column`` may be a Struct with the columns.
+
+        ``empty`` is a result without rows.
+        """
+        dtype = _single(empty, "").dtype
         gathered = Gathered(lambda data: polars_interrupt.run(self._plan(data, self.given)))
 
         def applied(part: pl.Series) -> pl.Series:
@@ -62,24 +68,30 @@ class PolarsCall:
         # Rows do not depend on each other, so the optimizer may filter and slice before.
         return column.map_batches(applied, return_dtype=dtype, is_elementwise=True)
 
-    @cached_property
-    def empty(self) -> Result:
-        """A result without rows: its dtypes are known before the rows.
+    def empty(self, names: Collection[str] | None = None) -> Result:
+        """Return a result without rows, for a frame with these columns, or for any column.
 
-        No row is sent, except one short text where the columns depend on a response.
+        Its dtypes are known before the rows. No row is sent, except one short text where the
+        columns depend on a response. Raises OllamaMagicsError if arguments do not fit the columns.
         """
-        # The texts do not matter, so neither do the columns of the prompt.
-        shared = {"prompt": None, "images": None, "audio": None}
-        known = OPERATORS[self.operator].signature.parameters
-        given = self.given | {name: None for name in shared if name in known}
-        plan = self._plan(pd.Series(["a"], dtype=object), given)
+        names = self._named() if names is None else names
+        data: Any = pd.DataFrame({name: pd.Series(dtype=object) for name in names})
+        plan = self._plan(data if names else pd.Series(dtype=object), self.given)
         if not plan.operator.columns_vary:
             made = plan.empty()
-        elif given.get("dimensions"):
-            made = _of_length(plan, given["dimensions"])
         else:
-            made = plan.run(progress=False)
+            plan = replace(plan, data=plan.data.reindex([0]), texts=["a"])
+            dimensions = self.given.get("dimensions")
+            made = _of_length(plan, dimensions) if dimensions else plan.run(progress=False)
         return self.result(made.iloc[:0], "")
+
+    def _named(self) -> list[str]:
+        """Return the columns that the prompt and the files name, [] for a prompt of one column."""
+        prompt = self.given.get("prompt") or ""
+        fields = _FIELD.findall(prompt)
+        given = [self.given.get("images"), self.given.get("audio")]
+        files = [one for one in _texts(given) if one]
+        return [*dict.fromkeys([*fields, *files, prompt])] if files or set(fields) - {""} else []
 
     def _to_pandas(self, data: pl.Series | pl.DataFrame) -> pd.Series | pd.DataFrame:
         return to_pandas(data, self.used(data.columns) if isinstance(data, pl.DataFrame) else ())

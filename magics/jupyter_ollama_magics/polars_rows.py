@@ -91,14 +91,12 @@ class LazyRows(_Placed):
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> pl.LazyFrame:
         call = self._call(operator, arguments, keywords)
         names = self._frame.collect_schema().names()
-        # Arguments that do not fit the columns are errors now.
-        call.plan(pl.DataFrame(schema=dict.fromkeys(names, pl.String)))
-        into = call.given.get("into")
-        column = call.expression(pl.struct(call.used(names)))
+        empty, into = call.empty(names), call.given.get("into")
+        column = call.expression(pl.struct(call.used(names)), empty)
         take = self._frame.select if into is None else self._frame.with_columns
-        if isinstance(call.empty, pl.Series):
+        if isinstance(empty, pl.Series):
             return take(column.alias(operator))
-        new = call.empty.columns
+        new = empty.columns
         if into is not None and new == [into]:
             return take(column.struct.field(into).alias(into))
         place = "_".join(["ollama", *names, *new])
@@ -117,5 +115,6 @@ class ExpressionRows(_Placed):
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> pl.Expr:
         into = keywords.pop("into", None)
-        column = self._call(operator, arguments, keywords).expression(self._expression)
+        call = self._call(operator, arguments, keywords)
+        column = call.expression(self._expression, call.empty())
         return column if into is None else column.alias(into)

@@ -179,6 +179,11 @@ def test_on_polars(echo: RowServer, files: list[Path]) -> None:
     assert lazy.collect()["seen"].to_list() == ["SEE THE IMAGE"] * 2
     expression = pl.col("picture").ollama.chat("See it", images=True)
     assert frame.select(expression).to_series().to_list() == ["SEE IT", None]
+    several = pl.struct("picture", "path").ollama.chat("{path}: see {picture}", images="picture")
+    assert frame.select(several).to_series().to_list() == [
+        f"{files[1]}: see the image".upper(),
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
