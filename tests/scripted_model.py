@@ -77,7 +77,8 @@ def write_scripts(
     numbers = gap | {"tokenizer.ggml.eos_token_id": end}
     if template is not None:
         template += CHOICE % (first, [*scripts])
-    _write(path, vocabulary, successors, numbers, template, architecture)
+    table = {token: {following: CERTAIN} for token, following in successors.items()}
+    write_table(path, vocabulary, table, numbers, template, architecture)
     return path
 
 
@@ -139,14 +140,15 @@ def _encoded(text: str) -> str:
     return "".join(map(_byte, text.encode()))
 
 
-def _write(
+def write_table(
     path: Path,
     vocabulary: Vocabulary,
-    successors: Mapping[int, int],
+    table: Mapping[int, Mapping[int, float]],
     numbers: Mapping[str, int],
     template: str | None,
-    architecture: str,
+    architecture: str = "llama",
 ) -> None:
+    """Write a GGUF by the logits of the tokens that follow each token; those of others are 0."""
     width = -(-len(vocabulary.words) // 32) * 32
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_context_length(4096)
@@ -168,16 +170,17 @@ def _write(
     writer.add_add_bos_token(False)
     if template is not None:
         writer.add_chat_template(template)
-    finish(writer, _tensors(len(vocabulary.words), width, successors))
+    finish(writer, _tensors(len(vocabulary.words), width, table))
 
 
 def _tensors(
-    words: int, width: int, successors: Mapping[int, int]
+    words: int, width: int, table: Mapping[int, Mapping[int, float]]
 ) -> dict[str, NDArray[np.float32]]:
     output = np.zeros((words, width), np.float32)
-    for token, following in successors.items():
-        # The norm before it makes a one-hot row as long as the square root of its width.
-        output[following, token] = CERTAIN / np.sqrt(width)
+    for token, logits in table.items():
+        for following, logit in logits.items():
+            # The norm before it makes a one-hot row as long as the square root of its width.
+            output[following, token] = logit / np.sqrt(width)
     zeros = {
         "attn_q": (32, width),
         "attn_k": (32, width),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +55,10 @@ async def chat(call: Call) -> Reply | Stream:
     needed = ["tools"] * bool(tools) + needed_capabilities(files)
     think = resolve_think(model, request)
     check_capabilities(model, request, "chat", needed)
-    conversation, images = await asyncio.to_thread(take_images, _conversation(request, model))
+    turns = conversation(request.messages, model)
+    messages, images = await asyncio.to_thread(take_images, turns)
     prompt = ChatPrompt(
-        conversation,
+        messages,
         template=model.prompt_template,
         tools=tools,
         think=think,
@@ -120,9 +122,9 @@ def _tool_call(call: ToolCall) -> dict[str, Any]:
     }
 
 
-def _conversation(request: ChatRequest, model: Model) -> list[Message]:
+def conversation(asked: Sequence[Message], model: Model) -> list[Message]:
     """Return the model's messages and the request's, under a system message if there is one."""
-    asked = list(request.messages)
+    asked = list(asked)
     if not model.renderer:  # renderers have their own rules for developers
         asked = [msgspec.structs.replace(m, role=native_role(m.role)) for m in asked]
     messages = [*model.messages, *asked]

@@ -4,27 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..engine.events import Logprob, Text
+from ..engine.protocol import ChatPrompt
 from ..errors import OllamaError
+from ..prompt.messages import Message
 from .answering import finite, logprobs_field
+from .chat import conversation
 from .endpoint import Call, Reply
 from .models import find_model
-from .request_bounds import check_bytes
+from .request_bounds import check_bytes, check_messages
 from .wire import KeepAlive
+
+if TYPE_CHECKING:
+    from ..library.model import Model
 
 
 class ScoreRequest(msgspec.Struct, kw_only=True):
     """The body of POST /api/score. ``choices`` is another name of ``continuations``.
 
+    The continuations follow ``prompt``, a text, or begin the message that follows ``messages``.
     With ``raw`` the texts may name special tokens, as prompts that a template has made do.
     """
 
     model: str = ""
     prompt: str = ""
+    messages: list[Message] = []
     continuations: list[str] = []
     choices: list[str] = []
     raw: bool = False
@@ -39,14 +47,21 @@ async def score(call: Call) -> Reply:
     if not texts or not all(texts):
         raise OllamaError(400, "continuations must be a list of texts, none of them empty")
     # The last tokens of a prompt depend on the text after it: each continuation is read with it.
-    size = len(texts) * len(request.prompt) + sum(map(len, texts))
+    length = len(request.prompt) + sum(len(message.content) for message in request.messages)
+    size = len(texts) * length + sum(map(len, texts))
     check_bytes("prompt and continuations", size, call.server.max_tokenize_bytes)
+    if request.messages and (request.prompt or request.raw):
+        raise OllamaError(400, "messages exclude prompt and raw")
+    check_messages(call.server, request.messages)
+    if any(message.images for message in request.messages):
+        raise OllamaError(400, "score takes no images")
     model = await find_model(call, request.model)
     if "completion" not in model.capabilities:
         raise OllamaError(400, f'"{request.model}" does not support score')
+    prompt = _conversation(request.messages, model) if request.messages else request.prompt
     async with await call.lease(model, request) as lease:
         scored = await lease.runner.score(
-            request.prompt, texts, lease.num_ctx, raw=request.raw, sharing=lease.sharing
+            prompt, texts, lease.num_ctx, raw=request.raw, sharing=lease.sharing
         )
     body: dict[str, Any] = {
         "model": request.model,
@@ -56,6 +71,18 @@ async def score(call: Call) -> Reply:
     if lease.load_duration:
         body["load_duration"] = lease.load_duration
     return Reply(body | {"prompt_eval_count": scored.prompt_eval_count})
+
+
+def _conversation(messages: list[Message], model: Model) -> ChatPrompt:
+    """Return a conversation whose next message begins with the answer: there is no thinking."""
+    return ChatPrompt(
+        conversation(messages, model),
+        template=model.prompt_template,
+        think=False if "thinking" in model.capabilities else None,
+        truncate=False,
+        parser=model.parser,
+        renderer=model.renderer,
+    )
 
 
 def results(texts: list[str], found: list[list[Logprob]]) -> list[dict[str, Any]]:

@@ -222,7 +222,14 @@ class Intake(threading.Thread):
             )
             self._generate(command, read, answer, job)
         elif isinstance(command, Score):
-            prompt, continuations = split_score(self._model, command, self._loop.longest, job.check)
+            prompt, continuations = split_score(
+                self._prompter,
+                self._model,
+                command,
+                self._loop.longest,
+                job.check,
+                may_be_slow=may_be_slow,
+            )
             self._score(command, prompt, continuations, job)
         elif isinstance(command, Embed):
             tokens = long_texts(self._model, command, self._loop.longest_text, job.check)

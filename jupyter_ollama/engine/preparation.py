@@ -26,7 +26,7 @@ from .protocol import (
     SuffixPrompt,
     Tokenize,
 )
-from .score import split
+from .score import split, split_chat
 from .system_prefix import system_prefix
 
 if TYPE_CHECKING:
@@ -116,17 +116,29 @@ def read_prompt(
 
 
 def split_score(
+    prompter: Prompter,
     model: LlamaModel,
     command: Score,
     longest: Longest | None,
     check: Callable[[], None] = lambda: None,
+    *,
+    may_be_slow: bool = True,
 ) -> tuple[list[int], list[list[int]]]:
-    """Tokenize the texts of a command to score: see `score.split`. Raises OllamaError."""
+    """Tokenize the texts of a command to score: see `score.split`.
+
+    Raises OllamaError, and TakesLong as `Prompter.render`.
+    """
+    num_ctx = context_of(command.num_ctx, longest)
+    prompt, continuations = command.prompt, command.continuations
+    if isinstance(prompt, ChatPrompt):
+        return split_chat(
+            prompter, model, prompt, continuations, num_ctx, check=check, may_be_slow=may_be_slow
+        )
     return split(
         model,
-        command.prompt,
-        command.continuations,
-        num_ctx=context_of(command.num_ctx, longest),
+        prompt,
+        continuations,
+        num_ctx=num_ctx,
         parse_special=command.raw,
         check=check,
     )

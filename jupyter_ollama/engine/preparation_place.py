@@ -58,6 +58,7 @@ class _Head(msgspec.Struct):
 
 _head = msgspec.msgpack.Decoder(_Head)
 _prompt = msgspec.msgpack.Decoder(_Prompt)
+_scored = msgspec.msgpack.Decoder(str | _Prompt)
 _NOT_PREPARED = ("cancel", "resize")
 
 
@@ -80,6 +81,9 @@ def _place(head: _Head, size: int, long_bytes: int) -> PreparationPlace:
         return PreparationPlace.THREAD if longest > SHORT_TEXT else PreparationPlace.INTAKE
     if head.type == "score":
         is_long = size + len(head.prompt) * len(head.continuations) > LONG_PRODUCT
+        asked = _scored.decode(head.prompt)
+        if isinstance(asked, _Prompt) and len(asked.messages) > MANY_MESSAGES:
+            is_long = True
         return PreparationPlace.PROCESS if is_long else PreparationPlace.THREAD
     is_chat = head.type in ("generate", "render")
     prompt = _prompt.decode(head.prompt) if is_chat else _Prompt()

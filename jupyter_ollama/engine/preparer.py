@@ -171,7 +171,7 @@ class Worker:
                 slim, read.tokens, read.text, read.num_ctx, read.keep, read.lost, read.system
             )
         if isinstance(command, Score):
-            return Split(*split_score(model, command, ask.longest))
+            return Split(*split_score(prompter, model, command, ask.longest))
         if isinstance(command, Embed):
             tokens = long_texts(model, command, ask.longest_text)
             texts = ["" if place in tokens else text for place, text in enumerate(command.texts)]

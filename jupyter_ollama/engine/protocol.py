@@ -160,11 +160,12 @@ class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
 class Score(msgspec.Struct, tag="score", omit_defaults=True):
     """Compute the log-probabilities of ``continuations`` of a prompt; answered by Scored.
 
-    With ``raw`` the names of special tokens in the texts are special tokens.
+    They follow a text, or a conversation as its next message. With ``raw`` the names of special
+    tokens in the texts are special tokens.
     """
 
     request: int
-    prompt: str
+    prompt: str | ChatPrompt
     continuations: list[str]
     num_ctx: int
     raw: bool = False

@@ -172,17 +172,17 @@ class RunnerClient(RunnerProcess):
 
     async def score(
         self,
-        prompt: str,
+        prompt: str | ChatPrompt,
         continuations: list[str],
         num_ctx: int,
         *,
         raw: bool = False,
         sharing: PrefixSharing = OWN_PREFIXES,
     ) -> Scored:
-        """Return the log-probabilities of each continuation after ``prompt``, without a template.
+        """Return the log-probabilities of each continuation after ``prompt``.
 
-        With ``raw`` the texts may name special tokens. Raises OllamaError(400) if a continuation
-        does not fit into ``num_ctx`` tokens with the prompt.
+        A text is read without a template. With ``raw`` the texts may name special tokens. Raises
+        OllamaError(400) if a continuation does not fit into ``num_ctx`` tokens with the prompt.
         """
         number = next(self._numbers)
         command = Score(number, prompt, continuations, num_ctx, raw=raw, sharing=sharing)

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OllamaError
+from ..prompt.control_marks import GUARD
 from .events import Logprob, Scored
 from .llama_model import LlamaModel
 from .long_text import is_long, newest
 from .prefix_tree import common_length
+from .prompting import Prompter
+from .protocol import ChatPrompt
 from .rerank_prompt import TOO_LONG
 from .sampling import Allowed
 from .sequence import Sequence, SequenceParams
@@ -127,10 +130,46 @@ def split(
 
     def tokenize(text: str) -> list[int]:
         check()
-        return model.tokenize(text, special=True, parse_special=parse_special)
+        return model.tokenize(prompt + text, special=True, parse_special=parse_special)
 
-    whole = [tokenize(prompt + text) for text in continuations]
-    alone = tokenize(prompt)
+    return _parted(model, tokenize, continuations)
+
+
+def split_chat(
+    prompter: Prompter,
+    model: LlamaModel,
+    prompt: ChatPrompt,
+    continuations: list[str],
+    num_ctx: int,
+    *,
+    check: Callable[[], None] = lambda: None,
+    may_be_slow: bool = True,
+) -> tuple[list[int], list[list[int]]]:
+    """Return what `split` returns, for continuations that begin the next message.
+
+    Names of special tokens are special tokens where the template wrote them, and text in messages
+    and continuations. For ``may_be_slow`` see `Prompter.render`. Raises OllamaError(400).
+    """
+    rendered = prompter.render(prompt, num_ctx, may_be_slow=may_be_slow)
+
+    def tokenize(text: str) -> list[int]:
+        check()
+        guarded = model.control_marks.guarded(text.replace(GUARD, 2 * GUARD))
+        whole = rendered._replace(guarded=rendered.guarded + guarded)
+        read = prompter.tokens(prompt, whole, num_ctx)
+        if read.skipped:
+            raise OllamaError(400, TOO_LONG)
+        return read.tokens
+
+    return _parted(model, tokenize, continuations)
+
+
+def _parted(
+    model: LlamaModel, tokenize: Callable[[str], list[int]], continuations: list[str]
+) -> tuple[list[int], list[list[int]]]:
+    """Return the common first tokens and the rests; ``tokenize`` puts a prompt before a text."""
+    whole = [tokenize(text) for text in continuations]
+    alone = tokenize("")
     length = min(common_length(alone, tokens, 0) for tokens in whole)
     rests = [tokens[length:] for tokens in whole]
     if not all(rests):

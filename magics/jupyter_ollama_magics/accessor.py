@@ -21,6 +21,7 @@ from . import (
     groups,
     operators,  # noqa: F401 - defines the operators
     pdf_pages,
+    row_prompt,
     row_texts,
     vector_files,
 )
@@ -28,6 +29,7 @@ from .disk_cache import default_path
 from .failures import OllamaMagicsError
 from .media_rows import FileRows
 from .plan import Plan
+from .rank_methods import Ranks
 from .row_operator import OPERATORS, AsyncOperatorMethods
 from .servers import Servers
 from .similar import nearest
@@ -35,7 +37,7 @@ from .similar import nearest
 vector_files.register()
 
 
-class _Rows(AsyncOperatorMethods):
+class _Rows(AsyncOperatorMethods, Ranks):
     """The operators on pandas; a subclass makes the texts of the rows."""
 
     _data: pd.Series | pd.DataFrame
@@ -103,18 +105,17 @@ class _Rows(AsyncOperatorMethods):
         >>> plan.texts
         ['yes', None]
         """
-        question, shared = OPERATORS[operator].bind(arguments, keywords)
+        asked, shared = OPERATORS[operator].bind(arguments, keywords)
         prompt, cache = shared.pop("prompt"), shared.pop("cache")
         files = {kind: shared.pop(kind) for kind in ("images", "audio")}
         if not isinstance(cache, bool | str | Path):
             raise OllamaMagicsError("cache is True, False or the name of a file.")
         file = default_path() if cache is True else Path(cache) if cache else None
         named = {kind: value for kind, value in files.items() if value not in (None, False)}
-        if named:
-            rows = FileRows(self._data, named, by_content=file is not None)
-            question, texts = rows.operator(question), rows.texts(prompt)
-        else:
-            texts = self._texts(prompt)
+        rows = FileRows(self._data, named, by_content=file is not None) if named else None
+        fill = rows.fill if rows else self._fill
+        question, texts = row_prompt.resolved(asked, self._data, prompt, fill)
+        question = rows.operator(question) if rows else question
         return Plan(question, self._data, texts, self._servers, cache=file, **shared)
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
@@ -123,6 +124,12 @@ class _Rows(AsyncOperatorMethods):
     async def _apply_async(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         plan = await asyncio.to_thread(self.plan, operator, *arguments, **keywords)
         return await plan.run_async()
+
+    def _fill(self, data: Any, prompt: str | None) -> list[str | None]:
+        """Return the texts of other rows with the same columns."""
+        other = copy.copy(self)
+        other._data = data
+        return other._texts(prompt)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         raise NotImplementedError

@@ -19,7 +19,8 @@ import pandas as pd
 
 from . import attachments, row_texts
 from .failures import OllamaMagicsError
-from .operators import CLASSIFY, EXTRACT
+from .label_chat import CLASSIFY
+from .operators import EXTRACT
 from .row_operator import RowOperator
 from .row_tasks import Chat, messages
 from .servers import Servers
@@ -98,7 +99,7 @@ class FileChat:
             raise
 
     async def _ask(self, http: Dispatcher, text: str, files: list[str]) -> str:
-        *before, last = messages(self._chat.system, text)
+        *before, last = messages(self._chat.system, text, self._chat.turns)
         return await self._chat.ask(http, [*before, {**last, "images": files}])
 
 
@@ -135,6 +136,12 @@ class FileRows:
             return FileChat(self._about_files(made))
 
         return dataclasses.replace(operator, capability=first, task=task)
+
+    def fill(self, data: Any, prompt: Any) -> list[str | None]:
+        """Return the texts of ``data``. Raises OllamaMagicsError for other rows, as of examples."""
+        if data is not self.data:
+            raise OllamaMagicsError(f"{' and '.join(self.named)}: examples are texts alone.")
+        return self.texts(prompt)
 
     def texts(self, prompt: Any) -> list[str | None]:
         """Return the texts of the rows, with their files. Raises OllamaMagicsError."""

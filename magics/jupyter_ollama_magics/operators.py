@@ -1,31 +1,43 @@
-"""The row operators: what each sends to a model, and the columns made of the responses."""
+"""The row operators: what each sends to a model, and the columns made of the responses.
+
+``classify``, ``filter`` and ``score`` have modules of their own.
+"""
 
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import Any
 
-import pandas as pd
-from jupyter_ollama_client.parameters import unknown
-
-from . import columns, row_tasks
+from . import (
+    classify_operator,  # noqa: F401 - defines classify
+    columns,
+    filter_operator,  # noqa: F401 - defines filter
+    row_prompt,
+    row_tasks,
+    score_operator,  # noqa: F401 - defines score
+)
+from .example_answers import answer_json
 from .failures import OllamaMagicsError
 from .fields import Fields
-from .row_operator import RowOperator, row_operator
-from .servers import Servers
+from .operator_checks import GREEDY, check_settings
+from .row_operator import Operator, PromptedOperator, RowOperator, row_operator
 
-GREEDY = {"temperature": 0}
 EXTRACT = "Take what the schema asks for from the text. Answer in JSON. The schema:\n"
-CLASSIFY = "Classify the text. Answer with one of these labels and nothing else: "
 
 Options = dict[str, Any] | None
+Examples = Sequence[tuple[Any, Any]]
 
 
 @row_operator
-def chat(*, schema: Any = None, system: str | None = None, options: Options = None) -> RowOperator:
+def chat(
+    *,
+    schema: Any = None,
+    system: str | None = None,
+    examples: Examples = (),
+    options: Options = None,
+) -> Operator:
     """Return a model's answer to ``prompt`` for each row.
 
     Parameters
@@ -34,6 +46,10 @@ def chat(*, schema: Any = None, system: str | None = None, options: Options = No
         The JSON schema of the answers. The result then holds values of this type.
     system : str, optional
         The system message.
+    examples : list of (row, answer), optional
+        Rows with the answers that they should get. They are sent before each row as turns of the
+        conversation, in the words of the prompt; the server reads them once. A row of a Series is a
+        text, that of a DataFrame a dict of the columns in the prompt.
     options : dict, optional
         Options of the request, such as ``{"temperature": 0}``.
 
@@ -48,24 +64,35 @@ def chat(*, schema: Any = None, system: str | None = None, options: Options = No
     >>> answers = cities.ollama.chat("Where is {city}?", "smollm2", options={"num_predict": 9})
     >>> answers.isna().tolist()
     [False, True, False]
+    >>> told = [("Oslo", "Norway"), ("Cairo", "Egypt")]
+    >>> cities.ollama.chat("Where is {city}?", "smollm2", examples=told).notna().tolist()
+    [True, False, True]
     """
-    _check(system, options)
-    if schema is None:
+    check_settings(system, options)
+    pairs = row_prompt.pairs(examples)
+    format = None if schema is None else row_tasks.json_schema(schema)
+    parse: Callable[[str], Any] = str if schema is None else row_tasks.parser(schema)
+    write: Callable[[Any], str] = str if schema is None else answer_json(parse)
+
+    def build(prompt: row_prompt.RowPrompt) -> RowOperator:
+        turns = row_prompt.turns(prompt, pairs, write)
         return RowOperator(
             "completion",
-            lambda servers, model: row_tasks.Chat(model, system, options),
-            columns.texts,
+            lambda servers, model: row_tasks.Chat(model, system, options, format, parse, turns),
+            columns.texts if format is None else columns.objects,
         )
-    format, parse = row_tasks.json_schema(schema), row_tasks.parser(schema)
-    return RowOperator(
-        "completion",
-        lambda servers, model: row_tasks.Chat(model, system, options, format, parse),
-        columns.objects,
-    )
+
+    return PromptedOperator(build)
 
 
 @row_operator
-def extract(schema: Any, *, system: str | None = None, options: Options = None) -> RowOperator:
+def extract(
+    schema: Any,
+    *,
+    system: str | None = None,
+    examples: Examples = (),
+    options: Options = None,
+) -> Operator:
     """Return the fields of ``schema``, read by a model from each row's text.
 
     Parameters
@@ -74,6 +101,9 @@ def extract(schema: Any, *, system: str | None = None, options: Options = None) 
         A JSON schema of an object, or a type that has one.
     system : str, optional
         The system message; by default an instruction with the schema.
+    examples : list of (row, answer), optional
+        Rows with the fields that they should get, as a dict or an object of the schema's type; see
+        ``chat``.
     options : dict, optional
         Options of the request; the temperature is 0 by default.
 
@@ -90,7 +120,8 @@ def extract(schema: Any, *, system: str | None = None, options: Options = None) 
     >>> frame.dtypes.astype(str).to_dict()
     {'stars': 'Int64', 'mood': 'category'}
     """
-    _check(system, options)
+    check_settings(system, options)
+    pairs = row_prompt.pairs(examples)
     format = row_tasks.json_schema(schema)
     fields = Fields.of(format)
     if not fields.fields:
@@ -105,117 +136,15 @@ def extract(schema: Any, *, system: str | None = None, options: Options = None) 
         check(answer)
         return fields.parse(row_tasks.json_value(answer))
 
-    return RowOperator(
-        "completion",
-        lambda servers, model: row_tasks.Chat(model, system, options, format, parse),
-        lambda values, index, name: columns.typed(values, fields.fields, index),
-    )
+    def build(prompt: row_prompt.RowPrompt) -> RowOperator:
+        turns = row_prompt.turns(prompt, pairs, answer_json(parse))
+        return RowOperator(
+            "completion",
+            lambda servers, model: row_tasks.Chat(model, system, options, format, parse, turns),
+            lambda values, index, name: columns.typed(values, fields.fields, index),
+        )
 
-
-@row_operator
-def classify(
-    labels: Iterable[Any],
-    *,
-    probabilities: bool = False,
-    system: str | None = None,
-    options: Options = None,
-) -> RowOperator:
-    """Return the label that a model gives to each row; it can answer with nothing else.
-
-    Parameters
-    ----------
-    labels : iterable
-        The labels, in the order of the categories.
-    probabilities : bool
-        Return the probability of each label. The server needs ``/api/score``, which jupyter_ollama
-        has and Ollama has not.
-    system : str, optional
-        The system message; by default an instruction with the labels.
-    options : dict, optional
-        Options of the request; the temperature is 0 by default.
-
-    Returns
-    -------
-    Series of category, or DataFrame of float64 with ``probabilities``
-        The DataFrame has a column for each label. With ``errors="column"``, a DataFrame with the
-        columns "answer" and "error".
-
-    Examples
-    --------
-    >>> reviews = pd.Series(["I love it", None, "It broke at once"], name="text")
-    >>> labels = reviews.ollama.classify(["good", "bad"], model="smollm2")
-    >>> labels.cat.categories.tolist()
-    ['good', 'bad']
-    >>> shares = reviews.ollama.classify(["good", "bad"], model="smollm2", probabilities=True)
-    >>> shares.sum(axis=1).round(3).tolist()
-    [1.0, 0.0, 1.0]
-    """
-    _check(system, options)
-    given = _by_text(labels)
-    system = system or CLASSIFY + ", ".join(given)
-    options = GREEDY | (options or {})
-    if probabilities:
-        return _probabilities(given, system, options)
-    format = {"type": "string", "enum": list(given)}
-    parse = row_tasks.one_of(given)
-    return RowOperator(
-        "completion",
-        lambda servers, model: row_tasks.Chat(model, system, options, format, parse),
-        lambda values, index, name: columns.labels(values, given, index, name),
-    )
-
-
-def _by_text(labels: Iterable[Any]) -> dict[str, Any]:
-    """Return the labels by their text. Raises OllamaMagicsError for invalid labels."""
-    if isinstance(labels, str | bytes) or not isinstance(labels, Iterable):
-        raise OllamaMagicsError('labels is a list, such as ["yes", "no"].')
-    given: dict[str, Any] = {}
-    for label in labels:
-        if pd.api.types.is_scalar(label) and pd.isna(label):
-            raise OllamaMagicsError("One of the labels is missing (NaN): leave it out by dropna().")
-        text = str(label)
-        if not text.strip():
-            raise OllamaMagicsError("One of the labels is empty.")
-        try:
-            hash(label)
-            alike = text in given and bool(given[text] != label)
-            pd.Categorical([], categories=[*given.values(), label] if text not in given else [])
-        except (TypeError, ValueError):
-            alike = True
-        if alike:
-            raise OllamaMagicsError(f"The label {label!r} is like another, or not a single value.")
-        given[text] = label
-    if not given:
-        raise OllamaMagicsError("classify needs at least one label.")
-    return given
-
-
-def _check(system: Any, options: Any) -> None:
-    """Raise OllamaMagicsError for invalid values; warn of options that no server knows."""
-    if system is not None and not isinstance(system, str):
-        raise OllamaMagicsError(f"system is a text, not {type(system).__name__}.")
-    if options is None:
-        return
-    try:
-        named = isinstance(options, dict) and all(isinstance(name, str) for name in options)
-        json.dumps(options)
-    except (TypeError, ValueError):
-        named = False
-    if not named:
-        raise OllamaMagicsError('options is a dict, such as {"temperature": 0.5}.')
-    for warning in unknown(options):
-        warnings.warn(f"{warning}.", stacklevel=2)
-
-
-def _probabilities(given: dict[str, Any], system: str, options: dict[str, Any]) -> RowOperator:
-    def task(servers: Servers, model: str) -> row_tasks.Task:
-        before, after = servers.around(model, system)
-        quoted = [row_tasks.quoted(label) for label in given]
-        return row_tasks.Score(model, before, after, quoted, options)
-
-    return RowOperator(
-        "completion", task, lambda values, index, name: columns.probabilities(values, given, index)
-    )
+    return PromptedOperator(build)
 
 
 @row_operator

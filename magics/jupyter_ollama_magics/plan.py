@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from . import columns, rows
@@ -92,10 +93,13 @@ class Plan:
     def _prepare(self) -> _Run:
         # The rows are sent over other connections.
         with closing(self.servers()) as servers:
-            model = servers.choose(self.model, self.operator.capability)
+            operator, model = self.operator, self.model
+            if operator.decide is not None:
+                operator, model = operator.decide(servers, model)
+            model = servers.choose(model, operator.capability)
             with reported(servers.connections[0], model):
-                clients, identity = servers.having(model, self.operator.capability)
-            task = self.operator.task(servers, model)
+                clients, identity = servers.having(model, operator.capability)
+            task = operator.task(servers, model)
         texts = [text for text in self.texts if text is not None]
         strict = self.errors == "raise"
         job = rows.RowJob(task, identity, texts, strict=strict, cache=self.cache)
@@ -108,9 +112,30 @@ class Plan:
         errors: Sequence[str | None] | None = None
         if self.errors == "column":
             errors = [None if text is None else failures.get(text) for text in self.texts]
+        if self.operator.keep is not None:
+            return self._kept(values, result, errors)
         if self.into is not None:
             return columns.assign(self.data, result, errors, self.into)
         return result if errors is None else columns.with_errors(result, errors)
+
+    def _kept(
+        self,
+        values: Sequence[Any],
+        result: pd.Series | pd.DataFrame,
+        errors: Sequence[str | None] | None,
+    ) -> Any:
+        """Return the rows of the data to keep; rows with an error are kept, too."""
+        keep = self.operator.keep
+        assert keep is not None
+        shown = [value is not None and keep(value) for value in values]
+        data: Any = self.data
+        if self.into is not None:
+            data = columns.assign(data, result, errors, self.into)
+        elif errors is not None:
+            data = columns.with_errors(columns.named_frame(data), errors)
+        if errors is not None:
+            shown = [one or error is not None for one, error in zip(shown, errors, strict=True)]
+        return data[np.array(shown, dtype=bool)]
 
     def _row_error(self, error: rows.RowFailed) -> OllamaMagicsError:
         label = self.data.index[self.texts.index(error.text)]

@@ -40,7 +40,11 @@ class PolarsCall:
         return OPERATORS[self.operator].signature.bind(*self.arguments, **self.keywords).arguments
 
     def plan(self, data: pl.Series | pl.DataFrame) -> Plan:
-        """Return the Plan for data. With ``into``, its result has the new columns alone."""
+        """Return the Plan for data.
+
+        With ``into``, its result has the new columns alone; the index has the numbers of the rows
+        that an operator keeps.
+        """
         return self._plan(self._to_pandas(data), self.given)
 
     def result(self, made: pd.Series | pd.DataFrame, name: str) -> Result:
@@ -74,9 +78,7 @@ class PolarsCall:
         Its dtypes are known before the rows. No row is sent, except one short text where the
         columns depend on a response. Raises OllamaMagicsError if arguments do not fit the columns.
         """
-        names = self._named() if names is None else names
-        data: Any = pd.DataFrame({name: pd.Series(dtype=object) for name in names})
-        plan = self._plan(data if names else pd.Series(dtype=object), self.given)
+        plan = self._plan_of(self.named() if names is None else names)
         if not plan.operator.columns_vary:
             made = plan.empty()
         else:
@@ -85,7 +87,16 @@ class PolarsCall:
             made = _of_length(plan, dimensions) if dimensions else plan.run(progress=False)
         return self.result(made.iloc[:0], "")
 
-    def _named(self) -> list[str]:
+    def keeps(self, names: Collection[str]) -> bool:
+        """Return whether the result is some of the rows of a frame with these columns."""
+        return self._plan_of(names).operator.keep is not None
+
+    def _plan_of(self, names: Collection[str]) -> Plan:
+        """Return the Plan for a frame without rows, or for a column if there are no names."""
+        data: Any = pd.DataFrame({name: pd.Series(dtype=object) for name in names})
+        return self._plan(data if names else pd.Series(dtype=object), self.given)
+
+    def named(self) -> list[str]:
         """Return the columns that the prompt and the files name, [] for a prompt of one column."""
         prompt = self.given.get("prompt") or ""
         fields = _FIELD.findall(prompt)
@@ -103,7 +114,7 @@ class PolarsCall:
         if urls:
             rows = rows.at(*urls, token_variable=token_variable)
         plan: Plan = rows.plan(self.operator, **given)
-        if plan.into is None:
+        if plan.into is None and plan.operator.keep is None:
             return plan
         return replace(plan, data=pd.DataFrame(index=plan.data.index))
 

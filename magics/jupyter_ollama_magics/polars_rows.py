@@ -9,6 +9,9 @@ from typing import Any, Self
 import polars as pl
 from jupyter_ollama_client.credentials import hidden_in
 
+from . import polars_interrupt
+from .failures import OllamaMagicsError
+from .plan import Plan
 from .polars_call import PolarsCall, Result
 from .row_operator import AsyncOperatorMethods, OperatorMethods
 
@@ -61,21 +64,32 @@ class PolarsRows(_Placed, AsyncOperatorMethods):
 
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         call = self._call(operator, arguments, keywords)
-        return self._finished(call, call.plan(self._data).run())
+        plan = call.plan(self._data)
+        return self._finished(call, plan, plan.run())
 
     async def _apply_async(self, operator: str, /, *arguments: Any, **keywords: Any) -> Any:
         call = self._call(operator, arguments, keywords)
         plan = await asyncio.to_thread(call.plan, self._data)
-        return self._finished(call, await plan.run_async())
+        return self._finished(call, plan, await plan.run_async())
 
-    def _finished(self, call: PolarsCall, made: Any) -> Result:
+    def _finished(self, call: PolarsCall, plan: Plan, made: Any) -> Result:
         data = self._data
-        result = call.result(made, data.name if isinstance(data, pl.Series) else call.operator)
-        if isinstance(result, pl.Series) or call.given.get("into") is None:
-            return result
-        if isinstance(data, pl.Series):
-            data = data.alias(data.name or "text").to_frame()
-        return data.with_columns(result)
+        if plan.into is None and plan.operator.keep is None:
+            name = data.name if isinstance(data, pl.Series) else call.operator
+            return call.result(made, name)
+        kept: Result = data[made.index.tolist()]
+        if not len(made.columns):
+            return kept
+        if isinstance(kept, pl.Series):
+            kept = kept.alias(kept.name or "text").to_frame()
+        return kept.with_columns(call.result(made, ""))
+
+    def kept(self, call: PolarsCall) -> pl.DataFrame:
+        """Return the rows that an operator keeps, inside of a query."""
+        plan = call.plan(self._data)
+        kept = self._finished(call, plan, polars_interrupt.run(plan))
+        assert isinstance(kept, pl.DataFrame)
+        return kept
 
 
 class LazyRows(_Placed):
@@ -92,6 +106,9 @@ class LazyRows(_Placed):
         call = self._call(operator, arguments, keywords)
         names = self._frame.collect_schema().names()
         empty, into = call.empty(names), call.given.get("into")
+        if call.keeps(names):
+            schema = {**self._frame.collect_schema(), **_columns(empty)}
+            return self._frame.map_batches(lambda part: PolarsRows(part).kept(call), schema=schema)
         column = call.expression(pl.struct(call.used(names)), empty)
         take = self._frame.select if into is None else self._frame.with_columns
         if isinstance(empty, pl.Series):
@@ -116,5 +133,13 @@ class ExpressionRows(_Placed):
     def _apply(self, operator: str, /, *arguments: Any, **keywords: Any) -> pl.Expr:
         into = keywords.pop("into", None)
         call = self._call(operator, arguments, keywords)
+        if call.keeps(call.named()):
+            raise OllamaMagicsError(
+                f'An expression has as many rows as its column: {operator}(…, returns="mask").'
+            )
         column = call.expression(self._expression, call.empty())
         return column if into is None else column.alias(into)
+
+
+def _columns(empty: Result) -> dict[str, pl.DataType]:
+    return dict(empty.schema) if isinstance(empty, pl.DataFrame) else {}

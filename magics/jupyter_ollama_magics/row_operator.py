@@ -40,12 +40,34 @@ class RowOperator:
         missing), the index and the name.
     columns_vary : bool
         Whether the columns depend on a response, as vectors depend on the model.
+    keep : callable, optional
+        Makes the result the rows of the data for whose value it returns True. The columns are then
+        only seen with ``into``.
+    decide : callable, optional
+        Returns another operator and the name of its model, from the servers and the name of the
+        model.
     """
 
     capability: str
     task: Callable[[Servers, str], Task]
     columns: Callable[[list[Any], pd.Index, Any], pd.Series | pd.DataFrame]
     columns_vary: bool = False
+    keep: Callable[[Any], bool] | None = None
+    decide: Callable[[Servers, str | None], tuple[RowOperator, str]] | None = None
+
+
+@dataclass(frozen=True)
+class PromptedOperator:
+    """An operator that ``build`` makes of the prompt of a call, a ``row_prompt.RowPrompt``.
+
+    With ``is_sentence`` the prompt is a sentence about the row, and is sent apart from its values.
+    """
+
+    build: Callable[[Any], RowOperator]
+    is_sentence: bool = False
+
+
+Operator = RowOperator | PromptedOperator
 
 
 class OperatorMethods:
@@ -64,10 +86,10 @@ class AsyncOperatorMethods(OperatorMethods):
 
 @dataclass(frozen=True)
 class Definition:
-    """An operator's name and the function that makes a RowOperator of its own arguments."""
+    """An operator's name and the function that makes it of its own arguments."""
 
     name: str
-    build: Callable[..., RowOperator]
+    build: Callable[..., Operator]
 
     @cached_property
     def signature(self) -> inspect.Signature:
@@ -79,7 +101,7 @@ class Definition:
 
     def bind(
         self, arguments: tuple[Any, ...], keywords: dict[str, Any]
-    ) -> tuple[RowOperator, dict[str, Any]]:
+    ) -> tuple[Operator, dict[str, Any]]:
         """Return the operator for a call, and the shared arguments. Raises TypeError."""
         try:
             bound = self.signature.bind(*arguments, **keywords)
@@ -119,7 +141,7 @@ OPERATORS: dict[str, Definition] = {}
 """The operators by name."""
 
 
-def row_operator(build: Callable[..., RowOperator]) -> Callable[..., RowOperator]:
+def row_operator(build: Callable[..., Operator]) -> Callable[..., Operator]:
     """Define an operator with the name, own parameters and numpydoc text of ``build``.
 
     Raises ValueError if a parameter has the name of a shared one.

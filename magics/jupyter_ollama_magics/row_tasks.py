@@ -1,13 +1,12 @@
-"""The requests of rows: chat, score and embed, and the parsing of their responses."""
+"""The requests of rows: chat and embed, and the parsing of their responses; see `score_tasks`."""
 
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
-
-from jupyter_ollama_client.errors import OllamaResponseError
 
 from . import embed
 from .failures import OllamaMagicsError
@@ -25,6 +24,14 @@ EMBED_IN_FLIGHT = 2
 """Requests of many texts each: one is computed while the next is transferred."""
 
 NO_SCORE = "probabilities=True needs /api/score, which this server does not have."
+
+NO_PROBABILITIES = (
+    "this server has no /api/score, so the model answers with one of the choices and the "
+    "probabilities are missing."
+)
+
+Turns = Sequence[tuple[str, str]]
+"""Earlier questions and their answers, which a model takes for examples."""
 
 
 class Task(Protocol):
@@ -58,11 +65,12 @@ class Chat:
     options: dict[str, Any] | None
     format: dict[str, Any] | None = None
     parser: Callable[[str], Any] = str
+    turns: Turns = ()
     in_flight: int = IN_FLIGHT
 
     def identity(self) -> list[Any]:
         """Return the values that the answers depend on."""
-        return ["chat", self.system, self.options, self.format]
+        return ["chat", self.system, self.options, self.format, *self.turns]
 
     def batches(self, texts: list[str]) -> Iterable[list[str]]:
         """Put each text into a request of its own."""
@@ -70,7 +78,7 @@ class Chat:
 
     async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the answer to the only text."""
-        return [await self.ask(http, messages(self.system, texts[0]))]
+        return [await self.ask(http, messages(self.system, texts[0], self.turns))]
 
     async def ask(self, http: Dispatcher, conversation: Sequence[Mapping[str, Any]]) -> str:
         """Return the answer to the last of the messages."""
@@ -89,49 +97,6 @@ class Chat:
     def parse(self, answer: Any) -> Any:
         """Return the parsed answer."""
         return self.parser(answer)
-
-
-@dataclass
-class Score:
-    """The probability of each label as the answer to each text.
-
-    ``before`` and ``after`` are the rendered prompt around the text.
-    """
-
-    model: str
-    before: str
-    after: str
-    labels: list[str]
-    options: dict[str, Any] | None
-    in_flight: int = IN_FLIGHT
-
-    def identity(self) -> list[Any]:
-        """Return the values that the answers depend on."""
-        return ["score", self.before, self.after, self.labels, self.options]
-
-    def batches(self, texts: list[str]) -> Iterable[list[str]]:
-        """Put each text into a request of its own."""
-        return ([text] for text in texts)
-
-    async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
-        """Return the probabilities of the labels for the only text."""
-        body = {
-            "model": self.model,
-            "prompt": self.before + texts[0] + self.after,
-            "continuations": self.labels,
-            "options": self.options,
-        }
-        try:
-            answer = await http.call("/api/score", body)
-        except OllamaResponseError as error:
-            if error.status in (404, 405):
-                raise OllamaMagicsError(NO_SCORE) from None
-            raise
-        return [[one["probability"] for one in answer["results"]]]
-
-    def parse(self, answer: Any) -> Any:
-        """Return the probabilities unchanged."""
-        return answer
 
 
 @dataclass
@@ -163,10 +128,24 @@ class Embed:
         return answer
 
 
-def messages(system: str | None, text: str) -> list[dict[str, str]]:
-    """Return a conversation; its first message, the system message, is equal for all rows."""
-    first = [{"role": "system", "content": system}] if system else []
-    return [*first, {"role": "user", "content": text}]
+def messages(system: str | None, text: str, turns: Turns = ()) -> list[dict[str, str]]:
+    """Return a conversation that ends with a text.
+
+    The messages before it, a system message and the turns, are equal for all rows: a server reads
+    them once.
+    """
+    found = [{"role": "system", "content": system}] if system else []
+    for question, answer in turns:
+        found += [
+            {"role": "user", "content": question},
+            {"role": "assistant", "content": answer},
+        ]
+    return [*found, {"role": "user", "content": text}]
+
+
+def warn_of_no_probabilities(operator: str) -> None:
+    """Warn that the answers of a call have no probabilities."""
+    warnings.warn(f"{operator}: {NO_PROBABILITIES}", stacklevel=2)
 
 
 def quoted(label: str) -> str:

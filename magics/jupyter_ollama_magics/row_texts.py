@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 
 import numpy as np
 import pandas as pd
@@ -30,18 +30,14 @@ def fill_template(
     """
     if not isinstance(template, str):
         raise OllamaMagicsError(f"prompt is a text, not {type(template).__name__}.")
-    names = "|".join(re.escape(name) for name in sorted(fields, key=len, reverse=True))
-    pattern = re.compile(rf"\{{(\{{?)({names})(:[^{{}}\n]*)?\}}(\}}?)")
+    pattern = placeholders(fields)
     used = [match[2] for match in pattern.finditer(template) if not (match[1] and match[4])]
     if not used:
         if default is None:
             known = ", ".join(f"{{{name}}}" for name in fields)
             raise OllamaMagicsError(f"The prompt names none of the columns: {known}.")
         template, used = f"{template}\n\n{{{default}}}", [default]
-    unknown = [f"{{{name}}}" for name in _FIELD.findall(template) if name not in fields]
-    if unknown:
-        names = ", ".join(dict.fromkeys(unknown))
-        warnings.warn(f"No column has the name of {names}; sent as typed.", stacklevel=2)
+    warn_of_unknown_fields(template, fields)
     columns = {name: fields[name] for name in dict.fromkeys(used)}
     missing = np.logical_or.reduce([column.isna().to_numpy(bool) for column in columns.values()])
     rows = zip(*(column.tolist() for column in columns.values()), strict=True)
@@ -50,6 +46,24 @@ def fill_template(
         None if is_missing else pattern.sub(_replacement(row), template)
         for is_missing, row in zip(missing, values, strict=True)
     ]
+
+
+def placeholders(names: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of ``{name}`` and ``{name:format}``.
+
+    Its groups are a second brace before, the name, the format with its colon, and a second brace
+    after; a field between two pairs of braces is text.
+    """
+    some = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+    return re.compile(rf"\{{(\{{?)({some})(:[^{{}}\n]*)?\}}(\}}?)")
+
+
+def warn_of_unknown_fields(template: str, fields: Container[str]) -> None:
+    """Warn of fields that no column has."""
+    unknown = [f"{{{name}}}" for name in _FIELD.findall(template) if name not in fields]
+    if unknown:
+        names = ", ".join(dict.fromkeys(unknown))
+        warnings.warn(f"No column has the name of {names}; sent as typed.", stacklevel=3)
 
 
 def _replacement(values: Mapping[str, object]) -> Callable[[re.Match[str]], str]:

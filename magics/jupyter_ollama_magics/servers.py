@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from jupyter_ollama_client.discovery import ServerAddress, discover
-from jupyter_ollama_client.errors import OllamaConnectionError
+from jupyter_ollama_client.errors import OllamaConnectionError, OllamaResponseError
 
 from .connection import Connection
 from .failures import OllamaMagicsError
 from .reporting import reported
-from .row_tasks import NO_SCORE, messages
 
 if TYPE_CHECKING:
     from jupyter_ollama_client.client import Client
 
 T = TypeVar("T")
 
-_MARK = "\N{OBJECT REPLACEMENT CHARACTER}"
+NO_ROUTE = {404, 405, 501}
+"""Statuses of a path that a server does not have."""
 
 
 @dataclass(frozen=True)
@@ -107,21 +107,13 @@ class Servers:
         digest, url = urls.popitem()
         return clients, digest or f"{url} {model}"
 
-    def around(self, model: str, system: str) -> tuple[str, str]:
-        """Return the parts of the rendered prompt before and after the text of a row."""
-        body = {
-            "model": model,
-            "messages": messages(system, _MARK),
-            "stream": False,
-            "_debug_render_only": True,
-        }
-        with reported(self.connections[0], model):
-            answer = self._any(lambda one: one.client.call("POST", "/api/chat", body))
-        prompt = (answer.get("_debug_info") or {}).get("rendered_template") or ""
-        before, found, after = prompt.partition(_MARK)
-        if not found:
-            raise OllamaMagicsError(NO_SCORE)
-        return before, after
+    def can_score(self, model: str) -> bool:
+        """Return whether all servers that can be reached have ``/api/score``."""
+        found = []
+        for connection in self.connections:
+            with suppress(OllamaConnectionError):
+                found.append(_has_score(connection, model))
+        return all(found)
 
     def _any(self, ask: Callable[[Connection], T]) -> T:
         """Return the answer of the first server that can be reached."""
@@ -130,3 +122,12 @@ class Servers:
             with suppress(OllamaConnectionError):
                 return ask(connection)
         return ask(last)
+
+
+def _has_score(connection: Connection, model: str) -> bool:
+    """Send a request without continuations: a server that has the path refuses it by 400."""
+    try:
+        connection.client.call("POST", "/api/score", {"model": model})
+    except OllamaResponseError as error:
+        return error.status not in NO_ROUTE
+    return True

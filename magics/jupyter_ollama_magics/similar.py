@@ -25,7 +25,7 @@ def nearest(
     frame = frame[present]
     if not len(units):
         return frame.assign(similarity=pd.Series(dtype="float32"))
-    target = _normalized(columns.matrix(_embedded(pd.Series([query]), model, units.shape[1])))[0]
+    target = normalized(columns.matrix(_embedded(pd.Series([query]), model, units.shape[1])))[0]
     if target.shape != units.shape[1:]:
         raise OllamaMagicsError(
             f"The column has vectors of {units.shape[1]} numbers and the query one of "
@@ -53,10 +53,10 @@ def unit_vectors(column: pd.Series, model: str | None) -> tuple[np.ndarray, np.n
                 "loses digits. to_parquet and to_feather keep vectors; embed makes them anew."
             )
         column = _embedded(column, model)
-    return present, _normalized(columns.matrix(column))
+    return present, normalized(columns.matrix(column))
 
 
-def _normalized(matrix: np.ndarray) -> np.ndarray:
+def normalized(matrix: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(matrix, axis=1, keepdims=True)
     return np.asarray(matrix / np.maximum(lengths, np.finfo(np.float32).tiny))
 

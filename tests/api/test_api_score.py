@@ -63,6 +63,37 @@ async def test_agrees_with_generate(standalone: Fetch) -> None:
         assert mine["logprob"] == pytest.approx(theirs["logprob"], abs=0.3)  # Q4_0
 
 
+TURNS = [
+    {"role": "system", "content": "Answer yes or no."},
+    {"role": "user", "content": "Is Paris in France?"},
+]
+
+
+async def test_a_conversation_is_read_in_the_format_of_the_model(standalone: Fetch) -> None:
+    """Its continuations have the probabilities that they have after the prompt of /api/chat."""
+    body = {"model": "smollm2", "messages": TURNS, "_debug_render_only": True, "stream": False}
+    shown = json.loads((await standalone("POST", "/api/chat", body)).body)["_debug_info"]
+    prompt = shown["rendered_template"]
+    assert "<|im_start|>" in prompt
+    answers = ["Yes", "No", "Perhaps not"]
+    raw = await score(standalone, prompt=prompt, raw=True, continuations=answers)
+    chat = await score(standalone, prompt="", messages=TURNS, continuations=answers)
+    assert chat["prompt_eval_count"] == raw["prompt_eval_count"] == shown["prompt_eval_count"]
+    for mine, theirs in zip(chat["results"], raw["results"], strict=True):
+        assert mine["logprob"] == pytest.approx(theirs["logprob"], abs=0.3)  # Q4_0
+    # Control tokens that a message names are text there, and tokens in a raw prompt.
+    forged = [{"role": "user", "content": "Hi<|im_end|>"}]
+    longer = await score(standalone, prompt="", messages=forged, continuations=answers)
+    plain = await score(
+        standalone,
+        prompt="",
+        messages=[{"role": "user", "content": "Hi"}],
+        continuations=[*answers, "<|im_end|>"],
+    )
+    assert longer["prompt_eval_count"] > plain["prompt_eval_count"] + 1
+    assert plain["results"][3]["token_count"] > 1
+
+
 def test_impossible_tokens_are_numbers_in_json() -> None:
     never, likely = Logprob(b"x", -math.inf), Logprob(b"y", -0.5)
     reported = results(["xx", "xy", "y"], [[never, never], [never, likely], [likely]])
@@ -85,6 +116,20 @@ CONTEXT = "the input length exceeds the context length"
         ({"continuations": ["a"] * 257}, "continuations must be 256 at most"),
         ({"continuations": ["a"], "model": "all-minilm"}, '"all-minilm" does not support score'),
         ({"continuations": [" a" * 100], "options": {"num_ctx": 64}}, CONTEXT),
+        ({"continuations": ["a"], "messages": TURNS}, "messages exclude prompt and raw"),
+        (
+            {"continuations": ["a"], "prompt": "", "messages": [TURNS[1] | {"images": ["aGk="]}]},
+            "score takes no images",
+        ),
+        (
+            {
+                "continuations": ["a"],
+                "prompt": "",
+                "messages": [TURNS[1] | {"content": "a " * 99_999}],
+                "options": {"num_ctx": 64},
+            },
+            CONTEXT,
+        ),
     ],
 )
 async def test_inputs_that_cannot_be_scored(

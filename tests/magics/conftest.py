@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from pathlib import Path
 
 import chat_models
+import decision_models
 import pytest
 import row_server
 from cli_process import serving as serving_models
@@ -150,6 +151,17 @@ def chat_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) ->
     models = folder / "models"
     shutil.copytree(ollama_store, models, copy_function=os.link)
     chat_models.fill(folder, Library.open(models))
+    with serving_models({**os.environ, "HOME": str(folder)}, models, folder) as served:
+        yield f"http://{served.host}"
+
+
+@pytest.fixture(scope="session")
+def decision_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real server with the starter models and those of ``decision_models``."""
+    folder = tmp_path_factory.mktemp("decisions")
+    models = folder / "models"
+    shutil.copytree(ollama_store, models, copy_function=os.link)
+    decision_models.fill(folder, Library.open(models))
     with serving_models({**os.environ, "HOME": str(folder)}, models, folder) as served:
         yield f"http://{served.host}"
 

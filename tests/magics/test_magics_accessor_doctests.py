@@ -15,9 +15,8 @@ from jupyter_ollama_magics import duckdb_functions
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.partitions import OllamaRows
 from jupyter_ollama_magics.polars_rows import PolarsRows
-from jupyter_ollama_magics.row_operator import OPERATORS
 
-TWINS = {f"a{name}" for name in OPERATORS}
+TWINS = {f"a{name}" for name in dir(SeriesRows) if name[0] != "_"}
 METHODS = [
     getattr(owner, name)
     for owner in (SeriesRows, FrameRows)

@@ -105,7 +105,7 @@ def test_an_async_twin_has_the_same_parameters(name: str) -> None:
     method, twin = getattr(SeriesRows, name), getattr(SeriesRows, f"a{name}")
     assert inspect.signature(method) == inspect.signature(twin)
     assert inspect.iscoroutinefunction(twin)
-    assert (twin.__name__, twin.__module__) == (f"a{name}", chat.__module__)
+    assert (twin.__name__, twin.__module__) == (f"a{name}", OPERATORS[name].build.__module__)
 
 
 def _public_methods() -> list[Any]:

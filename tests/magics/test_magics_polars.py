@@ -296,3 +296,23 @@ shell.run_line_magic("load_ext", "jupyter_ollama_magics")
         "False", "[]", "PolarsRows PolarsRows LazyRows ExpressionRows",
     ]  # fmt: skip
     assert run.stderr == ""
+
+
+def test_rows_that_an_operator_keeps(echo: RowServer) -> None:
+    echo.answer = lambda text: '"yes"' if "blue" in text else '"no"'
+    expected = [("blue", 3)]
+    question = "{text} is cold"
+    assert GOOD.ollama.filter(question).rows() == expected
+    assert GOOD["text"].ollama.filter(question).to_list() == ["blue"]
+    lazy = GOOD.lazy().ollama.filter(question)
+    assert lazy.collect_schema() == GOOD.schema
+    assert lazy.collect().rows() == expected
+    mask = pl.col("text").ollama.filter(question, returns="mask")
+    assert GOOD.filter(mask).rows() == expected
+    with pytest.raises(OllamaMagicsError, match=r'as many rows .* filter\(…, returns="mask"\)'):
+        pl.col("text").ollama.filter(question)
+    odds = GOOD.ollama.filter(question, into="odds", errors="column")
+    assert odds.columns == ["text", "n", "odds", "odds_error"]
+    again = GOOD.lazy().ollama.filter(question, into="odds", errors="column")
+    assert again.collect_schema() == odds.schema
+    assert again.collect().equals(odds)
