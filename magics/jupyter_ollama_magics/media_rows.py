@@ -140,6 +140,8 @@ class FileRows:
     def fill(self, data: Any, prompt: Any) -> list[str | None]:
         """Return the texts of ``data``. Raises OllamaMagicsError for other rows, as of examples."""
         if data is not self.data:
+            if not len(data):
+                return []
             raise OllamaMagicsError(f"{' and '.join(self.named)}: examples are texts alone.")
         return self.texts(prompt)
 
