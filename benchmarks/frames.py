@@ -2,10 +2,11 @@
 
     python benchmarks/frames.py [--rows 200] [--texts 4000] [--rounds 5]
 
-Prints a table in Markdown: rows a second, the median of the rounds, and the median of the ratios to
-pandas within a round, with the least and the most. The ways take turns. Every way gets the texts of
-the round with their words in an order of its own, so they have the same length and no cache knows
-them.
+Prints a table in Markdown: rows a second, the median of the rounds, the median of the ratios to
+pandas within a round, with the least and the most, and the median of the processor time of the
+client for each row, which other processes on the machine disturb less. The ways take turns. Every
+way gets the texts of the round with their words in an order of its own, so they have the same
+length and no cache knows them.
 
 - classify: SmolLM2 chooses one of three labels for each row.
 - embed: all-minilm's vectors, in the type of the library: Array(Float32, 384) and FLOAT[384]. With
@@ -57,7 +58,7 @@ def main() -> None:
         with serving(library.store.root) as url:
             os.environ["JUPYTER_OLLAMA_URL"] = url
             duckdb_functions(connection, model=CHAT, embed_model=EMBED, dimensions=384)
-            print("| rows | way | rows/s | of pandas |\n|---|---|---|---|")
+            print("| rows | way | rows/s | of pandas | client, ms/row |\n|---|---|---|---|---|")
             compare(
                 f"classify {arguments.rows}", arguments.rows, arguments.rounds, labels(connection)
             )
@@ -101,17 +102,20 @@ def compare(name: str, count: int, rounds: int, ways: dict[str, Way]) -> None:
     for way in ways.values():
         way(texts(4, seed=-1).tolist())  # the model is loaded
     seconds: dict[str, list[float]] = {way: [] for way in ways}
+    client: dict[str, list[float]] = {way: [] for way in ways}
     for turn in range(rounds):
         order = [*ways][turn % len(ways) :] + [*ways][: turn % len(ways)]
         for place, way in enumerate(order):
             rows = shuffled(texts(count, seed=turn).tolist(), seed=place)
-            began = time.perf_counter()
+            began, used = time.perf_counter(), time.process_time()
             ways[way](rows)
             seconds[way].append(time.perf_counter() - began)
+            client[way].append(time.process_time() - used)
     for way, some in seconds.items():
         ratios = [base / own for base, own in zip(seconds["pandas"], some, strict=True)]
         spread = f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {name} | {way} | {count / median(some):.1f} | {spread} |", flush=True)
+        speed, cost = count / median(some), 1000 * median(client[way]) / count
+        print(f"| {name} | {way} | {speed:.1f} | {spread} | {cost:.2f} |", flush=True)
 
 
 def shuffled(rows: list[str], seed: int) -> list[str]:
