@@ -271,6 +271,7 @@ class Intake(threading.Thread):
             continuations,
             context_of(command.num_ctx, self._loop.longest),
             command.sharing.account,
+            partial(self._model.piece, special=True),
         )
 
         def generate() -> None:

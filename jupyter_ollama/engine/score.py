@@ -27,17 +27,27 @@ from .sequence import Sequence, SequenceParams
 
 
 class Continuation:
-    """Known tokens in place of a sampler and of an n-gram lookup."""
+    """Known tokens in place of a sampler and of an n-gram lookup.
+
+    ``lasts`` are the last tokens of all continuations that are alike before. Their
+    log-probabilities follow from the same logits, and are in ``logprobs`` at the end.
+    """
 
     is_greedy = False
     is_quick = True
 
-    def __init__(self, tokens: list[int]) -> None:
+    def __init__(self, tokens: list[int], lasts: Many[int] = ()) -> None:
         self._tokens = tokens
+        self._lasts = list(lasts)
         self._next = 0
+        self.logprobs: list[float] = []
 
     def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
         """Return the next token, whatever its probability."""
+        if self._next == len(self._tokens) - 1:
+            most = logits.max()
+            whole = most + np.log(np.exp(logits - most).sum())
+            self.logprobs = (logits[self._lasts] - whole).tolist()
         return self._tokens[self._next]
 
     def accept(self, token: int) -> None:
@@ -56,27 +66,41 @@ class Continuation:
 
 
 class ScoreJob:
-    """The continuations of one request, and the log-probabilities of those that are scored."""
+    """The continuations of one request, and the log-probabilities of those that are scored.
 
-    def __init__(self, request: int, prompt_tokens: int) -> None:
+    ``piece`` returns the bytes of a token.
+    """
+
+    def __init__(
+        self,
+        request: int,
+        prompt_tokens: int,
+        continuations: Many[list[int]],
+        piece: Callable[[int], bytes],
+    ) -> None:
         self._request = request
         self._prompt_tokens = prompt_tokens
-        self._found: dict[Sequence, list[Logprob]] = {}
-        self._missing = 0
+        self._continuations = continuations
+        self._piece = piece
+        self._found: list[list[Logprob]] = [[] for _ in continuations]
+        self._waiting: dict[Sequence, tuple[list[int], Continuation]] = {}
+        self._cached = 0
 
-    def add(self, sequence: Sequence) -> None:
-        """Add the sequence of the next continuation."""
-        self._found[sequence] = []
-        self._missing += 1
+    def add(self, sequence: Sequence, places: list[int], continuation: Continuation) -> None:
+        """Add a sequence that scores the continuations at ``places``."""
+        self._waiting[sequence] = places, continuation
 
     def end(self, sequence: Sequence) -> list[Scored]:
         """Store the log-probabilities of a sequence; return the answer after the last one."""
-        self._found[sequence] = list(sequence.logprobs)
-        self._missing -= 1
-        if self._missing:
+        places, continuation = self._waiting.pop(sequence)
+        self._cached += sequence.cache.reused
+        before = list(sequence.logprobs)[:-1]
+        for place, logprob in zip(places, continuation.logprobs, strict=True):
+            last = Logprob(self._piece(self._continuations[place][-1]), logprob)
+            self._found[place] = [*before, last]
+        if self._waiting:
             return []
-        cached = sum(sequence.cache.reused for sequence in self._found)
-        return [Scored(self._request, self._prompt_tokens, cached, list(self._found.values()))]
+        return [Scored(self._request, self._prompt_tokens, self._cached, self._found)]
 
 
 def score_sequences(
@@ -85,14 +109,24 @@ def score_sequences(
     continuations: list[list[int]],
     num_ctx: int,
     account: int,
+    piece: Callable[[int], bytes],
 ) -> list[Sequence]:
-    """Return a sequence for each continuation; they share the prompt. Raises OllamaError(400)."""
+    """Return the sequences that score continuations; they share the prompt.
+
+    Continuations that differ in their last token alone share a sequence: for single words the
+    prompt's last position gives all probabilities. ``piece`` returns the bytes of a token. Raises
+    OllamaError(400).
+    """
     if len(prompt) + max(map(len, continuations)) > num_ctx:
         raise OllamaError(400, TOO_LONG)
-    job = ScoreJob(request, len(prompt))
+    job = ScoreJob(request, len(prompt), continuations, piece)
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, tokens in enumerate(continuations):
+        alike.setdefault(tuple(tokens[:-1]), []).append(place)
     sequences = []
-    for tokens in continuations:
-        continuation = Continuation(tokens)
+    for places in alike.values():
+        tokens = continuations[places[0]]
+        continuation = Continuation(tokens, [continuations[place][-1] for place in places])
         params = SequenceParams(
             request=request,
             num_ctx=num_ctx,
@@ -102,7 +136,7 @@ def score_sequences(
             account=account,
         )
         sequence = Sequence(params, list(prompt), continuation, score=job, lookup=continuation)
-        job.add(sequence)
+        job.add(sequence, places, continuation)
         sequences.append(sequence)
     return sequences
 

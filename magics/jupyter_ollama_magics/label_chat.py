@@ -14,7 +14,7 @@ from .failures import OllamaMagicsError
 from .label_question import LabelQuestion
 from .row_operator import RowOperator
 from .row_questions import values_of
-from .score_tasks import YES_AND_NO, Score, ScoreEach, yes
+from .score_tasks import YES_AND_NO, Score, ScoreEach, written, yes
 from .servers import Servers
 
 CLASSIFY = "Classify the text. Answer with one of these labels and nothing else: "
@@ -41,7 +41,6 @@ def one_label(question: LabelQuestion) -> RowOperator:
 def one_label_task(question: LabelQuestion, servers: Servers, model: str) -> row_tasks.Task:
     """Return the task that sends the rows."""
     system = question.system or CLASSIFY + question.listed
-    turns = [(text, row_tasks.quoted(label)) for text, label in question.examples]
     if not servers.can_score(model):
         if question.probabilities:
             raise OllamaMagicsError(row_tasks.NO_SCORE)
@@ -49,9 +48,12 @@ def one_label_task(question: LabelQuestion, servers: Servers, model: str) -> row
             raise OllamaMagicsError(NO_CALIBRATION)
         format = {"type": "string", "enum": question.names}
         parse = row_tasks.one_of(question.names)
+        turns = [(text, row_tasks.quoted(label)) for text, label in question.examples]
         return row_tasks.Chat(model, system, question.options, format, parse, turns)
-    quoted = [row_tasks.quoted(label) for label in question.names]
-    task = Score(model, system, quoted, question.options, turns=turns)
+    write = written(question.names)
+    turns = [(text, write(label)) for text, label in question.examples]
+    answers = [write(label) for label in question.names]
+    task = Score(model, system, answers, question.options, turns=turns)
     if not question.calibrate:
         return replace(task, reader=question.reader())
     texts = [text for text, _ in question.calibrate]

@@ -71,7 +71,7 @@ def score(
     labels, values = list(given.values()), _values(levels, given)
     pairs = row_prompt.pairs(examples)
     options = GREEDY | (options or {})
-    quoted = [row_tasks.quoted(label) for label in values]
+    write = score_tasks.written(list(values))
     format = {"type": "string", "enum": list(values)}
     numbers = list(values.values())
 
@@ -82,8 +82,8 @@ def score(
     def parsed(answer: str) -> list[float]:
         return [values[row_tasks.one_of(values)(answer)], *[math.nan] * len(values)]
 
-    def write(answer: Any) -> str:
-        return row_tasks.quoted(label_text(answer, values, "An example of score"))
+    def level(answer: Any) -> str:
+        return label_text(answer, values, "An example of score")
 
     def columns(found: Sequence[Any], index: pd.Index, name: Any) -> pd.Series | pd.DataFrame:
         empty = [math.nan] * (1 + len(values))
@@ -94,14 +94,17 @@ def score(
         return pd.Series(rows[:, 0], index=index, name=name)
 
     def build(prompt: row_prompt.RowPrompt) -> RowOperator:
-        turns = row_prompt.turns(prompt, pairs, write)
+        turns = row_prompt.turns(prompt, pairs, level)
         told = f"{system or SCORE + ', '.join(values)}\n\nQuestion: {prompt.sentence}"
 
         def task(servers: Servers, model: str) -> Task:
             if servers.can_score(model):
-                return score_tasks.Score(model, told, quoted, options, read, turns)
+                answers = [write(name) for name in values]
+                given = [(text, write(answer)) for text, answer in turns]
+                return score_tasks.Score(model, told, answers, options, read, given)
             row_tasks.warn_of_no_probabilities("score")
-            return row_tasks.Chat(model, told, options, format, parsed, turns)
+            given = [(text, row_tasks.quoted(answer)) for text, answer in turns]
+            return row_tasks.Chat(model, told, options, format, parsed, given)
 
         return RowOperator("completion", task, columns)
 

@@ -6,12 +6,13 @@ import asyncio
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ollama_client.errors import OllamaResponseError
 
 from .failures import OllamaMagicsError
-from .row_tasks import IN_FLIGHT, NO_SCORE, Turns, messages
+from .row_tasks import IN_FLIGHT, NO_SCORE, Turns, messages, quoted
 from .servers import NO_ROUTE
 
 if TYPE_CHECKING:
@@ -94,6 +95,17 @@ class ScoreEach(Score):
     def parse(self, answer: Any) -> Any:
         """Return the value of all lists of log-probabilities."""
         return self.reader(answer)
+
+
+def written(choices: Sequence[str]) -> Callable[[str], str]:
+    """Return a function that writes a choice as the model answers it, to be scored.
+
+    Plain words are the likeliest answers and the shortest. If one begins like another, as "new" and
+    "new york" do, all are written as JSON: the probability of "new" would include the other.
+    """
+    known = sorted(choices)
+    alike = any(longer.startswith(one) for one, longer in pairwise(known))
+    return quoted if alike else str
 
 
 def shares(logprobs: Sequence[float]) -> list[float]:

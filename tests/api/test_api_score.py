@@ -130,6 +130,15 @@ CONTEXT = "the input length exceeds the context length"
             },
             CONTEXT,
         ),
+        (  # many messages are rendered in a process
+            {
+                "continuations": ["a"],
+                "prompt": "",
+                "messages": TURNS * 600,
+                "options": {"num_ctx": 64},
+            },
+            CONTEXT,
+        ),
     ],
 )
 async def test_inputs_that_cannot_be_scored(

@@ -148,11 +148,24 @@ async def test_scores_are_those_of_a_plain_loop(smollm2_f32: Path, oracle: Oracl
 
 async def test_the_prompt_is_read_once(smollm2_f16: Path) -> None:
     async with running(smollm2_f16, num_ctx=1024, num_parallel=3) as runner:
-        first = await runner.score(PROMPT, [f" {word}" for word in "abcdefghijkl"], 1024)
+        first = await runner.score(PROMPT, [f" {word} z" for word in "abcdefghijkl"], 1024)
         again = await runner.score(PROMPT, [" m"], 1024)
     # All tokens except the last one, whose logits are needed.
     assert first.cached == 11 * (first.prompt_eval_count - 1)
     assert again.cached == again.prompt_eval_count - 1
+
+
+async def test_words_of_one_token_are_read_off_one_position(
+    smollm2_f32: Path, oracle: Oracle
+) -> None:
+    words = [" Paris", " London", " a city", " a town", " Paris"]
+    async with running(smollm2_f32, **EXACT) as runner:
+        scored = await runner.score(PROMPT, words, 2048)
+    assert_agree(scored, oracle(PROMPT, words), 1e-3)
+    # Two sequences: of the single words, and of those after " a"; one reads the other's prompt.
+    assert scored.cached == scored.prompt_eval_count - 1
+    pieces = [b"".join(token.piece for token in tokens) for tokens in scored.continuations]
+    assert pieces == [word.encode() for word in words]
 
 
 async def test_a_token_over_the_seam_is_scored_in_all(smollm2_f16: Path) -> None:

@@ -10,9 +10,9 @@ from store_models import add_model
 from jupyter_ollama.library.library import Library
 
 ODDS = {
-    "plain": {"yes": 0.2, "no": 0.8, '"low"': 0.7, '"medium"': 0.2, '"high"': 0.1},
-    "broke": {"yes": 0.9, "no": 0.1, '"low"': 0.2, '"medium"': 0.5, '"high"': 0.3},
-    "fire": {"yes": 0.6, "no": 0.4, '"low"': 0.05, '"medium"': 0.15, '"high"': 0.8},
+    "plain": {"yes": 0.2, "no": 0.8, "low": 0.7, "medium": 0.2, "high": 0.1},
+    "broke": {"yes": 0.9, "no": 0.1, "low": 0.2, "medium": 0.5, "high": 0.3},
+    "fire": {"yes": 0.6, "no": 0.4, "low": 0.05, "medium": 0.15, "high": 0.8},
     "Calculus": {"yes": 0.5, "Yes": 0.4, "no": 0.06, "No": 0.04},
 }
 """The probabilities of answers by a word of the row, "plain" without one of them."""
