@@ -18,7 +18,7 @@ import http_reference
 from IPython.core.magic_arguments import real_name
 from jupyter_ollama_client import Client, ServerAddress, discover
 from jupyter_ollama_client.async_client import AsyncClient
-from jupyter_ollama_magics import endpoint
+from jupyter_ollama_magics import duckdb_functions, endpoint
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.commands import SUBCOMMANDS
 from jupyter_ollama_magics.magics import OllamaMagics
@@ -142,6 +142,7 @@ def accessor() -> Iterator[str]:
         yield from _documented(f".ollama.{name}", getattr(SeriesRows, name))
     yield from _documented(".ollama.similar of a DataFrame", FrameRows.similar)
     yield from _documented("OllamaRows", OllamaRows)
+    yield from _documented("jupyter_ollama_magics.duckdb_functions", duckdb_functions)
 
 
 def _documented(title: str, item: Any) -> Iterator[str]:

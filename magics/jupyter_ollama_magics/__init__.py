@@ -15,6 +15,7 @@ from jupyter_ollama_client import (
 )
 
 if TYPE_CHECKING:
+    from .duckdb_rows import duckdb_functions
     from .search.index import SearchIndex
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "OllamaResponseError",
     "ServerAddress",
     "__version__",
+    "duckdb_functions",
     "endpoint",
     "load_ipython_extension",
     "open_index",
@@ -121,6 +123,15 @@ def similarity(a: str, b: str, model: str | None = None) -> float:
 
     rows = accessor.SeriesRows(pd.Series([a]))
     return float(rows.similarity([b], model).iloc[0])
+
+
+def __getattr__(name: str) -> Any:
+    # The operators import pandas.
+    if name != "duckdb_functions":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .duckdb_rows import duckdb_functions
+
+    return duckdb_functions
 
 
 def load_ipython_extension(shell: Any) -> None:

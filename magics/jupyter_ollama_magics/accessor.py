@@ -11,7 +11,7 @@ import copy
 from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
@@ -20,6 +20,7 @@ from . import (
     columns,
     groups,
     operators,  # noqa: F401 - defines the operators
+    pdf_pages,
     row_prompt,
     row_report,
     row_texts,
@@ -32,6 +33,7 @@ from .failures import OllamaMagicsError
 from .join_methods import Joins
 from .likeness_methods import FrameLikeness, SeriesLikeness
 from .map_methods import FrameMaps, SeriesMaps
+from .media_rows import FileRows
 from .plan import Plan
 from .rank_methods import Ranks
 from .row_operator import AsyncOperatorMethods, named
@@ -116,8 +118,13 @@ class _Rows(AsyncOperatorMethods, Ranks):
         ['yes', None]
         """
         asked, shared = named(operator).bind(arguments, keywords)
-        question, texts = row_prompt.resolved(asked, self._data, shared.pop("prompt"), self._fill)
-        file = cache_file(shared.pop("cache"))
+        prompt, file = shared.pop("prompt"), cache_file(shared.pop("cache"))
+        files = {kind: shared.pop(kind) for kind in ("images", "audio")}
+        files = {kind: value for kind, value in files.items() if value not in (None, False)}
+        rows = FileRows(self._data, files, by_content=file is not None) if files else None
+        fill = rows.fill if rows else self._fill
+        question, texts = row_prompt.resolved(asked, self._data, prompt, fill)
+        question = rows.operator(question) if rows else question
         return Plan(question, self._data, texts, self._servers, cache=file, name=operator, **shared)
 
     def estimate(self, operator: str, /, *arguments: Any, **keywords: Any) -> RowEstimate:
@@ -271,6 +278,47 @@ class SeriesRows(_Rows, SeriesAggregates, Joins, SeriesLikeness, SeriesTopics, S
         [0, 0, 0, 1]
         """
         return groups.cluster(self._data, k, model, seed)
+
+    def pages(
+        self,
+        as_: Literal["text", "picture"] = "text",
+        *,
+        dpi: int = 150,
+        errors: Literal["raise", "coerce"] = "raise",
+    ) -> pd.DataFrame:
+        """Return a row for each page of the PDF files of the Series; needs pypdfium2.
+
+        Parameters
+        ----------
+        as_ : {"text", "picture"}
+            What is returned of a page. A picture is drawn when it is sent or shown.
+        dpi : int
+            The resolution of pictures, in pixels an inch.
+        errors : {"raise", "coerce"}
+            Whether a file that cannot be read is an error, or one row without a page.
+
+        Returns
+        -------
+        DataFrame
+            The columns "document" (the path, or the label of bytes), "page" (from 1), and "text" or
+            "picture". The text of a page without any, such as a scan, is missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If a value is not a PDF, or pypdfium2 is not installed.
+
+        Examples
+        --------
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> file = BytesIO()
+        >>> Image.new("RGB", (200, 100)).save(file, "PDF")
+        >>> pages = pd.Series([file.getvalue()], ["scan"]).ollama.pages("picture")
+        >>> pages[["document", "page"]].values.tolist()
+        [['scan', 1]]
+        """
+        return pdf_pages.pages(self._data, as_, dpi, errors)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:

@@ -32,10 +32,17 @@ def encoded(
         found = value if value.is_file() else _value(label, name, evaluate)
         several = found if isinstance(found, list | tuple) else [found]
         for one in several:
-            content = _plain_bytes(label, one)
-            content = read(label, one) if content is None else content
-            result.append(base64.b64encode(content).decode())
+            result.append(base64.b64encode(content_of(label, one, read)).decode())
     return result
+
+
+def content_of(label: str, value: Any, read: Reader) -> bytes:
+    """Return the content of a file, of bytes, or of a value that ``read`` takes.
+
+    ``label`` names it in errors. Raises OllamaMagicsError.
+    """
+    content = _plain_bytes(label, value)
+    return read(label, value) if content is None else content
 
 
 def read_image(label: str, image: Any) -> bytes:

@@ -13,6 +13,9 @@ from jupyter_ollama_client.errors import OllamaClientError, OllamaResponseError
 from .failures import OllamaMagicsError
 from .names import listed, tagged, typed
 
+LACKS = {"vision": "does not see images", "audio": "does not hear sounds"}
+"""What a model without a capability does not do; the others only make embeddings."""
+
 
 class Connection:
     """A server that is found at its first use and kept until ``reset``."""
@@ -61,7 +64,7 @@ class Connection:
         if len(fitting) == 1:
             return str(fitting[0])
         if not how:
-            how = "%%chat NAME" if capability == "completion" else "%embed EXPR --model NAME"
+            how = "%embed EXPR --model NAME" if capability == "embedding" else "%%chat NAME"
         if fitting:
             raise OllamaMagicsError(f"Which model? {how}, or %ollama use NAME: {listed(fitting)}.")
         have = f"It has {listed([m['name'] for m in models])}." if models else "It has no models."
@@ -89,7 +92,8 @@ class Connection:
             raise OllamaResponseError(404, f"model '{name}' not found") from error
         abilities = shown.get("capabilities") or (self.capabilities(entry) if entry else [])
         if capability != "embedding" and abilities and capability not in abilities:
-            raise OllamaMagicsError(f"{name} only makes embeddings.{self.instead(capability)}")
+            lack = LACKS.get(capability, "only makes embeddings")
+            raise OllamaMagicsError(f"{name} {lack}.{self.instead(capability)}")
         return entry or {}
 
     def instead(self, capability: str) -> str:
@@ -100,6 +104,7 @@ class Connection:
         except OllamaClientError:
             return ""
         purposes = {"completion": "chat", "vision": "see images", "tools": "call tools"}
+        purposes["audio"] = "hear sounds"
         purpose = purposes.get(capability, f"have {capability}")
         if able:
             return f" Models that {purpose}: {listed(able)}."

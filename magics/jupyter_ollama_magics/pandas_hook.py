@@ -1,4 +1,4 @@
-"""Register ``.ollama`` on Series and DataFrames of pandas and Dask without importing the libraries.
+"""Register ``.ollama`` on data of pandas, Dask and Polars without importing the libraries.
 
 Registering an accessor needs the library, whose import takes longer than loading the magics may
 take. An import hook registers it when the user's code imports the library.
@@ -14,7 +14,11 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-_ACCESSORS = {"pandas": ".accessor", "dask.dataframe": ".dask_frame"}
+_ACCESSORS = {
+    "pandas": ".accessor",
+    "dask.dataframe": ".dask_frame",
+    "polars": ".polars_frame",
+}
 
 
 class _ImportHook(MetaPathFinder):

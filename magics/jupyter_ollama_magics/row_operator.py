@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .servers import Servers
 
 Errors = Literal["raise", "coerce", "column"]
+Files = bool | str | list[str] | None
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,8 @@ def _shared(
     prompt: str | None = None,
     model: str | Sequence[str] | None = None,
     *,
+    images: Files = None,
+    audio: Files = None,
     errors: Errors = "raise",
     into: str | None = None,
     cache: bool | str | Path = False,
@@ -188,6 +191,10 @@ def _shared(
         The model; by default the one of ``%ollama use``, else the only one on the server. Of two,
         ``["small", "large"]``, the small one answers, and the large one gets the rows of which the
         small one is unsure (a cascade).
+    images, audio : str or list of str, optional
+        Columns of a DataFrame with files that are sent with the prompt: paths, bytes, or PIL
+        images; a value may be a list of them. ``{column}`` in the prompt is then "the image" or
+        "the sound". True for a Series whose values are the files. The model must see or hear.
     errors : {"raise", "coerce", "column"}
         What happens to a row that fails: "raise" stops at the first one, "coerce" leaves its result
         missing, "column" also adds a column with the errors.

@@ -78,9 +78,13 @@ class Chat:
 
     async def send(self, http: Dispatcher, texts: list[str]) -> list[Any]:
         """Return the answer to the only text."""
+        return [await self.ask(http, messages(self.system, texts[0], self.turns))]
+
+    async def ask(self, http: Dispatcher, conversation: Sequence[Mapping[str, Any]]) -> str:
+        """Return the answer to the last of the messages."""
         body = {
             "model": self.model,
-            "messages": messages(self.system, texts[0], self.turns),
+            "messages": conversation,
             "format": self.format,
             "options": self.options,
             "stream": False,
@@ -88,7 +92,7 @@ class Chat:
         answer = await http.call("/api/chat", body)
         if self.format and answer.get("done_reason") == "length":
             raise ValueError("the answer was cut off; a larger num_predict or num_ctx may help")
-        return [(answer.get("message") or {}).get("content") or ""]
+        return (answer.get("message") or {}).get("content") or ""
 
     def parse(self, answer: Any) -> Any:
         """Return the parsed answer."""

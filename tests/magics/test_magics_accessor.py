@@ -286,7 +286,7 @@ def test_vectors_without_pyarrow(monkeypatch: pytest.MonkeyPatch) -> None:
     assert columns.matrix(column.dropna()).tolist() == [[1, 1], [0, 0]]
 
 
-def test_accessors_are_registered_at_the_import_of_pandas_and_dask() -> None:
+def test_accessors_are_registered_at_the_import_of_the_libraries() -> None:
     code = """
 import sys
 from IPython.core.interactiveshell import InteractiveShell
@@ -300,13 +300,15 @@ shell.run_line_magic("load_ext", "jupyter_ollama_magics")
 print("httpx2" in sys.modules, "dask" in sys.modules)
 import dask.dataframe as dd
 print(type(dd.from_pandas(pd.Series(["a"])).ollama).__name__)
+import polars as pl
+print(type(pl.Series(["a"]).ollama).__name__)
 print(sys.meta_path[0].__class__.__module__)
 shell.run_line_magic("unload_ext", "jupyter_ollama_magics")
 """
     code = code.replace("- OLD", "- {'asyncio.runners'}")
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     *lines, last = run.stdout.splitlines()
-    assert lines == ["[]", "SeriesRows FrameRows", "False False", "DaskRows"]
+    assert lines == ["[]", "SeriesRows FrameRows", "False False", "DaskRows", "PolarsRows"]
     assert "jupyter_ollama_magics" not in last  # the import hook is removed
     assert run.stderr == ""
 

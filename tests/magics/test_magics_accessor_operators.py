@@ -86,10 +86,10 @@ async def test_one_function_adds_an_operator_everywhere(echo: RowServer, transla
 def test_the_help_of_an_added_operator(translate: str) -> None:
     signature = (
         "(self, language: 'str', prompt: 'str | None' = None, "
-        "model: 'str | Sequence[str] | None' = None, *, "
-        "formal: 'bool' = False, errors: 'Errors' = 'raise', into: 'str | None' = None, "
-        "cache: 'bool | str | Path' = False, agree: 'float | None' = None) "
-        "-> 'pd.Series | pd.DataFrame'"
+        "model: 'str | Sequence[str] | None' = None, *, formal: 'bool' = False, "
+        "images: 'Files' = None, audio: 'Files' = None, errors: 'Errors' = 'raise', "
+        "into: 'str | None' = None, cache: 'bool | str | Path' = False, "
+        "agree: 'float | None' = None) -> 'pd.Series | pd.DataFrame'"
     )
     for owner, name in ((SeriesRows, translate), (DaskRows, translate), (FrameRows, "atranslate")):
         method = getattr(owner, name)
