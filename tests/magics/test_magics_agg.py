@@ -195,8 +195,8 @@ def test_a_failure_is_reported(recording: RowServer) -> None:
 
 def test_a_real_server_counts_tokens(chat_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", chat_server)
-    texts, _ = reviews(25, seed=15)
-    options = {"num_ctx": 640, "num_predict": 48}
+    texts, _ = reviews(10, seed=15)
+    options = {"num_ctx": 400, "num_predict": 16}
     summary = texts.ollama.agg("Summarise the complaints", "smollm2", options=options)
     report = summary.report
     assert report["counted"] == "tokens"
