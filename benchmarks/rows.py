@@ -6,8 +6,8 @@ Prints a table in Markdown: rows a second, the median of the rounds, and the med
 within a round, with the least and the most. They take turns, and every round has rows of its own,
 so that no cache knows them.
 
-- classify: SmolLM2 chooses one of three labels for each row, in the loop by ``chat`` with the same
-  messages and the same schema.
+- classify: SmolLM2 chooses one of three labels for each row by their probabilities, in the loop by
+  ``chat`` with the same messages and a schema.
 - embed: all-minilm's vectors in a DataFrame, in the loop by ``embed`` on batches of 32.
 - The loops go through ollama-python to the server that the accessor asks. The engine alone has no
   server, no HTTP and no DataFrame: a runner is given the same prompts, 16 at a time, or the same
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import random
 import sys
@@ -41,16 +40,18 @@ from jupyter_ollama_magics.label_chat import CLASSIFY
 from jupyter_ollama_magics.operator_checks import GREEDY
 from library import serving
 
-from jupyter_ollama.engine.protocol import ChatPrompt, Constraint, LoadSpec
+from jupyter_ollama.engine.protocol import ChatPrompt, LoadSpec
 from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.library.library import Library
-from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
 LABELS = ["delivery", "quality", "price"]
 BATCH = 32
 CHAT, EMBED = "smollm2", "all-minilm"
 PARALLEL = 16
+CONTEXT = 4096
+"""Tokens that a prompt may have."""
+
 LENGTH = 256
 """Tokens that all-minilm reads of a text."""
 
@@ -166,17 +167,14 @@ def engines(library: Library) -> Iterator[dict[str, Way]]:
 
 
 async def classify_in_the_engine(runner: RunnerClient, rows: pd.Series) -> None:
-    """Give a runner the prompts of all rows, as many at a time as it runs."""
+    """Let a runner score the labels for all rows, as many at a time as it runs."""
     system = Message("system", CLASSIFY + ", ".join(LABELS))
-    label = Constraint("schema", json.dumps({"type": "string", "enum": LABELS}))
     free = asyncio.Semaphore(PARALLEL)
 
     async def ask(text: str) -> None:
         prompt = ChatPrompt([system, Message("user", text)])
-        options = Options(temperature=0)
         async with free:
-            async for _ in runner.generate(prompt, options, stream=False, constraint=label):
-                pass
+            await runner.score(prompt, LABELS, CONTEXT)
 
     await asyncio.gather(*map(ask, rows))
 

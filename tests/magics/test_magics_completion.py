@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from crowd import wait_until
 from IPython.core.completer import provisionalcompleter
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_magics.completion import fragment
@@ -160,6 +161,8 @@ def test_models_and_columns_in_calls_of_rows(
     shell: InteractiveShell, text: str, kind: str, expected: list[str]
 ) -> None:
     shell.push({"frame": FRAME, "column": pd.Series(["x"], name="name")})
+    # A busy machine may need longer than Tab waits: the names are known from then on.
+    wait_until(lambda: bool(complete(shell, "%%chat s")))
     offered = complete(shell, text, kind)
     assert [word for _, word in offered] == expected
     for before, word in offered:
