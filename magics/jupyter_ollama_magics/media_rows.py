@@ -127,7 +127,12 @@ class FileRows:
         def task(servers: Servers, model: str) -> FileChat:
             for other in others:
                 servers.having(model, other)
-            made = operator.task(servers, model)
+            try:
+                made = operator.task(_without_score(servers), model)
+            except OllamaMagicsError as error:
+                if "/api/score" not in str(error):
+                    raise
+                made = None
             if not isinstance(made, Chat):
                 raise OllamaMagicsError(
                     f"{' and '.join(self.named)}: probabilities come from /api/score, "
@@ -191,6 +196,18 @@ class FileRows:
         nouns = " and ".join(f"the {NOUNS[kind]}" for kind in self.named)
         system = str(chat.system).replace("the text", nouns, 1)
         return dataclasses.replace(chat, system=system)
+
+
+class _WithoutScore(Servers):
+    def can_score(self, model: str) -> bool:
+        return False
+
+
+def _without_score(servers: Servers) -> Servers:
+    """Return servers whose answers to files are words, since /api/score takes none."""
+    return _WithoutScore(
+        servers.connections, servers.model, servers.embed_model, shared=servers.shared
+    )
 
 
 def _listed(value: Any) -> list[Any]:
