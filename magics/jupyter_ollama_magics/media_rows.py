@@ -73,7 +73,7 @@ class FileChat:
     def __init__(self, chat: Chat) -> None:
         self.model, self.in_flight, self.parse = chat.model, chat.in_flight, chat.parse
         self._chat = chat
-        self._asked: dict[bytes, asyncio.Future[str]] = {}
+        self._asked: dict[tuple[Dispatcher, bytes], asyncio.Future[str]] = {}
 
     def identity(self) -> list[Any]:
         """Return the values that the answers depend on."""
@@ -88,10 +88,12 @@ class FileChat:
         (row,) = texts
         assert isinstance(row, FileText)
         digest, files = await asyncio.to_thread(row.read)
-        asked = self._asked.get(digest)
+        # A cascade has a dispatcher for each row, which measures how sure its answer is.
+        key = (http, digest)
+        asked = self._asked.get(key)
         if asked is None:
             asked = asyncio.ensure_future(self._ask(http, row.content, files))
-            self._asked[digest] = asked
+            self._asked[key] = asked
         try:
             return [await asyncio.shield(asked)]
         except asyncio.CancelledError:
