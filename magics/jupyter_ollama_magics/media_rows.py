@@ -73,7 +73,7 @@ class FileChat:
     def __init__(self, chat: Chat) -> None:
         self.model, self.in_flight, self.parse = chat.model, chat.in_flight, chat.parse
         self._chat = chat
-        self._asked: dict[bytes, asyncio.Future[str]] = {}
+        self._asked: dict[tuple[Dispatcher, bytes], asyncio.Future[str]] = {}
 
     def identity(self) -> list[Any]:
         """Return the values that the answers depend on."""
@@ -88,10 +88,12 @@ class FileChat:
         (row,) = texts
         assert isinstance(row, FileText)
         digest, files = await asyncio.to_thread(row.read)
-        asked = self._asked.get(digest)
+        # A cascade has a dispatcher for each row, which measures how sure its answer is.
+        key = (http, digest)
+        asked = self._asked.get(key)
         if asked is None:
             asked = asyncio.ensure_future(self._ask(http, row.content, files))
-            self._asked[digest] = asked
+            self._asked[key] = asked
         try:
             return [await asyncio.shield(asked)]
         except asyncio.CancelledError:
@@ -127,7 +129,12 @@ class FileRows:
         def task(servers: Servers, model: str) -> FileChat:
             for other in others:
                 servers.having(model, other)
-            made = operator.task(servers, model)
+            try:
+                made = operator.task(_without_score(servers), model)
+            except OllamaMagicsError as error:
+                if "/api/score" not in str(error):
+                    raise
+                made = None
             if not isinstance(made, Chat):
                 raise OllamaMagicsError(
                     f"{' and '.join(self.named)}: probabilities come from /api/score, "
@@ -191,6 +198,18 @@ class FileRows:
         nouns = " and ".join(f"the {NOUNS[kind]}" for kind in self.named)
         system = str(chat.system).replace("the text", nouns, 1)
         return dataclasses.replace(chat, system=system)
+
+
+class _WithoutScore(Servers):
+    def can_score(self, model: str) -> bool:
+        return False
+
+
+def _without_score(servers: Servers) -> Servers:
+    """Return servers whose answers to files are words, since /api/score takes none."""
+    return _WithoutScore(
+        servers.connections, servers.model, servers.embed_model, shared=servers.shared
+    )
 
 
 def _listed(value: Any) -> list[Any]:

@@ -174,7 +174,8 @@ def test_vectors_equal_those_of_pandas(
 
 
 def test_nothing_is_imported_before_use() -> None:
-    code = "import sys, jupyter_ollama_magics as m; print(m.duckdb_functions.__name__)\n"
-    code += "print({'duckdb', 'pandas', 'pyarrow', 'polars'} & set(sys.modules))"
+    code = "import sys, jupyter_ollama_magics as m\n"
+    code += "print({'duckdb', 'pandas', 'pyarrow', 'polars'} & set(sys.modules))\n"
+    code += "print(m.duckdb_functions.__name__, 'duckdb' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split() == ["duckdb_functions", "set()"]
+    assert run.stdout.splitlines() == ["set()", "duckdb_functions False"]
