@@ -23,7 +23,7 @@ from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.commands import SUBCOMMANDS
 from jupyter_ollama_magics.magics import OllamaMagics
 from jupyter_ollama_magics.partitions import OllamaRows
-from jupyter_ollama_magics.row_operator import OPERATORS
+from jupyter_ollama_magics.rows.registry import OPERATORS
 from jupyter_ollama_magics.subcommand import help_text, markdown_rows
 from jupyter_ollama_magics.widgets import Chat, ModelManager, PullProgress
 from traitlets import Float, HasTraits, Int, TraitType

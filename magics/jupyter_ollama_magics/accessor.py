@@ -16,35 +16,31 @@ from typing import Any, Literal, Self
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
 
-from . import (
-    columns,
-    groups,
-    operators,  # noqa: F401 - defines the operators
-    pdf_pages,
-    row_prompt,
-    row_report,
-    row_texts,
-    vector_files,
-)
-from .agg_methods import FrameAggregates, SeriesAggregates
-from .disk_cache import cache_file
-from .estimate import RowEstimate
 from .failures import OllamaMagicsError
-from .join_methods import Joins
-from .likeness_methods import FrameLikeness, SeriesLikeness
-from .map_methods import FrameMaps, SeriesMaps
-from .media_rows import FileRows
-from .plan import Plan
-from .rank_methods import Ranks
-from .row_operator import AsyncOperatorMethods, named
-from .row_report import RowReport
+from .operators import plain as operators  # noqa: F401 - defines the operators
+from .operators.media import FileRows
+from .rows import columns, pdf_pages, vector_files
+from .rows import prompt as row_prompt
+from .rows import report as row_report
+from .rows import texts as row_texts
+from .rows.disk_cache import cache_file
+from .rows.estimate import RowEstimate
+from .rows.plan import Plan
+from .rows.registry import AsyncOperatorMethods, named
+from .rows.report import RowReport
+from .rows.similar import nearest
 from .search import opening
 from .search.index import SearchIndex
 from .search.opening import CHUNK_TOKENS, OVERLAP
 from .servers import Servers
-from .similar import nearest
-from .table_call import column_of
-from .topic_methods import FrameTopics, SeriesTopics
+from .tables import groups
+from .tables.agg_methods import FrameAggregates, SeriesAggregates
+from .tables.call import column_of
+from .tables.join_methods import Joins
+from .tables.likeness_methods import FrameLikeness, SeriesLikeness
+from .tables.map_methods import FrameMaps, SeriesMaps
+from .tables.rank_methods import Ranks
+from .tables.topic_methods import FrameTopics, SeriesTopics
 
 vector_files.register()
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 
-from . import row_completion
 from .chat_options import LEVELS, OPTION_STRINGS
 from .commands import SUBCOMMANDS
 from .formats import INSTRUCTIONS
+from .rows import completion as row_completion
 from .subcommand import MODELS, Subcommand
 
 _VALUE = r"(?:\"[^\"]*\"|'[^']*'|[^-\s]\S*)"

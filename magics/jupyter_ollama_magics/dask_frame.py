@@ -9,7 +9,7 @@ from typing import Any, Self
 from dask.dataframe import extensions, utils
 
 from .partitions import OllamaRows
-from .row_operator import OperatorMethods
+from .rows.registry import OperatorMethods
 
 # Dask's functions have no types.
 _extensions: Any = extensions

@@ -8,12 +8,10 @@ from typing import Any
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
 
-from . import (
-    accessor,  # noqa: F401 - adds .ollama
-    columns,
-)
-from .plan import Plan
-from .row_operator import named
+from . import accessor  # noqa: F401 - adds .ollama
+from .rows import columns
+from .rows.plan import Plan
+from .rows.registry import named
 
 
 class OllamaRows:

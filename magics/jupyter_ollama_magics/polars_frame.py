@@ -16,7 +16,7 @@ def _made_by(kind: str) -> Callable[[Any], Any]:
     """Return a function that makes the methods for a value of Polars."""
 
     def methods(data: Any) -> Any:
-        return getattr(import_module(".polars_rows", __package__), kind)(data)
+        return getattr(import_module(".in_polars.methods", __package__), kind)(data)
 
     return methods
 

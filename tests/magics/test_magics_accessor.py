@@ -18,9 +18,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from crowd import wait_until
-from jupyter_ollama_magics import columns, rows
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.plan import RowsInterrupted
+from jupyter_ollama_magics.rows import columns
+from jupyter_ollama_magics.rows import jobs as rows
+from jupyter_ollama_magics.rows.plan import RowsInterrupted
 from pydantic import BaseModel
 from real_kernel import Kernel
 from row_server import RowServer, application

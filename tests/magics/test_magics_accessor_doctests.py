@@ -13,8 +13,8 @@ import pytest
 from docstring_examples import report
 from jupyter_ollama_magics import duckdb_functions
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
+from jupyter_ollama_magics.in_polars.methods import PolarsRows
 from jupyter_ollama_magics.partitions import OllamaRows
-from jupyter_ollama_magics.polars_rows import PolarsRows
 
 TWINS = {f"a{name}" for name in dir(SeriesRows) if name[0] != "_"}
 METHODS = [

@@ -16,9 +16,9 @@ import pytest
 from image_files import noise, saved
 from IPython.display import Audio
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.label_chat import CLASSIFY
-from jupyter_ollama_magics.operators import EXTRACT
-from jupyter_ollama_magics.row_operator import OPERATORS
+from jupyter_ollama_magics.operators.label_chat import CLASSIFY
+from jupyter_ollama_magics.operators.plain import EXTRACT
+from jupyter_ollama_magics.rows.registry import OPERATORS
 from row_server import RowServer, application
 from sound_files import tone, wav
 

@@ -6,8 +6,8 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import groups
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.tables import groups
 
 PLACES = np.random.default_rng(5)
 

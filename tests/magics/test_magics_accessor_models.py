@@ -19,7 +19,7 @@ import pytest
 from cli_process import serving
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_client.client import Client
-from jupyter_ollama_magics.plan import RowsInterrupted
+from jupyter_ollama_magics.rows.plan import RowsInterrupted
 
 REVIEWS = pd.Series(
     ["I love it", None, "It broke at once, terrible", "I love it", "Great value"],

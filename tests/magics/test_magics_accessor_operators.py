@@ -12,12 +12,14 @@ import dask.dataframe as dd
 import jupyter_ollama_magics.dask_frame  # noqa: F401
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import columns, row_operator, row_tasks
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.dask_frame import DaskRows
-from jupyter_ollama_magics.operators import chat
+from jupyter_ollama_magics.operators.plain import chat
 from jupyter_ollama_magics.partitions import OllamaRows
-from jupyter_ollama_magics.row_operator import OPERATORS, RowOperator
+from jupyter_ollama_magics.rows import columns
+from jupyter_ollama_magics.rows import registry as row_operator
+from jupyter_ollama_magics.rows import tasks as row_tasks
+from jupyter_ollama_magics.rows.registry import OPERATORS, RowOperator
 from row_server import RowServer, application
 
 TEXTS = pd.Series(["x", None, "y"], name="text")

@@ -15,11 +15,11 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pytest
 from jupyter_ollama_client import Client
-from jupyter_ollama_magics import aggregate, row_parts, summaries, token_counts
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.plan import Plan
-from jupyter_ollama_magics.row_operator import RowOperator
+from jupyter_ollama_magics.rows.plan import Plan
+from jupyter_ollama_magics.rows.registry import RowOperator
 from jupyter_ollama_magics.servers import Servers
+from jupyter_ollama_magics.tables import aggregate, row_parts, summaries, token_counts
 from row_server import RowServer, application
 
 MARKER = re.compile(r"m\d{10}")

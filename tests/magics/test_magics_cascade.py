@@ -16,8 +16,9 @@ import pandas as pd
 import pytest
 from cli_process import serving
 from doubtful_model import write_labels
-from jupyter_ollama_magics import row_report, threshold
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.rows import report as row_report
+from jupyter_ollama_magics.rows import threshold
 from row_server import RowServer, application
 from store_models import add_model
 

@@ -11,7 +11,7 @@ from typing import Any
 import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pytest
-from jupyter_ollama_magics.row_sentences import sentence_and_template
+from jupyter_ollama_magics.rows.sentences import sentence_and_template
 from pydantic import BaseModel
 from row_server import RowServer, application
 

@@ -11,9 +11,9 @@ import dask.dataframe as dd
 import jupyter_ollama_magics.dask_frame  # noqa: F401
 import pandas as pd
 import pytest
-from jupyter_ollama_magics.date_parser import read_moment
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.fields import Fields
+from jupyter_ollama_magics.rows.date_parser import read_moment
+from jupyter_ollama_magics.rows.fields import Fields
 from pydantic import BaseModel
 from row_server import RowServer, application
 

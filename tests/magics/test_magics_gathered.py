@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pandas as pd
 import pytest
 from crowd import wait_until
-from jupyter_ollama_magics.gathered import Gathered
+from jupyter_ollama_magics.in_polars.gathered import Gathered
 
 
 def test_parts_that_wait_are_joined() -> None:

@@ -15,9 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from company_names import Registers
-from jupyter_ollama_magics import join, joined_rows, pair_candidates, pair_learning, pair_recall
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.pair_candidates import Letters, Vectors
+from jupyter_ollama_magics.tables import (
+    join,
+    joined_rows,
+    pair_candidates,
+    pair_learning,
+    pair_recall,
+)
+from jupyter_ollama_magics.tables.pair_candidates import Letters, Vectors
 from row_server import RowServer, application
 
 SAME = "{left.text} and {right.name} are the same company"

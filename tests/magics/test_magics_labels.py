@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics.calibration import Calibration
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.operators.calibration import Calibration
 from row_server import RowServer, application
 
 TOPICS = {

@@ -10,8 +10,8 @@ import jupyter_ollama_magics.accessor
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import duplicates, topics
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.tables import duplicates, topics
 
 REVIEWS = [
     "The parcel arrived late",

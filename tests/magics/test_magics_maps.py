@@ -17,8 +17,8 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import maps, projection
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.tables import maps, projection
 
 PLACES = np.random.default_rng(5)
 

@@ -10,7 +10,7 @@ import jupyter_ollama_magics.dask_frame  # noqa: F401
 import pandas as pd
 import pytest
 from IPython.core.formatters import DisplayFormatter
-from jupyter_ollama_magics.row_operator import OPERATORS
+from jupyter_ollama_magics.rows.registry import OPERATORS
 
 SERIES = pd.Series(["x"], name="text")
 

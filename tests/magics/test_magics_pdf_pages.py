@@ -9,8 +9,8 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pdf_files
 import pytest
-from jupyter_ollama_magics import pdf_pages
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.rows import pdf_pages
 from PIL import Image
 
 REPORT = pdf_files.texts(["Invoice of May", "", "Total 42"])

@@ -18,7 +18,7 @@ import polars as pl
 import pytest
 from crowd import wait_until
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.row_operator import OPERATORS
+from jupyter_ollama_magics.rows.registry import OPERATORS
 from pydantic import BaseModel
 from row_server import RowServer, application
 

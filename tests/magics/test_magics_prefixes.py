@@ -12,7 +12,7 @@ import pytest
 import row_server
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.prefixes import RULES, Prefixes, prefixes_of, rule_of
-from jupyter_ollama_magics.row_tasks import Embed
+from jupyter_ollama_magics.rows.tasks import Embed
 
 PASSAGES = "Represent this sentence for searching relevant passages: "
 INSTRUCT = "Instruct: Given a web search query, retrieve relevant passages that answer the query\n"

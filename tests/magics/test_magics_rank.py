@@ -16,8 +16,8 @@ import pandas as pd
 import pytest
 from crowd import wait_until
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.plan import RowsInterrupted
-from jupyter_ollama_magics.tournament import winners
+from jupyter_ollama_magics.rows.plan import RowsInterrupted
+from jupyter_ollama_magics.tables.tournament import winners
 from row_server import RowServer, application
 
 SIZES = [1, 2, 3, 7, 8, 9, 50, 200]

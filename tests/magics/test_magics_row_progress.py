@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 
 import nbformat
 import pytest
-from jupyter_ollama_magics.rows import PROGRESS_AFTER
+from jupyter_ollama_magics.rows.jobs import PROGRESS_AFTER
 from nbclient import NotebookClient
 from real_kernel import Kernel
 from row_server import RowServer, application

@@ -10,9 +10,9 @@ from pathlib import Path
 import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import row_report
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.row_report import RowReport, duration
+from jupyter_ollama_magics.rows import report as row_report
+from jupyter_ollama_magics.rows.report import RowReport, duration
 from row_server import RowServer, application
 
 

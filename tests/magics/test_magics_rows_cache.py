@@ -14,8 +14,8 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics.disk_cache import DiskCache
 from jupyter_ollama_magics.failures import OllamaMagicsError
+from jupyter_ollama_magics.rows.disk_cache import DiskCache
 from pydantic import BaseModel
 from row_server import RowServer, application
 
@@ -130,7 +130,7 @@ def test_two_processes_write_at_once(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from jupyter_ollama_magics import disk_cache
+from jupyter_ollama_magics.rows import disk_cache
 disk_cache.WRITE_EVERY = 0
 with disk_cache.DiskCache(Path({str(file)!r}), "q") as cache:
     for number in range(100):

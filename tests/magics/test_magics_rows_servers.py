@@ -10,9 +10,9 @@ from email.utils import formatdate
 import jupyter_ollama_magics.accessor  # noqa: F401
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import dispatch
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.row_tasks import IN_FLIGHT
+from jupyter_ollama_magics.rows import dispatch
+from jupyter_ollama_magics.rows.tasks import IN_FLIGHT
 from row_server import RowServer
 
 MANY = pd.Series([f"row {number}" for number in range(200)])

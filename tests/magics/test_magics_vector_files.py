@@ -9,9 +9,9 @@ import jupyter_ollama_magics.accessor  # noqa: F401
 import numpy as np
 import pandas as pd
 import pytest
-from jupyter_ollama_magics import columns, vector_files
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from jupyter_ollama_magics.vector_files import VectorDtype, is_vector_text, registered_dtypes
+from jupyter_ollama_magics.rows import columns, vector_files
+from jupyter_ollama_magics.rows.vector_files import VectorDtype, is_vector_text, registered_dtypes
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from .. import rows
 from ..failures import Interrupted, OllamaMagicsError
 from ..names import typed
 from ..prefixes import prefixes_of
 from ..reporting import reported
-from ..row_progress import RowProgress
-from ..row_tasks import Embed
-from ..row_texts import column_texts
+from ..rows import jobs as rows
+from ..rows.progress import RowProgress
+from ..rows.tasks import Embed
+from ..rows.texts import column_texts
 from ..servers import Servers
 from .chunks import chunked
 from .index_file import Chunk, IndexFile, Settings, text_hash

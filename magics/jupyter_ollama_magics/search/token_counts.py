@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from jupyter_ollama_client.client import Client
 from jupyter_ollama_client.errors import OllamaResponseError
 
-from .. import rows
-from ..row_tasks import IN_FLIGHT
+from ..rows import jobs as rows
+from ..rows.tasks import IN_FLIGHT
 
 if TYPE_CHECKING:
-    from ..dispatch import Dispatcher
+    from ..rows.dispatch import Dispatcher
 
 CHARACTERS = 3
 """Characters for which a token is assumed where a server has no /api/tokenize."""

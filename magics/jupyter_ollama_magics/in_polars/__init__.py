@@ -1,0 +1,1 @@
+"""``.ollama`` on Series, DataFrames, LazyFrames and expressions of Polars."""

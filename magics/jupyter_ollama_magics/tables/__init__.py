@@ -1,0 +1,1 @@
+"""Methods of ``.ollama`` over whole tables: aggregates, joins, ranks, groups and maps."""
