@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 from image_files import noise, saved
 from IPython.display import Audio
+from jupyter_ollama_magics import row_tasks
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.operators.label_chat import CLASSIFY
 from jupyter_ollama_magics.operators.plain import EXTRACT
@@ -153,7 +154,7 @@ def test_files_are_read_when_they_are_sent(
     assert read == []
     plan.run()
     assert len(read) == len(echo.answered) == 200
-    assert max(ahead) <= 2 * plan.operator.task(None, "echo").in_flight  # type: ignore[arg-type]
+    assert max(ahead) <= 2 * row_tasks.IN_FLIGHT
 
 
 def test_a_file_that_changes_is_another(echo: RowServer, files: list[Path]) -> None:
