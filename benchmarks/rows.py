@@ -36,8 +36,8 @@ import ollama
 import pandas as pd
 from embeddings import WORDS
 from jupyter_ollama_magics.embed import batches
-from jupyter_ollama_magics.operators.label_chat import CLASSIFY
 from jupyter_ollama_magics.operators.checks import GREEDY
+from jupyter_ollama_magics.operators.label_chat import CLASSIFY
 from library import serving
 
 from jupyter_ollama.engine.protocol import ChatPrompt, LoadSpec

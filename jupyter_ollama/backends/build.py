@@ -54,8 +54,8 @@ class Recipe:
 
 RECIPES = {
     # For one architecture, with the toolkit of the package index.
-    "cuda": Recipe(prepare_cuda, minutes=100, needed=2 << 30, variant=choose_architectures),
-    "vulkan": Recipe(prepare_vulkan, minutes=8, needed=1 << 30),
+    "cuda": Recipe(prepare_cuda, minutes=50, needed=2 << 30, variant=choose_architectures),
+    "vulkan": Recipe(prepare_vulkan, minutes=6, needed=1 << 30),
 }
 
 

@@ -103,7 +103,7 @@ def field(part: Any, **more: Any) -> Callable[[], Any]:
         (lambda: ROWS.ollama.similar(3), "query is a text"),
         (lambda: ROWS.ollama.similar("x", k=0), "positive integer"),
         (lambda: ROWS.ollama.cluster(0), "the number of groups"),
-        (lambda: ROWS.ollama.map2d(k=0), "the number of groups"),
+        (lambda: ROWS.ollama.map2d(k=0), "k is a positive integer"),
         (lambda: ROWS.ollama.cluster("3"), "the number of groups"),
         (lambda: ROWS.ollama.cluster(2, seed="x"), "seed is an integer"),
         (lambda: FRAME.ollama.similar("x", "b"), "neither texts nor vectors"),
@@ -150,7 +150,7 @@ def test_names_of_no_method() -> None:
     with pytest.raises(AttributeError, match=r"no clasify\. Did you mean \.classify\?$") as caught:
         ROWS.ollama.clasify(["a"])
     assert isinstance(caught.value, OllamaMagicsError)
-    with pytest.raises(AttributeError, match=r"no zzz\. It has at, chat, "):
+    with pytest.raises(AttributeError, match=r"no zzz\. It has agg, at, chat, "):
         FRAME.ollama.zzz()
     assert not hasattr(ROWS.ollama, "_ipython_display_")
     assert callable(ROWS.ollama.chat)

@@ -118,7 +118,9 @@ def test_the_function_alone(pair: list[tuple[RowServer, str]], frame: pd.DataFra
     rows = OllamaRows("chat", "text", into="answer", endpoints=urls)
     again = pickle.loads(pickle.dumps(rows))
     assert_frame_equal(again(frame), frame.ollama.at(*urls).chat("text", into="answer"))
-    with pytest.raises(OllamaMagicsError, match="one of chat, classify, embed, extract"):
+    with pytest.raises(
+        OllamaMagicsError, match="There are chat, classify, embed, extract, filter, score"
+    ):
         OllamaRows("similar", "x")
 
 

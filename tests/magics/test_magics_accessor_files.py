@@ -15,11 +15,11 @@ import polars as pl
 import pytest
 from image_files import noise, saved
 from IPython.display import Audio
-from jupyter_ollama_magics import row_tasks
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.operators.label_chat import CLASSIFY
 from jupyter_ollama_magics.operators.plain import EXTRACT
 from jupyter_ollama_magics.rows.registry import OPERATORS
+from jupyter_ollama_magics.rows.tasks import IN_FLIGHT
 from row_server import RowServer, application
 from sound_files import tone, wav
 
@@ -154,7 +154,7 @@ def test_files_are_read_when_they_are_sent(
     assert read == []
     plan.run()
     assert len(read) == len(echo.answered) == 200
-    assert max(ahead) <= 2 * row_tasks.IN_FLIGHT
+    assert max(ahead) <= 2 * IN_FLIGHT
 
 
 def test_a_file_that_changes_is_another(echo: RowServer, files: list[Path]) -> None:

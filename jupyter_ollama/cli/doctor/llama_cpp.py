@@ -83,6 +83,8 @@ def dynamic_backend(report: dict[str, Any]) -> Finding:
         count = report["devices"]
         return ok("Backend", f"{report['name']}, {count} device{'s' * (count != 1)}: {path}")
     text = f"{path} is not used: {report['fault']}"
+    if report["name"]:
+        return note("Backend", text, "Install the driver of the GPU, if this host has one")
     return note("Backend", text, "jupyter ollama install-backend builds it for this llama.cpp")
 
 

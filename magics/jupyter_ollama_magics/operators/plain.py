@@ -19,6 +19,8 @@ from ..rows.fields import Fields
 from ..rows.registry import Operator, PromptedOperator, RowOperator, row_operator
 from ..servers import Servers
 from . import classify as classify_operator  # noqa: F401 - defines classify
+from . import filter as filter_operator  # noqa: F401 - defines filter
+from . import score as score_operator  # noqa: F401 - defines score
 from .checks import GREEDY, check_settings
 from .examples import answer_json
 
