@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -151,3 +152,12 @@ def test_the_doctor_lists_backends(one_gpu: str, tmp_path: Path) -> None:
     assert f"Vulkan, 1 device: {tmp_path}/libggml-vulkan.so" in done.stdout
     assert f"{lacking}/libggml-vulkan.so is not used: libvulxan.so.1" in done.stdout
     assert "Device             Vulkan0, " in done.stdout
+
+
+def test_the_doctor_names_what_a_host_without_a_gpu_lacks(vulkan: str) -> None:
+    environment = {name: os.environ[name] for name in os.environ if "VK_VISIBLE" not in name}
+    command = ["jupyter-ollama", "doctor"]
+    environment["GGML_BACKEND_PATH"] = vulkan
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "is not used: its driver offers no device" in done.stdout
+    assert "→ Install the driver of the GPU" in done.stdout

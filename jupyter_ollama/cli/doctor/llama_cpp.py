@@ -27,6 +27,9 @@ DISPLAY_CONTROLLER = "0x03"
 DRIVERS = {"NVIDIA": "proc/driver/nvidia/version", "AMD": "sys/module/amdgpu"}
 """Files that exist while a driver is loaded, from the root of the file system."""
 
+PARTS_OF_DRIVERS = ("NVIDIA's driver", "the loader of Vulkan")
+"""What a backend may lack, in the words of engine/dynamic_backends.py, which loads llama.cpp."""
+
 BACKENDS = {"NVIDIA": "cuda", "AMD": "vulkan"}
 
 
@@ -83,7 +86,7 @@ def dynamic_backend(report: dict[str, Any]) -> Finding:
         count = report["devices"]
         return ok("Backend", f"{report['name']}, {count} device{'s' * (count != 1)}: {path}")
     text = f"{path} is not used: {report['fault']}"
-    if report["name"]:
+    if report["name"] or any(f"needs {one}" in report["fault"] for one in PARTS_OF_DRIVERS):
         return note("Backend", text, "Install the driver of the GPU, if this host has one")
     return note("Backend", text, "jupyter ollama install-backend builds it for this llama.cpp")
 
