@@ -26,6 +26,7 @@ OPTIONAL = {
     "jupyterlab_server",  # used where JupyterLab is found
     "pyarrow",
     "tqdm",
+    "umap",
 }
 """Packages that are imported where they are installed, besides those of the extras."""
 
