@@ -49,20 +49,53 @@ def read_vocabulary(model: LlamaModel) -> Vocabulary:
 
 
 def _tokenizing(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list[int]]:
-    """Return a function that splits text as the model does, but adds no blank before it."""
+    """Return a function that splits text as the model does, but adds no blank before it.
 
-    def text_of(tokens: list[int]) -> bytes:
-        return b"".join(pieces[token] for token in tokens)
+    Where the model's tokenizer changes a text, as one without a token for a blank does, the longest
+    tokens are taken: tokens that are forced must be those of the text.
+    """
+    split = _splitting(model, pieces)
+    ids: dict[bytes, int] = {}
 
-    if text_of(_split(model, b"a")) == b"a":
+    def tokenize(text: bytes) -> list[int]:
+        tokens = split(text)
+        if _text_of(tokens, pieces) == text:
+            return tokens
+        if not ids:
+            ids.update((piece, token) for token, piece in enumerate(pieces) if piece)
+        return _longest(text, ids)
+
+    return tokenize
+
+
+def _splitting(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list[int]]:
+    if _text_of(_split(model, b"a"), pieces) == b"a":
         return partial(_split, model)
     guard = _guard(pieces)
     before = _split(model, guard)
     for text in (b"a", guard):
         found = _split(model, guard + text)
-        if found[: len(before)] != before or text_of(found[len(before) :]) != text:
+        if found[: len(before)] != before or _text_of(found[len(before) :], pieces) != text:
             raise ValueError("its tokenizer changes the text")
     return lambda text: _split(model, guard + text)[len(before) :] if text else []
+
+
+def _text_of(tokens: list[int], pieces: list[bytes]) -> bytes:
+    return b"".join(pieces[token] for token in tokens)
+
+
+def _longest(text: bytes, ids: dict[bytes, int]) -> list[int]:
+    """Split text into the longest tokens from the left, as far as there are any."""
+    tokens: list[int] = []
+    at, most = 0, max(map(len, ids))
+    while at < len(text):
+        ends = range(min(at + most, len(text)), at, -1)
+        end = next((end for end in ends if text[at:end] in ids), None)
+        if end is None:
+            break
+        tokens.append(ids[text[at:end]])
+        at = end
+    return tokens
 
 
 def _split(model: LlamaModel, text: bytes) -> list[int]:

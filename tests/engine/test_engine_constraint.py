@@ -18,6 +18,7 @@ from llguidance import LLMatcher
 from llguidance.llamacpp import lltokenizer_from_vocab
 from numpy.typing import NDArray
 from plain_loop import quiet
+from tiny_vision import write_language_model
 
 from jupyter_ollama.engine import constraint as constraint_module
 from jupyter_ollama.engine.constraint import ConstraintCompiler, TokenConstraint
@@ -581,3 +582,14 @@ def test_another_account_waits_as_if_a_schema_were_new(
     for account in (1, 2):
         smol.compiler.compile(Constraint("json"), account)
     assert len(compiled) <= 3
+
+
+def test_a_vocabulary_without_a_token_for_a_blank(tmp_path: Path) -> None:
+    # Its tokenizer makes the three bytes of "▁" of a blank.
+    model = LlamaModel(str(write_language_model(tmp_path / "bytes.gguf")))
+    schema = json.dumps({"const": "a b\n\nc"})
+    constraint = ConstraintCompiler(model).compile(Constraint("schema", schema))
+    forced = constraint.forced()
+    assert b"".join(map(model.piece, forced)).startswith(b'"a b')
+    for token in forced:
+        constraint.accept(token)

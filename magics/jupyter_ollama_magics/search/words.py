@@ -44,7 +44,7 @@ class Words:
 
 def _library() -> Any:
     try:
-        import bm25s  # type: ignore[import-untyped]
+        import bm25s
     except ImportError:
         raise OllamaMagicsError(
             'hybrid=True needs bm25s: %pip install "jupyter-ollama-magics[search]"'
