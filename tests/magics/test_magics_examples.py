@@ -32,9 +32,9 @@ def turns(server: RowServer) -> list[tuple[str, str]]:
     """Return the messages before the row, as questions and answers; all bodies have the same."""
     found = set()
     for body in server.bodies:
-        told = [one["content"] for one in body["messages"][:-1] if one["role"] != "system"]
+        shown = [one["content"] for one in body["messages"][:-1] if one["role"] != "system"]
         assert [one["role"] for one in body["messages"]][-1] == "user"
-        found.add(tuple(zip(told[::2], told[1::2], strict=True)))
+        found.add(tuple(zip(shown[::2], shown[1::2], strict=True)))
     server.bodies.clear()
     (only,) = found
     return list(only)
@@ -72,11 +72,11 @@ def test_examples_of_chat_fill_the_prompt(echo: RowServer) -> None:
 def test_examples_of_extract_are_json(echo: RowServer, schema: Any, answer: Any) -> None:
     echo.answer = lambda text: '{"n": 1}' if schema is Note else '{"mood": "sad", "when": "now"}'
     ROWS.ollama.extract(schema, examples=[("p", answer)])
-    ((text, told),) = turns(echo)
+    ((text, shown),) = turns(echo)
     assert text == "p"
-    assert json.loads(told) in ({"n": 3}, {"mood": "glad"}, {"when": "2024-02-03T00:00:00"})
+    assert json.loads(shown) in ({"n": 3}, {"mood": "glad"}, {"when": "2024-02-03T00:00:00"})
     ROWS.ollama.chat(schema=schema, examples=[("p", answer)])
-    assert turns(echo) == [(text, told)]
+    assert turns(echo) == [(text, shown)]
 
 
 def test_examples_of_labels_levels_and_statements(echo: RowServer) -> None:

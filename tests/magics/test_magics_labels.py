@@ -59,8 +59,8 @@ def test_examples_move_the_meaning_of_labels() -> None:
     texts = pd.Series(["The kettle is loud"])
     labels = ["alpha", "beta"]
     for label in labels:
-        told = [("The toaster makes noise", label), ("My kettle hums", label)]
-        found = texts.ollama.classify(labels, model="all-minilm", by="embedding", examples=told)
+        shown = [("The toaster makes noise", label), ("My kettle hums", label)]
+        found = texts.ollama.classify(labels, model="all-minilm", by="embedding", examples=shown)
         assert found.tolist() == [label]
 
 

@@ -27,7 +27,7 @@ class Gathered:
     """A function of a column or frame, by row, that is called once for all parts that wait.
 
     Query engines cut a column into parts, one for each thread. Joined, equal rows are sent once and
-    the number of requests at a time is that of one call.
+    as many requests run at a time as of one call.
     """
 
     def __init__(self, run: Callable[[Any], Data]) -> None:

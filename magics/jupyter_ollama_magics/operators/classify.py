@@ -61,7 +61,7 @@ def classify(
         With ``by="embedding"`` they need ``calibrate``.
     examples : list of (row, label), optional
         Rows with the labels that they should get, with ``multi`` with lists of labels; see
-        ``chat``. With ``by="embedding"`` their vectors are averaged with that of the label.
+        ``chat``. With ``by="embedding"`` their vectors are averaged with the label's.
     calibrate : (rows, labels), optional
         Some rows and their labels, by which the model's preference for some of the labels is
         removed and its confidence adjusted. Take other rows than those of ``examples``.
@@ -123,11 +123,11 @@ def classify(
         if multi:
             lists = [_several(labels, one) for _, labels in pairs]
             return all_labels(question, least, list(zip(texts, lists, strict=True)))
-        told = [(text, one(label)) for text, (_, label) in zip(texts, pairs, strict=True)]
+        turns = [(text, one(label)) for text, (_, label) in zip(texts, pairs, strict=True)]
         known = [label_text(label, given, "calibrate") for label in truth]
         labelled = list(zip(prompt.like(rows, "calibrate"), known, strict=True))
         return WAYS[by](
-            LabelQuestion(given, meanings, probabilities, system, settings, told, labelled)
+            LabelQuestion(given, meanings, probabilities, system, settings, turns, labelled)
         )
 
     return PromptedOperator(build)

@@ -37,7 +37,7 @@ def filter(
 ) -> Operator:
     """Return the rows of which the sentence ``prompt`` is true, such as "{text} is a complaint".
 
-    The probability is that of "yes" against "no" in the model's own chat format, from
+    The probability weighs "yes" against "no" in the model's own chat format, from
     ``/api/score``. A server without it, such as Ollama, answers yes or no without a probability.
 
     Parameters
@@ -88,17 +88,17 @@ def filter(
 
     def build(prompt: row_prompt.RowPrompt) -> RowOperator:
         turns = row_prompt.turns(prompt, pairs, _yes_or_no)
-        told = f"{system or FILTER}\n\nStatement: {prompt.sentence}"
+        head = f"{system or FILTER}\n\nStatement: {prompt.sentence}"
 
         def task(servers: Servers, model: str) -> Task:
             if servers.can_score(model):
                 answers = score_tasks.YES_AND_NO
-                return score_tasks.Score(model, told, answers, options, score_tasks.yes, turns)
+                return score_tasks.Score(model, head, answers, options, score_tasks.yes, turns)
             if least != HALF:
                 raise OllamaMagicsError(NO_THRESHOLD)
             if returns == "probability":
                 row_tasks.warn_of_no_probabilities("filter")
-            return row_tasks.Chat(model, told, options, FORMAT, _parsed, turns)
+            return row_tasks.Chat(model, head, options, FORMAT, _parsed, turns)
 
         keep = is_true if returns == "rows" else None
         return RowOperator("completion", task, columns, keep=keep, verdict=is_true)

@@ -63,10 +63,10 @@ def one_label_task(question: LabelQuestion, servers: Servers, model: str) -> row
     return replace(task, reader=question.reader(question.fitted(scores)))
 
 
-def all_labels(question: LabelQuestion, threshold: float, told: Sequence[Any]) -> RowOperator:
+def all_labels(question: LabelQuestion, threshold: float, examples: Sequence[Any]) -> RowOperator:
     """Return the operator that gives to each row the labels that fit.
 
-    ``told`` are examples: texts, each with a list of the texts of its labels. Where the server has
+    ``examples`` are texts, each with a list of the texts of its labels. Where the server has
     ``/api/score``, each label is a question of yes or no. Elsewhere the answer is a list of labels.
     """
 
@@ -76,11 +76,11 @@ def all_labels(question: LabelQuestion, threshold: float, told: Sequence[Any]) -
                 raise OllamaMagicsError(row_tasks.NO_SCORE)
             if threshold != HALF:
                 raise OllamaMagicsError(NO_THRESHOLD)
-            return _list_task(question, told, model)
+            return _list_task(question, examples, model)
         endings = [f"\n\nDoes this label fit: {name}?" for name in question.names]
         turns = [
             (text + ending, "yes" if name in labels else "no")
-            for text, labels in told
+            for text, labels in examples
             for name, ending in zip(question.names, endings, strict=True)
         ]
         system = question.system or FITS + question.listed
@@ -109,12 +109,12 @@ def all_labels(question: LabelQuestion, threshold: float, told: Sequence[Any]) -
     return RowOperator("completion", task, several, verdict=fitting)
 
 
-def _list_task(question: LabelQuestion, told: Sequence[Any], model: str) -> row_tasks.Task:
+def _list_task(question: LabelQuestion, examples: Sequence[Any], model: str) -> row_tasks.Task:
     """Return the task of a server without /api/score: a list that is constrained to labels."""
     items = {"type": "string", "enum": question.names}
     format = {"type": "array", "items": items, "maxItems": len(question.names)}
     system = question.system or FITTING + question.listed
-    turns = [(text, json.dumps(labels, ensure_ascii=False)) for text, labels in told]
+    turns = [(text, json.dumps(labels, ensure_ascii=False)) for text, labels in examples]
 
     def parse(answer: str) -> list[str]:
         found = row_tasks.json_value(answer)

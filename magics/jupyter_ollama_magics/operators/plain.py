@@ -49,7 +49,7 @@ def chat(
     examples : list of (row, answer), optional
         Rows with the answers that they should get. They are sent before each row as turns of the
         conversation, in the words of the prompt; the server reads them once. A row of a Series is a
-        text, that of a DataFrame a dict of the columns in the prompt.
+        text, the value of a DataFrame a dict of the columns in the prompt.
     options : dict, optional
         Options of the request, such as ``{"temperature": 0}``.
 
@@ -64,8 +64,8 @@ def chat(
     >>> answers = cities.ollama.chat("Where is {city}?", "smollm2", options={"num_predict": 9})
     >>> answers.isna().tolist()
     [False, True, False]
-    >>> told = [("Oslo", "Norway"), ("Cairo", "Egypt")]
-    >>> cities.ollama.chat("Where is {city}?", "smollm2", examples=told).notna().tolist()
+    >>> known = [("Oslo", "Norway"), ("Cairo", "Egypt")]
+    >>> cities.ollama.chat("Where is {city}?", "smollm2", examples=known).notna().tolist()
     [True, False, True]
     """
     check_settings(system, options)

@@ -102,16 +102,16 @@ def score(
 
     def build(prompt: row_prompt.RowPrompt) -> RowOperator:
         turns = row_prompt.turns(prompt, pairs, level)
-        told = f"{system or SCORE + ', '.join(values)}\n\nQuestion: {prompt.sentence}"
+        head = f"{system or SCORE + ', '.join(values)}\n\nQuestion: {prompt.sentence}"
 
         def task(servers: Servers, model: str) -> Task:
             if servers.can_score(model):
                 answers = [write(name) for name in values]
                 given = [(text, write(answer)) for text, answer in turns]
-                return score_tasks.Score(model, told, answers, options, read, given)
+                return score_tasks.Score(model, head, answers, options, read, given)
             row_tasks.warn_of_no_probabilities("score")
             given = [(text, row_tasks.quoted(answer)) for text, answer in turns]
-            return row_tasks.Chat(model, told, options, format, parsed, given)
+            return row_tasks.Chat(model, head, options, format, parsed, given)
 
         return RowOperator("completion", task, columns, verdict=likeliest_level)
 

@@ -66,7 +66,7 @@ class Confident:
 class _Asked:
     """A Dispatcher for one text, which adds probabilities to the requests.
 
-    ``probability`` is that of the least sure answer.
+    ``probability`` is the one of the least sure answer.
     """
 
     def __init__(self, http: Dispatcher, task: Confident) -> None:

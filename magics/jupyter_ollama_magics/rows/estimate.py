@@ -36,7 +36,7 @@ class RowEstimate:
     prompt_tokens, answer_tokens : int
         The tokens of the remaining rows' prompts and answers, about.
     seconds : float
-        The time that the remaining rows will take, about, without that of loading the model.
+        The time that the remaining rows will take, about, without loading the model.
     """
 
     operator: str

@@ -46,7 +46,7 @@ class Plan:
     ``texts`` holds the text that is sent for each row of ``data``, None where a value is missing.
     ``into`` names the column of the answers in the data; without it the answers are the result.
     Two models are a cascade, whose result agrees with the second in the share ``agree`` of rows.
-    ``name`` is that of the operator.
+    ``name`` is the name of the operator.
     """
 
     operator: RowOperator

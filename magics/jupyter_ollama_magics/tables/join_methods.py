@@ -70,7 +70,7 @@ class Joins(TableCall):
         known : dict, optional
             Pairs whose answer is known, at least three of each: ``(left label, right label)`` to
             True or False. The probability of the others is then learned from the model's
-            probability, the similarity of meaning and that of letters, which helps small models.
+            probability, the similarities of meaning and of letters, which helps small models.
         recall_sample : int
             Ask about so many pairs that are no candidates, too, and estimate the recall from them.
         embed_model : str, optional

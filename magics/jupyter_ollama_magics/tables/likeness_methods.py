@@ -85,7 +85,7 @@ class SeriesLikeness(_Likeness):
     ) -> Steps[pd.Series | pd.DataFrame]:
         """Return the rows without those that mean the same as a kept one.
 
-        A row is left out if the cosine similarity of its vector to that of a kept row is at least
+        A row is left out if the cosine similarity of its vector and a kept row's is at least
         ``threshold``. Chains do not count: each row that is left out is that similar to a kept one.
 
         Parameters
@@ -180,9 +180,9 @@ class FrameLikeness(_Likeness):
         into: str | None = None,
         cache: bool | str | Path = False,
     ) -> Steps[pd.DataFrame]:
-        """Return the rows without those whose ``column`` means the same as that of a kept row.
+        """Return the rows without those whose ``column`` means the same as in a kept row.
 
-        A row is left out if the cosine similarity of its vector to that of a kept row is at least
+        A row is left out if the cosine similarity of its vector and a kept row's is at least
         ``threshold``. Chains do not count: each row that is left out is that similar to a kept one.
 
         Parameters

@@ -180,8 +180,8 @@ def _by_score(
 ) -> Ranked:
     asked = score(levels=LEVELS, system=FITS, options=options)
     rows = pd.Series(texts, dtype=object)
-    told = f"where in the order “{order}” is it?".replace("{", "{{").replace("}", "}}")
-    operator, _ = row_prompt.resolved(asked, rows, told, lambda data, _: data.tolist())
+    question = f"where in the order “{order}” is it?".replace("{", "{{").replace("}", "}}")
+    operator, _ = row_prompt.resolved(asked, rows, question, lambda data, _: data.tolist())
     asked_for: list[Remembering] = []
 
     def counted(servers: Servers, model: str) -> Remembering:

@@ -123,7 +123,7 @@ def counting(servers: Servers, model: str) -> row_tasks.Task:
 def context_length(connection: Connection, model: str) -> int:
     """Return the number of tokens of a request to ``model`` by default.
 
-    It is that of the loaded model, so that a request with this ``num_ctx`` loads nothing again.
+    The loaded model has it, so that a request with this ``num_ctx`` loads nothing again.
     """
     length = DEFAULT_CONTEXT
     with suppress(OllamaResponseError):
