@@ -10,8 +10,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Hashable
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
@@ -19,21 +18,18 @@ from jupyter_ollama_client.credentials import hidden_in
 from .failures import OllamaMagicsError
 from .operators import plain as operators  # noqa: F401 - defines the operators
 from .operators.media import FileRows
-from .rows import columns, pdf_pages, vector_files
 from .rows import prompt as row_prompt
 from .rows import report as row_report
 from .rows import texts as row_texts
+from .rows import vector_files
 from .rows.disk_cache import cache_file
 from .rows.estimate import RowEstimate
+from .rows.pdf_pages import PdfMethods
 from .rows.plan import Plan
 from .rows.registry import AsyncOperatorMethods, named
 from .rows.report import RowReport
-from .rows.similar import nearest
-from .search import opening
-from .search.index import SearchIndex
-from .search.opening import CHUNK_TOKENS, OVERLAP
+from .search.methods import FrameSearch, SeriesSearch
 from .servers import Servers
-from .tables import groups
 from .tables.agg_methods import FrameAggregates, SeriesAggregates
 from .tables.call import column_of
 from .tables.join_methods import Joins
@@ -203,118 +199,20 @@ class _Rows(AsyncOperatorMethods, Ranks):
 
 
 @pd.api.extensions.register_series_accessor("ollama")
-class SeriesRows(_Rows, SeriesAggregates, Joins, SeriesLikeness, SeriesTopics, SeriesMaps):
+class SeriesRows(
+    _Rows,
+    SeriesSearch,
+    SeriesAggregates,
+    Joins,
+    SeriesLikeness,
+    SeriesTopics,
+    SeriesMaps,
+    PdfMethods,
+):
     """Models over the texts of a Series."""
 
     def __init__(self, series: pd.Series) -> None:
         self._data: pd.Series = series
-
-    def similar(
-        self, query: str, k: int = 5, model: str | None = None, *, prefix: str | None = None
-    ) -> pd.DataFrame:
-        """Return the ``k`` rows nearest to ``query`` and their cosine similarity, best first.
-
-        Parameters
-        ----------
-        query : str
-            The text to compare with.
-        k : int
-            The number of rows.
-        model : str, optional
-            The embedding model; the one that made the vectors, if the rows are vectors.
-        prefix : str, optional
-            The text before the query; by default the one that the model expects. Rows of texts get
-            the model's prefix for documents. Make vectors by ``embed(kind="document")``.
-
-        Returns
-        -------
-        DataFrame
-            The rows, with the column "similarity".
-
-        Raises
-        ------
-        OllamaMagicsError
-            If the rows are neither texts nor vectors of ``embed``, or the query's vector has
-            another length than theirs.
-
-        Examples
-        --------
-        >>> texts = pd.Series(["A cat sleeps", None, "Stocks fell today", "The kitten naps"])
-        >>> texts.ollama.similar("a sleeping cat", k=2, model="all-minilm").index.tolist()
-        [0, 3]
-        """
-        return nearest(columns.named_frame(self._data), self._data, query, k, model, prefix)
-
-    def cluster(self, k: int = 8, model: str | None = None, *, seed: int = 0) -> pd.Series:
-        """Return the number of each row's group, by spherical k-means on the vectors.
-
-        Parameters
-        ----------
-        k : int
-            The number of groups.
-        model : str, optional
-            The embedding model, if the rows are texts.
-        seed : int
-            The seed of the random start.
-
-        Returns
-        -------
-        Series of Int64
-            0 is the largest group. Missing values stay missing.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If ``k`` is not a positive integer, or the rows are neither texts nor vectors.
-
-        Examples
-        --------
-        >>> texts = pd.Series(["A cat sleeps", "The kitten naps", "The cat dozes", "Stocks fell"])
-        >>> texts.ollama.cluster(2, "all-minilm").tolist()
-        [0, 0, 0, 1]
-        """
-        return groups.cluster(self._data, k, model, seed)
-
-    def pages(
-        self,
-        as_: Literal["text", "picture"] = "text",
-        *,
-        dpi: int = 150,
-        errors: Literal["raise", "coerce"] = "raise",
-    ) -> pd.DataFrame:
-        """Return a row for each page of the PDF files of the Series; needs pypdfium2.
-
-        Parameters
-        ----------
-        as_ : {"text", "picture"}
-            What is returned of a page. A picture is drawn when it is sent or shown.
-        dpi : int
-            The resolution of pictures, in pixels an inch.
-        errors : {"raise", "coerce"}
-            Whether a file that cannot be read is an error, or one row without a page.
-
-        Returns
-        -------
-        DataFrame
-            The columns "document" (the path, or the label of bytes), "page" (from 1), and "text" or
-            "picture". The text of a page without any, such as a scan, is missing.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If a value is not a PDF, or pypdfium2 is not installed.
-
-        Examples
-        --------
-        >>> from io import BytesIO
-        >>> from PIL import Image
-        >>> file = BytesIO()
-        >>> Image.new("RGB", (200, 100)).save(file, "PDF")
-        >>> pages = pd.Series([file.getvalue()], ["scan"]).ollama.pages("picture")
-        >>> pages[["document", "page"]].values.tolist()
-        [['scan', 1]]
-        """
-        return pdf_pages.pages(self._data, as_, dpi, errors)
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:
@@ -326,117 +224,11 @@ class SeriesRows(_Rows, SeriesAggregates, Joins, SeriesLikeness, SeriesTopics, S
 
 
 @pd.api.extensions.register_dataframe_accessor("ollama")
-class FrameRows(_Rows, FrameAggregates, Joins, FrameLikeness, FrameTopics, FrameMaps):
+class FrameRows(_Rows, FrameSearch, FrameAggregates, Joins, FrameLikeness, FrameTopics, FrameMaps):
     """Models over the rows of a DataFrame. A prompt may also be the name of a column of texts."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
         self._data: pd.DataFrame = frame
-
-    def similar(
-        self,
-        query: str,
-        column: Any,
-        k: int = 5,
-        model: str | None = None,
-        *,
-        prefix: str | None = None,
-    ) -> pd.DataFrame:
-        """Return the ``k`` rows whose ``column`` is nearest to ``query``, best first.
-
-        Parameters
-        ----------
-        query : str
-            The text to compare with.
-        column : hashable
-            The name of a column of texts, or of vectors of ``embed``.
-        k : int
-            The number of rows.
-        model : str, optional
-            The embedding model; the one that made the vectors, if the column holds vectors.
-        prefix : str, optional
-            The text before the query; by default the one that the model expects. Rows of texts get
-            the model's prefix for documents. Make vectors by ``embed(kind="document")``.
-
-        Returns
-        -------
-        DataFrame
-            The rows, with the column "similarity" of cosine similarities.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If the column does not exist or holds other values, or the query's vector has another
-            length.
-
-        Examples
-        --------
-        >>> frame = pd.DataFrame({"id": [7, 8], "text": ["Stocks fell today", "A cat sleeps"]})
-        >>> frame.ollama.similar("a kitten", "text", k=1, model="all-minilm")["id"].tolist()
-        [8]
-        """
-        return nearest(self._data, self._column(column), query, k, model, prefix)
-
-    def index(
-        self,
-        column: Any,
-        path: str | Path | None = None,
-        model: str | None = None,
-        *,
-        chunk_tokens: int = CHUNK_TOKENS,
-        overlap: int = OVERLAP,
-        query_prefix: str | None = None,
-        document_prefix: str | None = None,
-    ) -> SearchIndex:
-        """Return an index that finds rows by the meaning and the words of a column.
-
-        The index of a file that exists is brought up to date: only texts that it lacks are
-        embedded, and rows that are gone from the data are removed. What is embedded is kept, even
-        if the process is killed. Long texts are cut into chunks.
-
-        Parameters
-        ----------
-        column : hashable
-            The name of a column of texts.
-        path : str or Path, optional
-            A DuckDB file, which may have tables of its own. By default the index is in memory.
-        model : str, optional
-            The embedding model.
-        chunk_tokens, overlap : int
-            The most tokens of a chunk, and the most of them that the next chunk repeats.
-        query_prefix, document_prefix : str, optional
-            The texts before each query and each chunk; by default those that the model expects.
-
-        Returns
-        -------
-        SearchIndex
-            The index; see its method ``search``.
-
-        Raises
-        ------
-        OllamaMagicsError
-            If the column holds other values than texts, the file has no index and is no DuckDB
-            file, duckdb or pyarrow is missing, or a request fails.
-        IndexInterrupted
-            If the kernel is interrupted. The same call continues with the remaining texts.
-
-        Examples
-        --------
-        >>> frame = pd.DataFrame({"id": [7, 8], "text": ["Stocks fell today", "A cat sleeps"]})
-        >>> index = frame.ollama.index("text", model="all-minilm")
-        >>> index.search("a kitten", k=1)["id"].tolist()
-        [8]
-        """
-        return opening.build(
-            self._data,
-            self._column(column),
-            path,
-            self._servers,
-            model=model,
-            chunk_tokens=chunk_tokens,
-            overlap=overlap,
-            query_prefix=query_prefix,
-            document_prefix=document_prefix,
-        )
 
     def _texts(self, prompt: str | None) -> list[str | None]:
         if prompt is None:

@@ -239,6 +239,9 @@ def test_a_real_model_sees(
     assert seen["error"].notna().tolist() == [False] * 4 + [True]
     labels = pictures[:2].ollama.classify(["cat", "dog"], model="seeing", images=True)
     assert labels.isin(["cat", "dog"]).all()
+    schema = {"properties": {"animal": {"enum": ["a cat", "a dog"]}}, "required": ["animal"]}
+    fields = pictures[:2].ollama.extract(schema, model="seeing", images=True)
+    assert fields["animal"].isin(["a cat", "a dog"]).all()
     with pytest.raises(OllamaMagicsError, match=r"^smollm2 does not see images\.[^\n]+seeing"):
         pictures.ollama.chat("What?", "smollm2", images=True)
     with pytest.raises(OllamaMagicsError, match=r"from /api/score, which takes texts alone"):

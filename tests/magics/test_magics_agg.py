@@ -82,6 +82,7 @@ def test_each_of_2000_rows_is_in_one_prompt(recording: RowServer) -> None:
     assert report["calls"] == len(recording.bodies) > len(first) == report["parts"] > 20
     assert (report["rows"], report["split"], report["cut"]) == (2000, 0, 0)
     assert report["levels"] == 2
+    assert texts.ollama.last_report().calls == report["calls"]
     for body in recording.bodies:
         assert (body["truncate"], body["shift"]) == (False, False)
         size = sum(token_counts.estimate(message["content"]) for message in body["messages"])

@@ -67,6 +67,11 @@ def test_the_order_of_a_hasty_model(items: pd.Series) -> None:
     assert report["calls"] == 2 * report["compared"]
     assert report["disagreed"] == report["compared"]
     assert report["failed"] == 0
+    # One report counts the requests of all rounds.
+    whole = items.ollama.last_report()
+    assert (whole.operator, whole.calls) == ("rank", report["calls"])
+    assert whole.model.startswith("hasty")
+    assert best.attrs["ollama"] == whole.as_dict()
 
 
 def test_frames_missing_and_equal_rows(items: pd.Series, tmp_path: Path) -> None:

@@ -128,3 +128,50 @@ def _opened(source: Source, name: str) -> Iterator[Any]:
             raise OllamaMagicsError(f"{name} has a damaged page: {error}.") from None
         finally:
             document.close()
+
+
+class PdfMethods:
+    """``pages`` of a Series."""
+
+    _data: Any
+
+    def pages(
+        self,
+        as_: Literal["text", "picture"] = "text",
+        *,
+        dpi: int = 150,
+        errors: Literal["raise", "coerce"] = "raise",
+    ) -> pd.DataFrame:
+        """Return a row for each page of the PDF files of the Series; needs pypdfium2.
+
+        Parameters
+        ----------
+        as_ : {"text", "picture"}
+            What is returned of a page. A picture is drawn when it is sent or shown.
+        dpi : int
+            The resolution of pictures, in pixels an inch.
+        errors : {"raise", "coerce"}
+            Whether a file that cannot be read is an error, or one row without a page.
+
+        Returns
+        -------
+        DataFrame
+            The columns "document" (the path, or the label of bytes), "page" (from 1), and "text" or
+            "picture". The text of a page without any, such as a scan, is missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If a value is not a PDF, or pypdfium2 is not installed.
+
+        Examples
+        --------
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> file = BytesIO()
+        >>> Image.new("RGB", (200, 100)).save(file, "PDF")
+        >>> pages = pd.Series([file.getvalue()], ["scan"]).ollama.pages("picture")
+        >>> pages[["document", "page"]].values.tolist()
+        [['scan', 1]]
+        """
+        return pages(self._data, as_, dpi, errors)

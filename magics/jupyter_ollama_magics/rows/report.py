@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..failures import OllamaMagicsError
+
+_COUNTS = (
+    "rows", "missing", "distinct", "cached", "resumed", "calls", "prompt_tokens", "answer_tokens",
+    "failures",
+)  # fmt: skip
 
 _last: list[RowReport] = []
 """The report of the last call of this process, if any."""
@@ -66,14 +72,15 @@ class CascadeReport:
 
 @dataclass(frozen=True, repr=False)
 class RowReport:
-    """What a call of an operator did and cost.
+    """What a call of a method did and cost; the sums of its rounds if it sends rows several times.
 
     Parameters
     ----------
     operator : str
-        The name of the operator.
+        The name of the method.
     model, digest : str
-        The model, and the digest of its content; two with a comma between them for a cascade.
+        The model, and the digest of its content; several with commas between
+        them for a cascade or for rounds of different models.
     rows, missing, distinct : int
         The rows of the data, those without a text, and the different texts of the others.
     cached, resumed : int
@@ -130,6 +137,15 @@ class RowReport:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as values of JSON, as ``attrs["ollama"]`` of a result holds them."""
         return asdict(self)
+
+
+def joined(name: str, reports: Sequence[RowReport]) -> RowReport:
+    """Return one report of the rounds of a method."""
+    models = dict.fromkeys((one.model, one.digest) for one in reports)
+    names = [model for model, _ in models if model]
+    digests = [digest for _, digest in models if digest]
+    counts = {field: sum(getattr(one, field) for one in reports) for field in (*_COUNTS, "seconds")}
+    return RowReport(name, ", ".join(names), ", ".join(digests), **counts)
 
 
 def remember(report: RowReport) -> None:

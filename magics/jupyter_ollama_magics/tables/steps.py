@@ -10,7 +10,11 @@ from collections.abc import Callable, Generator
 from functools import wraps
 from typing import Any, TypeVar
 
+import pandas as pd
+
+from ..rows import report
 from ..rows.plan import Plan
+from ..rows.report import RowReport
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
@@ -19,28 +23,42 @@ Steps = Generator[Plan, Any, T]
 """Yields Plans, receives their results and returns a value."""
 
 
-def run(steps: Steps[T]) -> T:
-    """Run the Plans of an operator one after the other and return its value."""
+def run(steps: Steps[T], name: str) -> T:
+    """Run the Plans of the method ``name`` one after the other and return its value."""
+    reports: list[RowReport] = []
     result: Any = None
     while True:
         try:
             plan = steps.send(result)
         except StopIteration as end:
             value: T = end.value
-            return value
+            return _with_report(value, name, reports)
         result = plan.run()
+        reports.append(report.last())
 
 
-async def run_async(steps: Steps[T]) -> T:
-    """Run the Plans of an operator in the event loop and return its value."""
+async def run_async(steps: Steps[T], name: str) -> T:
+    """Run the Plans of the method ``name`` in the event loop and return its value."""
+    reports: list[RowReport] = []
     result: Any = None
     while True:
         try:
             plan = steps.send(result)
         except StopIteration as end:
             value: T = end.value
-            return value
+            return _with_report(value, name, reports)
         result = await plan.run_async()
+        reports.append(report.last())
+
+
+def _with_report(value: T, name: str, reports: list[RowReport]) -> T:
+    """Keep the report of all Plans as the last one, and with the value if it is pandas data."""
+    if reports:
+        whole = report.joined(name, reports)
+        report.remember(whole)
+        if isinstance(value, pd.Series | pd.DataFrame):
+            value.attrs["ollama"] = whole.as_dict()
+    return value
 
 
 def in_steps(method: Callable[..., Steps[Any]]) -> Callable[..., Any]:
@@ -48,7 +66,7 @@ def in_steps(method: Callable[..., Steps[Any]]) -> Callable[..., Any]:
 
     @wraps(method)
     def whole(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        return run(method(self, *arguments, **keywords))
+        return run(method(self, *arguments, **keywords), method.__name__)
 
     whole.steps = method  # type: ignore[attr-defined]
     whole.__signature__ = _signature(method)  # type: ignore[attr-defined]
@@ -67,7 +85,7 @@ def with_twins(owner: C) -> C:
 def _twin(owner: type, name: str, steps: Callable[..., Steps[Any]]) -> Callable[..., Any]:
     @wraps(steps)
     async def twin(self: Any, *arguments: Any, **keywords: Any) -> Any:
-        return await run_async(steps(self, *arguments, **keywords))
+        return await run_async(steps(self, *arguments, **keywords), name)
 
     twin.__signature__ = _signature(steps)  # type: ignore[attr-defined]
     twin.__name__, twin.__qualname__ = f"a{name}", f"{owner.__qualname__}.a{name}"

@@ -1,4 +1,4 @@
-"""The method ``topics`` of the accessors."""
+"""The methods ``topics`` and ``cluster`` of the accessors."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from ..failures import OllamaMagicsError
 from ..rows import columns
 from ..rows.texts import column_texts
-from . import topics
+from . import groups, topics
 from .call import TableCall, column_of, positive
 from .groups import by_size, spherical_k_means
 from .steps import Steps, in_steps, with_twins
@@ -77,7 +77,37 @@ class _Topics(TableCall):
 
 @with_twins
 class SeriesTopics(_Topics):
-    """``topics`` of a Series."""
+    """``topics`` and ``cluster`` of a Series."""
+
+    def cluster(self, k: int = 8, model: str | None = None, *, seed: int = 0) -> pd.Series:
+        """Return the number of each row's group, by spherical k-means on the vectors.
+
+        Parameters
+        ----------
+        k : int
+            The number of groups.
+        model : str, optional
+            The embedding model, if the rows are texts.
+        seed : int
+            The seed of the random start.
+
+        Returns
+        -------
+        Series of Int64
+            0 is the largest group. Missing values stay missing.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If ``k`` is not a positive integer, or the rows are neither texts nor vectors.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", "The kitten naps", "The cat dozes", "Stocks fell"])
+        >>> texts.ollama.cluster(2, "all-minilm").tolist()
+        [0, 0, 0, 1]
+        """
+        return groups.cluster(self._data, k, model, seed)
 
     @in_steps
     def topics(
