@@ -30,7 +30,7 @@ def test_every_method_with_its_summary(kind: str) -> None:
     for name, summary in shown.items():
         head = inspect.getdoc(getattr(owner, name)).split("\n\n")[0]
         assert summary == " ".join(head.split()).replace("``", "")
-    assert ("With await" in lines[-1]) == (kind != "dask")
+    assert ("await .achat()" in lines[-1]) == (kind != "dask")
 
 
 def test_a_notebook_shows_a_table_in_the_colors_of_the_theme() -> None:

@@ -79,6 +79,6 @@ def _is_twin(owner: type, name: str) -> bool:
 
 
 def _notes(owner: type) -> list[str]:
-    twins = [name for name in dir(owner) if name[0] != "_" and _is_twin(owner, name)]
-    awaited = [f"With await: .{twins[0]} and so on."] if twins else []
+    twins = any(_is_twin(owner, name) for name in dir(owner) if name[0] != "_")
+    awaited = ["Coroutines have an a before the name: await .achat()."] if twins else []
     return ["Help: put ? after a name.", *awaited]
