@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_process import PROGRAM
 from runners import running_on_gpu as running
 
 from jupyter_ollama.engine.device_list import build_report
@@ -147,7 +148,7 @@ def test_the_doctor_lists_backends(one_gpu: str, tmp_path: Path) -> None:
     lacking.mkdir()
     changed(one_gpu, lacking, b"libvulkan.so.1", b"libvulxan.so.1")
     folders = [str(tmp_path), str(lacking)]
-    command = ["jupyter-ollama", "doctor", f"--OllamaServer.backend_folders={folders}"]
+    command = [PROGRAM, "doctor", f"--OllamaServer.backend_folders={folders}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert f"Vulkan, 1 device: {tmp_path}/libggml-vulkan.so" in done.stdout
     assert f"{lacking}/libggml-vulkan.so is not used: libvulxan.so.1" in done.stdout
@@ -156,7 +157,7 @@ def test_the_doctor_lists_backends(one_gpu: str, tmp_path: Path) -> None:
 
 def test_the_doctor_names_what_a_host_without_a_gpu_lacks(vulkan: str) -> None:
     environment = {name: os.environ[name] for name in os.environ if "VK_VISIBLE" not in name}
-    command = ["jupyter-ollama", "doctor"]
+    command = [PROGRAM, "doctor"]
     environment["GGML_BACKEND_PATH"] = vulkan
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert "is not used: its driver offers no device" in done.stdout
