@@ -47,7 +47,7 @@ async def test_the_memory_is_what_the_backend_has_allocated(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("GGML_VK_MEMORY_LOGGER", "1")
-    caplog.set_level("DEBUG")
+    caplog.set_level("DEBUG", "jupyter_ollama")  # whose level another test may have set
     spec = {"num_ctx": 4096, "num_gpu": num_gpu, "backends": (one_gpu,)}
     async with running(llama3, **spec) as runner:
         assert runner.ready.size_vram == pytest.approx(allocated(caplog.text), rel=0.05)
