@@ -376,8 +376,9 @@ export interface paths {
     put?: never;
     /**
      * Return a model's probabilities of continuations of a prompt
-     * @description The prompt is read once, without a template. No sampling option has a say. Where its end and the
-     *     beginning of a continuation make one token, all of them are scored from before that token
+     * @description The prompt is read once, without a template; `messages` in its place are rendered as `/api/chat`
+     *     does, without thinking, and the continuations begin the next message. No sampling option has a
+     *     say. Where the prompt's end and the beginning of a continuation make one token, all of them are scored from before that token
      *     on.
      */
     post: operations['score'];
@@ -1233,6 +1234,8 @@ export interface components {
     ScoreRequest: {
       model: string;
       prompt?: string;
+      /** @description A conversation without images, in place of `prompt` and `raw`. */
+      messages?: components['schemas']['ChatMessage'][];
       continuations?: string[];
       /** @description Another name of `continuations`. */
       choices?: string[];
