@@ -66,7 +66,16 @@ export class OllamaApi {
 
   /** Load a model and keep it for a time such as "5m", or -1 for no limit. */
   async load(model: string, keepAlive?: string | number): Promise<void> {
-    await this.call('POST', 'api/generate', { model, keep_alive: keepAlive, stream: false });
+    const request = { model, keep_alive: keepAlive };
+    try {
+      await this.call('POST', 'api/generate', { ...request, stream: false });
+    } catch (error) {
+      // An embedding model is loaded by a request without texts.
+      if (!(error instanceof OllamaError && /does not support generate/.test(error.message))) {
+        throw error;
+      }
+      await this.call('POST', 'api/embed', { ...request, input: [] });
+    }
   }
 
   /** Unload a model. */
