@@ -94,7 +94,7 @@ def test_wrong_stores(index: SearchIndex, tmp_path: Path) -> None:
     table = lancedb.connect(tmp_path).create_table("t", [{"vector": [1.0, 0.0]}])
     with pytest.raises(OllamaMagicsError, match="no settings of an index"):
         in_lancedb.query(table, QUESTION)
-    client = chromadb.PersistentClient(tmp_path / "chroma", QUIET)
+    client = chromadb.PersistentClient(str(tmp_path / "chroma"), QUIET)
     collection = client.get_or_create_collection("mine", embedding_function=None)
     with pytest.raises(OllamaMagicsError, match="no settings of an index"):
         in_chroma.query(collection, QUESTION)
