@@ -144,6 +144,18 @@ def kernel_at() -> Callable[[str], AbstractContextManager[Kernel]]:
     return loaded_kernel
 
 
+@pytest.fixture
+def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> row_server.RowServer:
+    """A server that answers with the texts in capitals, without /api/score; the accessors find it.
+
+    No other test uses its model, so it shares no kept answers.
+    """
+    server = row_server.RowServer()
+    server.models[0]["digest"] = secrets.token_hex(32)
+    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(row_server.application(server)))
+    return server
+
+
 @pytest.fixture(scope="session")
 def chat_server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a real server with smollm2 and models with scripted answers."""

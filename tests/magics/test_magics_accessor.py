@@ -6,7 +6,6 @@ import _thread
 import asyncio
 import datetime
 import json
-import secrets
 import subprocess
 import sys
 import threading
@@ -24,20 +23,8 @@ from jupyter_ollama_magics.rows import jobs as rows
 from jupyter_ollama_magics.rows.plan import RowsInterrupted
 from pydantic import BaseModel
 from real_kernel import Kernel
-from row_server import RowServer, application
+from row_server import RowServer
 from scripted_server import ScriptedServer
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server that answers with the texts in capitals; the accessors find it.
-
-    No other test uses its model, so it shares no kept answers.
-    """
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
 
 
 def series(*texts: Any, name: Any = None) -> Any:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import dask.dataframe as dd
@@ -20,18 +19,9 @@ from jupyter_ollama_magics.rows import columns
 from jupyter_ollama_magics.rows import registry as row_operator
 from jupyter_ollama_magics.rows import tasks as row_tasks
 from jupyter_ollama_magics.rows.registry import OPERATORS, RowOperator
-from row_server import RowServer, application
+from row_server import RowServer
 
 TEXTS = pd.Series(["x", None, "y"], name="text")
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server that answers with the texts in capitals; the accessors find it."""
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
 
 
 @pytest.fixture

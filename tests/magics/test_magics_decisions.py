@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from row_server import RowServer, application
+from row_server import RowServer
 
 LEVELS = ["low", "medium", "high"]
 COMPLAINT = "{text} is a complaint"
@@ -28,15 +27,6 @@ def notes(decision_server: str, monkeypatch: pytest.MonkeyPatch) -> pd.Series:
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", decision_server)
     texts = ["it broke", "a plain thing", None, "a fire", "it broke"]
     return pd.Series(texts, index=list("abcde"), name="text")
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server without /api/score, as Ollama is one."""
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
 
 
 def test_filter_returns_rows_a_mask_or_probabilities(notes: pd.Series) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import duckdb
@@ -16,19 +15,10 @@ import pandas as pd
 import pytest
 from jupyter_ollama_magics import duckdb_functions, duckdb_rows
 from jupyter_ollama_magics.failures import OllamaMagicsError
-from row_server import RowServer, application
+from row_server import RowServer
 
 ROWS = "(VALUES (1, 'red'), (2, NULL), (3, 'blue'), (4, 'red')) t(n, text)"
 SCHEMA = '{"properties": {"n": {"type": "integer"}, "day": {"type": "string", "format": "date"}}}'
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server that answers with the texts in capitals; the functions find it."""
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
 
 
 @pytest.fixture

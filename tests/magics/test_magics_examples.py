@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +11,10 @@ import pandas as pd
 import pytest
 from jupyter_ollama_magics.rows.sentences import sentence_and_template
 from pydantic import BaseModel
-from row_server import RowServer, application
+from row_server import RowServer
 
 ROWS = pd.Series(["x", "y"], name="review")
 FRAME = pd.DataFrame({"a": ["x"], "b": [2.5]})
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server without /api/score that records what it is sent."""
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
 
 
 def turns(server: RowServer) -> list[tuple[str, str]]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
-from collections.abc import Callable
 from pathlib import Path
 
 import jupyter_ollama_magics.accessor  # noqa: F401
@@ -13,16 +11,7 @@ import pytest
 from jupyter_ollama_magics.failures import OllamaMagicsError
 from jupyter_ollama_magics.rows import report as row_report
 from jupyter_ollama_magics.rows.report import RowReport, duration
-from row_server import RowServer, application
-
-
-@pytest.fixture
-def echo(serve: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> RowServer:
-    """A server whose answers have 3 + 1 tokens; the accessors find it."""
-    server = RowServer()
-    server.models[0]["digest"] = secrets.token_hex(32)
-    monkeypatch.setenv("JUPYTER_OLLAMA_URL", serve(application(server)))
-    return server
+from row_server import RowServer
 
 
 def report(data: pd.Series | pd.DataFrame) -> dict[str, object]:
