@@ -52,7 +52,7 @@ def _tokenizing(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], lis
     """Return a function that splits text as the model does, but adds no blank before it.
 
     Where the model's tokenizer changes a text, as one without a token for a blank does, the longest
-    tokens are taken: tokens that are forced must be those of the text.
+    tokens are taken: the bytes of forced tokens must be the bytes of the text.
     """
     split = _splitting(model, pieces)
     ids: dict[bytes, int] = {}

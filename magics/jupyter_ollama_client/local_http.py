@@ -160,7 +160,7 @@ class _Connection:
         return int(status), reason, fields
 
     async def _body(self, status: int, fields: dict[str, str]) -> tuple[bytes, bool]:
-        """Return the body, and whether its end is known without that of the connection."""
+        """Return the body, and whether it ended before the connection did."""
         if status in BODILESS:
             return b"", True
         if fields.pop("transfer-encoding", "").lower() == "chunked":

@@ -103,8 +103,8 @@ def duckdb_functions(
     connection : duckdb.DuckDBPyConnection
         The connection. Functions of an earlier call are replaced.
     model, embed_model : str, optional
-        The models of calls that name none; by default those of ``%ollama use``, else the only ones
-        on the server.
+        The models of calls that name none; by default the models of ``%ollama use``, else the
+        only ones on the server.
     dimensions : int, optional
         The length of the vectors: ``ollama_embed`` then returns ``FLOAT[dimensions]``, which the
         functions of arrays take, else ``FLOAT[]``.

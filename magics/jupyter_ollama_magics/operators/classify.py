@@ -64,7 +64,7 @@ def classify(
         ``chat``. With ``by="embedding"`` their vectors are averaged with the label's.
     calibrate : (rows, labels), optional
         Some rows and their labels, by which the model's preference for some of the labels is
-        removed and its confidence adjusted. Take other rows than those of ``examples``.
+        removed and its confidence adjusted. Give rows that are not in ``examples``.
     threshold : float
         The least probability of a label with ``multi``, from 0 to 1.
     system : str, optional

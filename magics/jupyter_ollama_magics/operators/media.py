@@ -38,7 +38,7 @@ Columns = Mapping[str, Sequence[pd.Series]]
 
 
 class FileText(str):
-    """The text of a row with files. It equals those of rows with the same text and files.
+    """The text of a row with files. Rows with the same text and files have equal texts.
 
     ``files`` are pairs of "images" or "audio" and a value of the column.
     """
