@@ -14,7 +14,7 @@ CHECK_YAML := $(BIN)/check-jsonschema --quiet --builtin-schema
 IN_LAB := cd labextension && PATH="$(abspath $(BIN)):$$PATH" jlpm
 
 .DEFAULT_GOAL := help
-.PHONY: help env lock labextension demo docs unit coverage test bounds conformance lint format bench ratchet release \
+.PHONY: help env lock labextension demo hub-demo docs unit coverage test bounds conformance lint format bench ratchet release \
   starter-gemma3 clean
 
 help: ## show this list
@@ -59,8 +59,10 @@ lock: $(DEMO) ## choose the versions of .venv anew (ARGS=--upgrade: the newest)
 
 labextension: $(LAB) ## build the extension of JupyterLab; needs Node.js
 
-$(LAB): $(DEMO) $(wildcard $(addprefix labextension/,*.json yarn.lock schema/* style/* src/* src/*/*))
+$(LAB): $(DEMO) $(wildcard $(addprefix labextension/,*.json *.cjs yarn.lock schema/* style/* src/* src/*/* src/*/*/*))
 	$(IN_LAB) install --immutable
+	@# Files of an earlier build would be served and packed, too.
+	rm -rf jupyter_ollama/labextension
 	$(IN_LAB) build:prod
 
 demo: $(DEMO) ## install two small models and run examples/quickstart.ipynb, streaming to the terminal
@@ -69,6 +71,10 @@ demo: $(DEMO) ## install two small models and run examples/quickstart.ipynb, str
 	@echo
 	@echo 'To run it yourself in JupyterLab:'
 	@echo '  $(BIN)/jupyter lab examples/quickstart.ipynb'
+
+hub-demo: $(TEST) $(LAB) ## run a JupyterHub whose users share the models of this machine; needs Node.js
+	$(BIN)/python examples/starter_models.py smollm2
+	$(BIN)/python tools/hub_demo.py $(ARGS)
 
 docs: $(DOCS) ## build the documentation into docs/build
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/build
@@ -82,7 +88,7 @@ coverage: $(TEST) ## run most unit tests and fail if they cover less of their pa
 	$(BIN)/python -m pytest -m unit -k 'not hostile and not kills' --cov --cov-report=term $(ARGS)
 
 test: $(TEST) $(LAB) ## run all tests (ARGS='-k store' picks some)
-	@for program in chromium docker-registry glslc haproxy npm; do command -v $$program >/dev/null || \
+	@for program in chromium docker-registry glslc haproxy munge npm prometheus redis-server sbatch; do command -v $$program >/dev/null || \
 	  { echo "Error: the tests need $$program: see CONTRIBUTING.md" >&2; exit 1; }; done
 	$(IN_LAB) test
 	$(BIN)/jupyter ollama install-backend vulkan --folder $(VENV)/vulkan

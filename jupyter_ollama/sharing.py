@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from traitlets import Bool, CaselessStrEnum, Dict, Float, Int, TraitError, Unicode, default
-from traitlets import validate as validates
-from traitlets.config import LoggingConfigurable
+from traitlets import Bool, CaselessStrEnum, Float, Int, Unicode, default
 
-from .scheduler.limits import check_limits, limit_schemas
+from .budget_settings import BudgetSettings
 
 if TYPE_CHECKING:
     from .flow_control.free_memory import FreeMemory
@@ -20,20 +20,14 @@ if TYPE_CHECKING:
     from .scheduler.admission import Admission
     from .scheduler.events import Events
     from .scheduler.running_requests import RunningRequests
+    from .usage.store import UsageStore
 
 log = logging.getLogger(__name__)
 
 
-class Sharing(LoggingConfigurable):
+class Sharing(BudgetSettings):
     """The settings for several users, and the objects that are made from them."""
 
-    limits = Dict(
-        help="""Limit what users may do: {"*": {…}, "group:students": {…}, "user:alice": {…}}. A
-        user's own limits precede those of groups, these precede those of all users ("*"); of
-        several groups the most generous one counts, for each limit by itself. None lifts a limit.
-        Each limit holds for a single user: """
-        + " ".join(f'"{name}": {schema["description"]}' for name, schema in limit_schemas().items())
-    ).tag(config=True)
     shared = Bool(
         None,
         allow_none=True,
@@ -109,13 +103,15 @@ class Sharing(LoggingConfigurable):
         times the vectors of 10,000 texts fit.""",
     ).tag(config=True)
     prefix_sharing = CaselessStrEnum(
-        ["system", "account", "all"],
+        ["system", "account", "group", "all"],
         default_value="system",
         help="""The extent to which users share computed prefixes of prompts. "system": the prompts
         of one user share any prefix, those of several users only whole system prompts (with
         tools) that prefix_accounts others have sent. "account": nothing is shared between
-        users. "all": all is shared; answers start sooner, but prompt_eval_cached_count and
-        the time to the first token then reveal what others have sent.
+        users. "group": users who are in the same groups of the JupyterHub, in all of them, share
+        any prefix, and nothing with others; a user without a group shares with no other user.
+        "all": all is shared; answers start sooner, but prompt_eval_cached_count and the time to
+        the first token then reveal what others have sent.
         A server with one user shares all.""",
     ).tag(config=True)
     prefix_accounts = Int(
@@ -126,20 +122,30 @@ class Sharing(LoggingConfigurable):
         alone has sent; each of these accounts reads a new system prompt once.""",
     ).tag(config=True)
 
+    prefix_disk_bytes = Int(
+        2**30,
+        min=0,
+        help="""Keep what models have computed of long system prompts (from 512 tokens) in
+        prefix_dir, so that the first request after a restart does not read its own again: at most
+        this many bytes, of which the ones used last stay; 0 keeps none. Two of 4,000 tokens of a
+        model of 8B fit. On a server with several users, only those that prefix_sharing shares
+        between users are kept, for the same users.""",
+    ).tag(config=True)
+    prefix_dir = Unicode(
+        help="""Keep these system prompts in this folder, which must be closed to others (mode
+        0700). Their text can be read from the files. Servers with other users need another folder.
+        Default: the folder "prefixes" beside usage_file."""
+    ).tag(config=True)
+
+    @default("prefix_dir")
+    def _default_prefix_dir(self) -> str:
+        return str(Path(self.usage_file).expanduser().parent / "prefixes")
+
     @default("usage_file")
     def _default_usage_file(self) -> str:
         from jupyter_core.paths import jupyter_data_dir
 
         return str(Path(jupyter_data_dir()) / "ollama" / "usage.sqlite")
-
-    @validates("limits")
-    def _readable_limits(self, proposal: dict[str, Any]) -> dict[str, Any]:
-        try:
-            check_limits(proposal["value"])
-        except (ValueError, AttributeError) as error:
-            raise TraitError(f"limits: {error}") from None
-        limits: dict[str, Any] = proposal["value"]
-        return limits
 
     @cached_property
     def events(self) -> Events:
@@ -164,17 +170,35 @@ class Sharing(LoggingConfigurable):
     def admission(self) -> Admission:
         """Admits requests by the limits of their users."""
         from .scheduler.admission import Admission
+
+        ledger = self.make_ledger()
+        store = self._usage_store() if self.record_usage else None
+        return Admission(self, self.events, self.running_requests, store, ledger)
+
+    def _usage_store(self) -> UsageStore:
+        """Return the record of usage, which is read back over each period of a budget."""
+        from .budgets.periods import PERIODS
+        from .usage.records import Since
         from .usage.store import UsageStore
 
-        store = None
-        if self.record_usage:
-            store = UsageStore(Path(self.usage_file).expanduser(), self.usage_days)
-        return Admission(self, self.events, self.running_requests, store)
+        now, calendar = time.time(), self.calendar
+        periods = {}
+        for name, period in PERIODS.items():
+            span = None if period.slides else calendar.span(period)
+            if period.slides or span:
+                start = span.start if span else now - period.seconds
+                periods[name] = Since(start, period.bucket if period.slides else now)
+        path = Path(self.usage_file).expanduser()
+        host = self.budget_host if self.budget_store else ""
+        return UsageStore(path, self.usage_days, periods, host)
 
     def open_usage(self) -> None:
-        """Begin to read the usage of the last day before the first request arrives."""
-        if self.record_usage:
-            assert self.admission.store
+        """Begin to read the recorded usage, and to count together with other hosts.
+
+        Needs the running event loop.
+        """
+        if self.record_usage or self.budget_store:
+            self.admission.ledger.open()
 
     @cached_property
     def outboxes(self) -> Outboxes:
@@ -197,7 +221,9 @@ class Sharing(LoggingConfigurable):
 
         return FreeMemory()
 
-    def close_usage(self) -> None:
+    async def close_usage(self) -> None:
         """Write the pending usage."""
-        if "admission" in self.__dict__ and self.admission.store:
-            self.admission.store.close()
+        if "admission" in self.__dict__:
+            await self.admission.ledger.close()
+            if self.admission.store:
+                await asyncio.to_thread(self.admission.store.close)

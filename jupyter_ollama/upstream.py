@@ -16,7 +16,18 @@ from jupyter_ollama_client.responses import reason
 from .errors import OllamaError
 
 if TYPE_CHECKING:
+    import ssl
+
     import httpx2
+    from jupyter_ollama_client import Client
+
+
+class NoAnswer(OllamaError):
+    """The shared server did not begin to answer. ``is_sent`` is False if it was not connected."""
+
+    def __init__(self, message: str, *, is_sent: bool) -> None:
+        super().__init__(502, message)
+        self.is_sent = is_sent
 
 
 class UploadBody(Protocol):
@@ -31,9 +42,16 @@ class UploadBody(Protocol):
 class Upstream:
     """The shared server, called in the name of the user whom this server belongs to."""
 
-    def __init__(self, url: str) -> None:
-        """Take the address; nothing is sent yet. Raises ValueError for an invalid one."""
-        self._client = shared_server(url).client()
+    def __init__(
+        self, url: str, *, client: Client | None = None, verify: ssl.SSLContext | None = None
+    ) -> None:
+        """Take the address; nothing is sent yet. Raises ValueError for an invalid one.
+
+        The ``client`` of the address has the token of this server's user by default. ``verify``
+        replaces the certificates that are usually accepted.
+        """
+        self._client = client or shared_server(url).client()
+        self._verify = verify
         self._http: httpx2.AsyncClient | None = None
 
     @property
@@ -45,12 +63,15 @@ class Upstream:
     async def ask(
         self, method: str, path: str, headers: dict[str, str], body: UploadBody
     ) -> AsyncIterator[httpx2.Response]:
-        """Send a request; its answer can be read while the block runs. Raises OllamaError(502)."""
+        """Send a request; its answer can be read while the block runs. Raises NoAnswer."""
         # The HTTP client takes long to import: not in the event loop.
         httpx = await asyncio.to_thread(import_module, "httpx2")
         if self._http is None:
             limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
-            self._http = httpx.AsyncClient(limits=limits, **self._client.session_settings())
+            settings = self._client.session_settings()
+            if self._verify is not None:
+                settings |= {"verify": self._verify, "trust_env": False}
+            self._http = httpx.AsyncClient(limits=limits, **settings)
             # Cookies of the shared server would be those of the first request's user.
             self._http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         content = None
@@ -65,7 +86,8 @@ class Upstream:
                 response = await stack.enter_async_context(request)
             except (httpx.RequestError, httpx.InvalidURL) as error:
                 text = f"the shared server at {self.url} cannot be reached: {reason(error)}"
-                raise OllamaError(502, text) from error
+                is_sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+                raise NoAnswer(text, is_sent=is_sent) from error
             yield response
 
     async def parts(self, response: httpx2.Response) -> AsyncIterator[bytes]:

@@ -20,7 +20,7 @@ from jupyter_ollama.library.store import Store
 
 pytest_plugins = ["pytest_jupyter.jupyter_server"]
 
-UNIT = ("library", "parsing", "project", "prompt", "schema", "usage")
+UNIT = ("batches", "library", "parsing", "project", "prompt", "schema", "usage")
 """Folders whose tests load no model and start no server."""
 
 

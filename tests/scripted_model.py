@@ -47,6 +47,8 @@ def write_scripts(
     otherwise: str = "",
     infill: bool = False,
     endless: Collection[str] = (),
+    choice: str | None = None,
+    shortest: int = 2,
 ) -> Path:
     """Write a GGUF that answers with the script whose name is in the last message, else the first.
 
@@ -56,6 +58,8 @@ def write_scripts(
     can ``infill``.
     The scripts named in ``endless`` begin again at their end.
     The character ``otherwise`` follows where no script goes on, as after what a grammar forced.
+    ``choice`` (Jinja) replaces what ends the prompt with the token ``<|name|>`` of a script. Tokens
+    of scripts have ``shortest`` characters at least, but for the last of a script.
     """
     vocabulary = Vocabulary()
     end = vocabulary.add(END, CONTROL)
@@ -64,7 +68,7 @@ def write_scripts(
     successors: dict[int, int] = {}
     for name, script in scripts.items():
         last = begin = vocabulary.add(f"<|{name}|>", CONTROL)
-        for token in vocabulary.script(script, marks):
+        for token in vocabulary.script(script, marks, shortest):
             assert successors.setdefault(last, token) == token, "a special token comes twice"
             last = token
         successors[last] = successors[begin] if name in endless else end
@@ -76,7 +80,7 @@ def write_scripts(
             successors.setdefault(token, ord(otherwise))
     numbers = gap | {"tokenizer.ggml.eos_token_id": end}
     if template is not None:
-        template += CHOICE % (first, [*scripts])
+        template += CHOICE % (first, [*scripts]) if choice is None else choice
     table = {token: {following: CERTAIN} for token, following in successors.items()}
     write_table(path, vocabulary, table, numbers, template, architecture)
     return path
@@ -98,8 +102,8 @@ class Vocabulary:
         self.kinds.append(kind)
         return len(self.words) - 1
 
-    def script(self, text: str, marks: Mapping[str, int]) -> list[int]:
-        """Cut a text into unused tokens, and marks."""
+    def script(self, text: str, marks: Mapping[str, int], shortest: int = 2) -> list[int]:
+        """Cut a text into unused tokens of ``shortest`` characters at least, and marks."""
         tokens = []
         while text:
             mark = next((mark for mark in marks if text.startswith(mark)), None)
@@ -108,21 +112,21 @@ class Vocabulary:
                 text = text.removeprefix(mark)
                 continue
             ahead = min((at for mark in marks if (at := text.find(mark)) > 0), default=len(text))
-            pieces = self._new_pieces(text[:ahead], frozenset())
+            pieces = self._new_pieces(text[:ahead], frozenset(), shortest)
             assert pieces, f"{text[:ahead]!r} cannot be cut into words that nothing else uses"
             tokens += [self.add(_encoded(piece), NORMAL) for piece in pieces]
             text = text[ahead:]
         return tokens
 
-    def _new_pieces(self, text: str, taken: frozenset[str]) -> list[str] | None:
+    def _new_pieces(self, text: str, taken: frozenset[str], shortest: int) -> list[str] | None:
         """Cut a text into pieces that are no words yet; None if it cannot be done."""
         if not text:
             return []
-        for length in range(2, len(text) + 1):
+        for length in range(min(shortest, len(text)), len(text) + 1):
             piece = text[:length]
             if piece in taken or _encoded(piece) in self._known:
                 continue
-            others = self._new_pieces(text[length:], taken | {piece})
+            others = self._new_pieces(text[length:], taken | {piece}, shortest)
             if others is not None:
                 return [piece, *others]
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import llama_cpp.llama_cpp as llama
@@ -14,6 +15,7 @@ from jupyter_ollama.engine.preemption import Preemption
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.sampling import Sampler
 from jupyter_ollama.engine.sequence import Sequence, SequenceParams, StepOutput
+from jupyter_ollama.engine.state_key import prefix_files
 from jupyter_ollama.options import Options
 
 
@@ -50,6 +52,7 @@ class Steps:
             drafter=self.drafter,
             is_repeatable=is_repeatable,
             preemption=preemption,
+            prefix_files=partial(prefix_files, self.loaded),
         )
         self.answers: dict[int, list[int]] = {}
         self.steps = 0
@@ -71,6 +74,7 @@ class Steps:
         top_logprobs: int | None = None,
         account: int = 0,
         system: SystemPrefix | None = None,
+        adapters: int = 0,
     ) -> Sequence:
         """Queue a prompt, a text or tokens, with greedy sampling unless there are ``options``."""
         tokens = self.model.tokenize(prompt, special=True) if isinstance(prompt, str) else prompt
@@ -85,6 +89,7 @@ class Steps:
             top_logprobs=top_logprobs,
             account=account,
             system=system,
+            adapters=adapters,
         )
         sampler = Sampler(self.model, options or Options(temperature=0), tokens)
         sequence = Sequence(params, list(tokens), sampler)

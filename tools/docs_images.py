@@ -157,6 +157,24 @@ def lab_chat(browser: Browser, server: Server, name: str) -> None:
     page.context.close()
 
 
+def lab_conversations(browser: Browser, server: Server, name: str) -> None:
+    """The list of conversations of the chat."""
+    page = lab_page(browser, server)
+    page.locator('[data-id="jupyter-ollama-models"]').click()
+    page.locator('[data-id="jupyter-ollama-chat"]').click()
+    chat = page.locator("#jupyter-ollama-chat")
+    for question in QUESTIONS:
+        if (new := chat.get_by_role("button", name="New chat")).is_visible():
+            new.click()
+        chat.get_by_role("combobox", name="Model").select_option("smollm2:latest")
+        chat.get_by_role("textbox", name="Your question").fill(question)
+        chat.get_by_role("textbox", name="Your question").press("Enter")
+        chat.get_by_role("button", name="Regenerate").wait_for()
+    chat.get_by_role("button", name="Conversations").click()
+    keep(page, name)
+    page.context.close()
+
+
 def dataframe(browser: Browser, server: Server, name: str) -> None:
     """A cell that asks about every row of a column, and its table."""
     notebook = opened(browser, server, name, *ROWS)
@@ -264,6 +282,7 @@ PICTURES = (
     model_manager,
     lab_models,
     lab_chat,
+    lab_conversations,
     lab_prompt,
     lab_start,
 )

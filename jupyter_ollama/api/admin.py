@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+from typing import Any
 
 import msgspec
 
@@ -112,7 +113,7 @@ async def health(call: Call) -> Reply:
     watchdog = server.scheduler.watchdog
     watchdog.check()
     accounts = server.admission.accounts.values()
-    body = {
+    body: dict[str, Any] = {
         "status": "draining" if draining else "ok",
         "running": sum(account.running for account in accounts),
         "waiting": sum(account.waiting for account in accounts),
@@ -123,6 +124,13 @@ async def health(call: Call) -> Reply:
         },
         "models": [loaded.model.name.display for loaded in allowed_loaded(call)],
     }
+    if upstreams := server.upstream_pool:
+        body["upstreams"] = [
+            {"name": one.spec.name, "state": one.state, "running": one.running}
+            for one in upstreams.members
+        ]
+    if budgets := server.admission.ledger.state:
+        body["budgets"] = budgets
     return Reply(body, status=503 if draining else 200)
 
 

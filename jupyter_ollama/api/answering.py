@@ -15,12 +15,13 @@ from ..engine.meter import charge_text
 from ..engine.protocol import ChatPrompt, Constraint, RawPrompt, SuffixPrompt
 from ..errors import OllamaError
 from ..option_bounds import check_field
+from ..scheduler.remote_model import RemoteModel
 from .endpoint import Call, Reply, Stream, resolve_options
 from .format import constraint
 from .progress import Status, acquiring, prompt_status
 from .request_bounds import check_bytes, check_options
 from .timestamps import now_utc
-from .wire import AnswerRequest
+from .wire import AnswerRequest, ThinkingBudget
 
 if TYPE_CHECKING:
     from ..library.model import Model
@@ -68,10 +69,9 @@ def check_ranges(request: AnswerRequest) -> None:
 
 def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: list[str]) -> None:
     """Raise OllamaError(400) if the model lacks a capability for ``task`` ("generate", "chat")."""
-    capabilities = model.capabilities
-    if "completion" not in capabilities:
+    if model.lacks("completion"):
         raise OllamaError(400, f'"{request.model}" does not support {task}')
-    missing = [name for name in needed if name not in capabilities]
+    missing = [name for name in needed if model.lacks(name)]
     if request.debug_render_only:  # shows the places of images, as Ollama does for every model
         missing = [name for name in missing if name not in MEDIA]
     if missing:
@@ -79,16 +79,37 @@ def check_capabilities(model: Model, request: AnswerRequest, task: str, needed: 
         raise OllamaError(400, "\n".join(lines))
 
 
-def resolve_think(model: Model, request: AnswerRequest) -> bool | str | None:
-    """Return the thinking mode of the template: on by default for models with that capability."""
+def resolve_think(model: Model, request: AnswerRequest) -> tuple[bool | str | None, int | None]:
+    """Return the thinking mode of the template and the budget of thinking in tokens, if any.
+
+    Models with that capability think by default.
+    """
+    think: bool | str | None
+    budget: int | None = None
+    if isinstance(request.think, ThinkingBudget):
+        think, budget = request.think.level, request.think.tokens
+    else:
+        think = request.think
+    if isinstance(model, RemoteModel):
+        return _remote_think(model, think), budget
     if "thinking" in model.capabilities:
-        return True if request.think is None else request.think
-    if request.think:
+        return (True if think is None else think), budget
+    if think:
         message = f'"{request.model}" does not support thinking'
         if model.config.model_family == "qwen3" or model.name.model == "deepseek-r1":
             message += ". Pull the model again to get the latest version with full thinking support"
         raise OllamaError(400, message)
-    return request.think
+    return think, None
+
+
+def _remote_think(model: RemoteModel, think: bool | str | None) -> bool | str | None:
+    """Return the thinking mode to ask an upstream for, None for its own default.
+
+    Raises OllamaError(400) for a model that certainly does not think.
+    """
+    if think and model.lacks("thinking"):
+        raise OllamaError(400, f'"{model.name.display}" does not support thinking')
+    return None if not think and "thinking" not in model.capabilities else think
 
 
 def resolve_truncate(call: Call, request: AnswerRequest) -> bool:
@@ -242,7 +263,7 @@ class Run:
             "prompt_eval_cached_count": done.cached,
             "prompt_eval_duration": done.prompt_eval_duration,
             "eval_count": done.eval_count,
-            "eval_thinking_count": await _count(thoughts, lease) if thoughts else 0,
+            "eval_thinking_count": await lease.runner.count(thoughts) if thoughts else 0,
             "eval_duration": done.eval_duration,
             "truncated": done.truncated,
         }
@@ -251,6 +272,10 @@ class Run:
             end["stop_sequence"] = done.stop
         if done.repetition:
             end["repetition"] = True
+        if warning := lease.grant.request.budgets.warning():
+            end["budget_warning"] = warning
+        if self.call.server.audits_text:
+            end["audited"] = True
         if done.context:
             end["context"] = done.context
         return end | {name: value for name, value in metrics.items() if value}
@@ -261,8 +286,3 @@ def _length(prompt: Prompt) -> int:
     if isinstance(prompt, ChatPrompt):
         return sum(len(message.content) + len(message.thinking) for message in prompt.messages)
     return len(prompt.text if isinstance(prompt, RawPrompt) else prompt.prompt + prompt.suffix)
-
-
-async def _count(text: str, lease: Lease) -> int:
-    """Return the number of tokens of a text."""
-    return len((await lease.runner.tokenize(text, special=False)).tokens)

@@ -16,6 +16,7 @@ from ..engine.protocol import ChatPrompt, Constraint
 from ..errors import OllamaError
 from ..parsing.forced import calls_schema
 from ..prompt.messages import Message, ToolCall
+from ..scheduler.remote_model import RemoteModel
 from .answering import (
     NOTHING,
     Run,
@@ -53,7 +54,10 @@ async def chat(call: Call) -> Reply | Stream:
     files = (file for message in request.messages for file in message.images)
     tools, forced_call = choose_tools(request)
     needed = ["tools"] * bool(tools) + needed_capabilities(files)
-    think = resolve_think(model, request)
+    if forced_call and isinstance(model, RemoteModel):
+        # Its server is asked for a call of any tool: one that is named is offered alone.
+        tools = _named_tool(request) or tools
+    think, budget = resolve_think(model, request)
     check_capabilities(model, request, "chat", needed)
     turns = conversation(request.messages, model)
     messages, images = await asyncio.to_thread(take_images, turns)
@@ -62,6 +66,7 @@ async def chat(call: Call) -> Reply | Stream:
         template=model.prompt_template,
         tools=tools,
         think=think,
+        thinking_budget=budget,
         truncate=resolve_truncate(call, request),
         parser=model.parser,
         images=images,
@@ -92,6 +97,13 @@ def choose_tools(request: ChatRequest) -> tuple[list[dict[str, Any]], Constraint
     except RecursionError:
         raise OllamaError(400, "the parameters of a tool are nested too deeply") from None
     return request.tools, Constraint("schema", json.dumps(schema))
+
+
+def _named_tool(request: ChatRequest) -> list[dict[str, Any]]:
+    """Return the tool that the choice names, [] if it names none."""
+    choice = request.tool_choice
+    name = choice["function"]["name"] if isinstance(choice, dict) else None
+    return [tool for tool in request.tools if (tool.get("function") or {}).get("name") == name]
 
 
 def _part(request: ChatRequest, text: Text, end: dict[str, Any] | None) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import orjson
 
 from ..errors import OllamaError, one_line
 from ..options import Options, merge_options
+from ..scheduler.remote_model import NamedOptions, RemoteModel
 from .decoding import TOO_LARGE, decode
 from .request_bounds import check_request
 from .requester import OWNER, Requester
@@ -102,8 +103,14 @@ class ModelBody(Protocol):
 
 
 def resolve_options(model: Model, asked: dict[str, Any]) -> Options:
-    """Merge the options of a request with the model's and with Ollama's defaults."""
+    """Merge the options of a request with the model's and with Ollama's defaults.
+
+    Those of a remote model keep the names that the request sets.
+    """
     options, unknown = merge_options(model.params, asked)
+    if isinstance(model, RemoteModel):
+        named = frozenset(name for name, value in asked.items() if value is not None)
+        options = NamedOptions.of(options, named)
     if unknown:
         log.warning("Unknown options were ignored: %s", one_line(", ".join(unknown)))
     return options
@@ -140,10 +147,11 @@ OLLAMA = Dialect()
 class Call:
     """One request as endpoints see it. ``started`` is in nanoseconds of the performance counter.
 
-    ``headers`` go out with the answer, or with the first part of a stream. ``models`` are the
-    models found, by the names that the client gave. ``may`` returns whether the caller has the
-    right to an action on a resource. ``request`` replaces the body where an endpoint of another
-    API has translated it, ``decoded`` is a body that was decoded ahead.
+    ``query`` has the parameters of the URL. ``headers`` go out with the answer, or with the first
+    part of a stream. ``models`` are the models found, by the names that the client gave. ``may``
+    returns whether the caller has the right to an action on a resource. ``request`` replaces the
+    body where an endpoint of another API has translated it, ``decoded`` is a body that was decoded
+    ahead. ``hops`` other servers have passed the call on.
     """
 
     server: OllamaServer
@@ -157,10 +165,12 @@ class Call:
     touch: Callable[[], None] = lambda: None
     may: Callable[[str, str], Awaitable[bool]] = allow_all
     started: int = field(default_factory=time.perf_counter_ns)
+    query: Mapping[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
     request: msgspec.Struct | None = None
     decoded: msgspec.Struct | None = None
+    hops: int = 0
 
     def carrying(self, request: msgspec.Struct) -> Call:
         """Return this call with another request, for the endpoint that takes such ones."""
@@ -208,7 +218,7 @@ class Call:
 
 @dataclass
 class Reply:
-    """A whole answer. ``body`` is raw bytes, None for no body, or a JSON value."""
+    """A whole answer. ``body`` is raw bytes, a file, None for no body, or a JSON value."""
 
     body: Any = None
     status: int = 200
@@ -237,9 +247,11 @@ async def changing_library(call: Call, steps: Stream) -> Stream:
 class Endpoint:
     """A function that answers calls, and the right that a caller needs for it.
 
-    ``tracked`` calls keep an idle Jupyter server alive. ``open_body`` takes the call and the
-    arguments of the path, and returns the destination of the body instead of a buffer in memory.
-    ``run`` decodes the body into ``request``; a long body is decoded ahead of it, in a thread.
+    ``tracked`` calls keep an idle Jupyter server alive. ``local`` ones are answered by the server
+    that gets them even where it passes all others on to a shared server. ``open_body`` takes the
+    call and the arguments of the path, and returns the destination of the body instead of a buffer
+    in memory. ``run`` decodes the body into ``request``; a long body is decoded ahead of it, in a
+    thread.
     """
 
     run: Callable[[Call], Awaitable[Reply | Stream]]
@@ -248,6 +260,7 @@ class Endpoint:
     tracked: bool = True
     open_body: Callable[..., Body] | None = None
     request: type[msgspec.Struct] | None = None
+    local: bool = False
 
     @property
     def can_be_cancelled(self) -> bool:

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from ..scheduler.events import Events
 
 SCHEMA_ID = "https://events.jupyter.org/jupyter_ollama/event/v1"
-KINDS = ("load", "unload", "change", "refuse", "cancel", "drain", "resume", "block", "unblock")
+KINDS = (
+    *("load", "unload", "change", "refuse", "cancel"),
+    *("drain", "resume", "block", "unblock", "limit"),
+)
 SCHEMA = {
     "$id": SCHEMA_ID,
     "version": "1",
@@ -30,7 +33,7 @@ SCHEMA = {
         },
         "user": {
             "type": "string",
-            "description": "The sender of the request, or the affected user.",
+            "description": "The sender of the request, or whom a change affects.",
         },
         "model": {"type": "string"},
         "seconds": {"type": "number", "description": "How long a load took."},
@@ -60,18 +63,23 @@ def emit_events(events: Events, logger: EventLogger) -> None:
     events.listeners.append(emit)
 
 
-def emit_change(call: Call, path: str, status: int) -> None:
-    """Emit an event for a pull, creation or deletion of a model, or the attempt."""
+def changed_model(call: Call) -> str:
+    """Return the name of the model that the body of a call names, "" for none."""
     named = _Named()
     if isinstance(call.body, BufferedBody):
         try:
             named = msgspec.json.decode(call.body.data, type=_Named)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
+    return named.model or named.name or named.destination
+
+
+def emit_change(call: Call, path: str, status: int) -> None:
+    """Emit an event for a pull, creation or deletion of a model, or the attempt."""
     call.server.events.emit(
         "change",
         user=call.requester.name,
-        model=named.model or named.name or named.destination,
+        model=changed_model(call),
         path=path,
         status=status,
     )

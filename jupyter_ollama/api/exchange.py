@@ -15,9 +15,11 @@ from tornado.iostream import StreamClosedError
 from ..errors import OllamaError
 from ..flow_control.body_budget import BodyReservation
 from .arrival import Arrival
+from .auditing import Answered, write_audit
 from .decoding import TOO_LARGE
 from .endpoint import Body, BufferedBody, Call, Endpoint, Reply, Route
 from .events import emit_change
+from .hops import HOPS, read_hops
 from .requester import OWNER
 from .requests import CANCELLED, HEADER, PRIORITY, choose_id
 from .responder import Responder
@@ -95,8 +97,13 @@ class Exchange(Responder):
             user_agent=self.request.headers.get("User-Agent", ""),
             accept=self.request.headers.get("Accept", ""),
             content_type=self.request.headers.get("Content-Type", ""),
+            query={
+                name: values[-1].decode(errors="replace")
+                for name, values in self.request.query_arguments.items()
+            },
             touch=self.touch,
             may=self.may,
+            hops=read_hops(self.request.headers.get(HOPS, "")),
         )
         try:
             self.call.body = self.open_body(endpoint, self.call)
@@ -141,6 +148,9 @@ class Exchange(Responder):
         self._has_read = True
         if self._arrival:
             self._arrival.end()
+        if self._client_gone or self._is_closed:
+            self.set_status(499, "Client Closed Request")
+            return
         endpoint = self.endpoint()
         assert self.call is not None
         self._task = asyncio.current_task()
@@ -175,6 +185,11 @@ class Exchange(Responder):
             self._record.close(status)
         if endpoint.changes_models:
             emit_change(call, self.route.path, status)
+        if audit := self.server.audit:
+            request_id = self._record.request_id if self._record else ""
+            method = self.request.method or ""
+            answered = Answered(method, self.route.path, status, request_id)
+            write_audit(audit, endpoint, call, answered)
 
     async def _register(self, endpoint: Endpoint, call: Call, stack: ExitStack) -> None:
         """Register the request: with an id if it can be cancelled, as admitted if it runs a model.
@@ -240,6 +255,15 @@ class Exchange(Responder):
         """Cancel the task of the request; its client gets an error."""
         if self._task is not None:
             self._task.cancel()
+
+    @property
+    def _is_closed(self) -> bool:
+        """True if the client has disconnected, also while its user was looked up.
+
+        Tornado does not report that: it watches a connection only once the body is read.
+        """
+        connection = self.request.connection
+        return bool(connection and connection.stream.closed())  # type: ignore[attr-defined]
 
     def on_connection_close(self) -> None:
         """Cancel the work for a client that disconnected."""

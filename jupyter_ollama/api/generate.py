@@ -47,12 +47,12 @@ async def generate(call: Call) -> Reply | Stream:
     if request.raw and (request.template or request.system or request.context):
         raise OllamaError(400, "raw mode does not support template, system, or context")
     needed = ["insert"] * bool(request.suffix) + needed_capabilities(request.images)
-    think = resolve_think(model, request)
+    think, budget = resolve_think(model, request)
     check_capabilities(model, request, "generate", needed)
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
     truncate = resolve_truncate(call, request)
-    prompt = await asyncio.to_thread(_prompt, request, model, think, truncate)
+    prompt = await asyncio.to_thread(_prompt, request, model, think, budget, truncate)
     run = Run(call, request, model, prompt, not request.raw)
     return await run.answer(partial(_part, request), empty=not request.prompt)
 
@@ -83,7 +83,11 @@ def _check_template(source: str) -> None:
 
 
 def _prompt(
-    request: GenerateRequest, model: Model, think: bool | str | None, truncate: bool
+    request: GenerateRequest,
+    model: Model,
+    think: bool | str | None,
+    budget: int | None,
+    truncate: bool,
 ) -> Prompt:
     if request.raw:
         return RawPrompt(request.prompt, [decode_base64(image) for image in request.images])
@@ -101,6 +105,7 @@ def _prompt(
         taken,
         template=request.template or model.prompt_template,
         think=think,
+        thinking_budget=budget,
         context=request.context,
         truncate=truncate,
         parser=model.parser,

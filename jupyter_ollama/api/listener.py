@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from tornado.httpserver import HTTPServer
@@ -27,16 +28,25 @@ DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11434
 
 
-def make_application(server: OllamaServer, beyond_loopback: bool = False) -> Application:
+Handlers = Sequence[tuple[str, type[RequestHandler], dict[str, Any]]]
+
+
+def make_application(
+    server: OllamaServer, beyond_loopback: bool = False, handlers: Handlers = ()
+) -> Application:
     """Build the Tornado application, for a server that other machines reach or for one of loopback.
 
-    Host headers of foreign domains are refused, unless a token keeps their pages out.
+    Host headers of foreign domains are refused, unless a token keeps their pages out. ``handlers``
+    are additional routes.
     """
     allowed = server.allowed_hosts
     return Application(
         [
-            (route.path + "/?", StandaloneExchange, {"server": server, "route": route})
-            for route in ROUTES
+            *handlers,
+            *(
+                (route.path + "/?", StandaloneExchange, {"server": server, "route": route})
+                for route in ROUTES
+            ),
         ],
         default_handler_class=StandaloneExchange,
         default_handler_args={"server": server, "route": Route("/.*", {})},
@@ -77,7 +87,7 @@ def parse_host(text: str) -> tuple[str, int]:
     return host or DEFAULT_HOST, default_port
 
 
-def listen(server: OllamaServer, host: str = "") -> HTTPServer:
+def listen(server: OllamaServer, host: str = "", handlers: Handlers = ()) -> HTTPServer:
     """Bind and serve on the running event loop. Raises OSError if the address is taken.
 
     ``host`` is in a form of OLLAMA_HOST. Close the returned server with ``stop()``.
@@ -87,9 +97,7 @@ def listen(server: OllamaServer, host: str = "") -> HTTPServer:
     loopback = all(ipaddress.ip_address(socket.getsockname()[0]).is_loopback for socket in sockets)
     if not loopback:
         _warn(server, address)
-    http_server = BoundedServer(
-        make_application(server, beyond_loopback=not loopback), bounds=server
-    )
+    http_server = BoundedServer(make_application(server, not loopback, handlers), bounds=server)
     http_server.add_sockets(sockets)
     return http_server
 

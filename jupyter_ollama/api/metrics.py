@@ -9,6 +9,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from .upstream_metrics import upstream_metrics
+
 if TYPE_CHECKING:
     from ..config import OllamaServer
     from ..scheduler.request import ModelRequest
@@ -75,14 +77,16 @@ class ServerCollector(Collector):
         yield GaugeMetricFamily(f"{PREFIX}_requests_waiting", "Requests that wait.", waiting)
         memory = GaugeMetricFamily(
             f"{PREFIX}_model_memory_bytes",
-            "Memory of loaded models.",
+            "Memory of loaded models; what several share is divided among them.",
             labels=("model", "device"),
         )
         for loaded in self._server.scheduler.loaded():
             name = loaded.model.name.display
-            memory.add_metric((name, "host"), loaded.size - loaded.size_vram)
-            memory.add_metric((name, "gpu"), loaded.size_vram)
+            in_all, gpu = (loaded.part_of_memory(vram=vram) for vram in (False, True))
+            memory.add_metric((name, "host"), in_all - gpu)
+            memory.add_metric((name, "gpu"), gpu)
         yield memory
+        yield from upstream_metrics(self._server.upstream_pool, PREFIX)
         yield from self._runner_metrics()
         yield from self._registry.collect()
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import OllamaError
+from ..scheduler.remote_model import RemoteModel
 from ..scheduler.request import current_request
 from .endpoint import Call, Reply
+from .hops import check_hops
 from .timestamps import rfc3339
 from .wire import CopyRequest, DeleteRequest, ShowRequest
 
 if TYPE_CHECKING:
+    from ..config import OllamaServer
     from ..library.model import Model
     from ..scheduler.limits import Limits
     from ..scheduler.loaded import LoadedModel
@@ -40,16 +43,60 @@ async def allowed_model(call: Call, name: str) -> Model:
     """Return the model of a name. Raises InvalidName, or OllamaError: 403 where the caller's limits
     exclude it, 404 for no such model.
     """
-    check_name(call, name)
-    model = await asyncio.to_thread(call.server.library.find, name)
+    upstreams = call.server.upstream_pool
+    check_name(call, name.partition("@")[0] if upstreams else name)
+    model = await _find_anywhere(call, name) if upstreams else await _find_local(call, name)
     limits_of(call).check_model(model.name)
     return model
 
 
+async def _find_local(call: Call, name: str) -> Model:
+    return await asyncio.to_thread(call.server.library.find, name)
+
+
+async def _find_anywhere(call: Call, name: str) -> Model:
+    """Return the model of a name, here or on an upstream; the settings say which comes first."""
+    upstreams = call.server.upstream_pool
+    missing = OllamaError(404, f"model '{name}' not found")
+    found: Model | None = None
+    if call.server.upstreams_first:
+        found = await upstreams.find(name, call.hops, asks_again=False)
+    if found is None and "@" not in name:
+        try:
+            return await _find_local(call, name)
+        except OllamaError as error:
+            if error.status != 404:
+                raise
+            missing = error
+    found = found or await upstreams.find(name, call.hops)
+    if found is None:
+        raise missing
+    check_hops(call.hops)
+    return found
+
+
+async def all_models(server: OllamaServer) -> list[Model]:
+    """Return the models of this server and of its upstreams, each name once, newest first."""
+    local = await asyncio.to_thread(server.library.list)
+    remote: list[Model] = [*await server.upstream_pool.models()]
+    if not remote:
+        return local
+    first, second = (remote, local) if server.upstreams_first else (local, remote)
+    taken = {model.name.qualified.lower() for model in first}
+    others = [model for model in second if model.name.qualified.lower() not in taken]
+    return sorted(first + others, key=lambda model: model.place)
+
+
 async def allowed_models(call: Call) -> list[Model]:
-    """Return all models that the caller's limits allow, newest first."""
+    """Return all models that the caller's limits allow, newest first.
+
+    Another server gets the local models only, so that two servers may be each other's upstreams.
+    """
     limits = limits_of(call)
-    found = await asyncio.to_thread(call.server.library.list)
+    if call.hops:
+        found = await asyncio.to_thread(call.server.library.list)
+    else:
+        found = await all_models(call.server)
     return [model for model in found if limits.allows(model.name)]
 
 
@@ -101,6 +148,8 @@ async def unload(call: Call, name: str) -> None:
         if error.status not in (403, 404) or not await scheduler.expire_by_id(name, limits.allows):
             raise
     else:
+        if isinstance(model, RemoteModel):
+            raise OllamaError(400, f'model "{name}" runs on an upstream, which alone unloads it')
         call.server.scheduler.expire(model)
 
 
@@ -130,15 +179,33 @@ async def ps(call: Call) -> Reply:
             "size_vram": one.size_vram,
             "context_length": one.num_ctx,
         }
+        | ({"size_shared": one.size_shared} if one.size_shared else {})
         for one in loaded
     ]
+    if call.server.upstream_pool and not call.hops:
+        entries += await _running_elsewhere(call, {str(entry["name"]) for entry in entries})
     return Reply({"models": entries})
+
+
+async def _running_elsewhere(call: Call, taken: set[str]) -> list[dict[str, Any]]:
+    """Return the allowed models that upstreams by Ollama's API have loaded."""
+    from .remote_views import remote_ps
+
+    limits = limits_of(call)
+    found = await call.server.upstream_pool.running()
+    return [
+        remote_ps(name, entry)
+        for name, entry in found
+        if name.display not in taken and limits.allows(name)
+    ]
 
 
 async def show(call: Call) -> Reply:
     """Answer POST /api/show: everything known about a model."""
     from ..library.name import ModelName
+    from ..upstreams.model import UpstreamModel
     from . import model_views
+    from .remote_views import remote_show
 
     request = call.decode(ShowRequest)
     name = request.model or request.name
@@ -149,11 +216,15 @@ async def show(call: Call) -> Reply:
     except OllamaError as error:
         if error.status != 404:
             raise
-        message = f"model '{ModelName.parse(name).display}' not found"
+        base, at, upstream = name.partition("@")
+        message = f"model '{ModelName.parse(base).display}{at}{upstream}' not found"
         raise OllamaError(404, message) from None
-    body = await asyncio.to_thread(
-        model_views.show, model, request.verbose, request.system, request.options
-    )
+    if isinstance(model, UpstreamModel):
+        body = remote_show(model, await call.server.upstream_pool.show(model))
+    else:
+        body = await asyncio.to_thread(
+            model_views.show, model, request.verbose, request.system, request.options
+        )
     if call.user_agent.startswith("GitHubCopilotChat/"):
         # Copilot lists models under this key, and fails where a GGUF lacks it.
         body["model_info"]["general.basename"] = name

@@ -7,6 +7,7 @@ import re
 import secrets
 from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
+from typing import IO, NamedTuple
 
 from tornado.httputil import HTTPFile, HTTPInputError, parse_multipart_form_data
 
@@ -19,8 +20,17 @@ _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]+)"|([^\s;]+))', re.IGNORECASE)
 _FAILED = "failed to parse multipart form: "
 _IN_MEMORY = 2**20
 _LONG = 2**16
+_PIECE = 2**20
 _COPIES = 4
 """The copies of a file in memory on its way to a model: bytes, base64, message."""
+
+
+class FormFile(NamedTuple):
+    """The fields of a form, and the name and size in bytes of the file in it."""
+
+    fields: dict[str, list[str]]
+    filename: str
+    size: int
 
 
 class Form(BufferedBody):
@@ -60,6 +70,28 @@ class Form(BufferedBody):
             self._file.seek(0)
             return parse_form(content_type, self._file.read())
 
+    def copy_file(self, content_type: str, name: str, target: IO[bytes]) -> FormFile:
+        """Write a file of the form to ``target``, a piece at a time. Raises OllamaError(400)."""
+        self._file.flush()
+        self._file.seek(0)
+        with ExitStack() as stack:
+            body: bytes | mmap.mmap = b""
+            if self.size > _IN_MEMORY:
+                mapped = mmap.mmap(self._file.fileno(), self.size, access=mmap.ACCESS_READ)
+                body = stack.enter_context(mapped)
+            else:
+                body = self._file.read()
+            fields, files, spans = _parsed(content_type, body)
+            if name not in files:
+                raise OllamaError(400, f"{name} is required")
+            found = files[name][0]
+            start, end = spans.get(found.body, (0, 0))
+            if not end:
+                target.write(found.body)
+            for at in range(start, end, _PIECE):
+                target.write(body[at : min(at + _PIECE, end)])
+        return FormFile(fields, found.filename, end - start if end else len(found.body))
+
     def close(self) -> None:
         """Remove the file."""
         self._file.close()
@@ -73,6 +105,14 @@ def parse_form(
 
     Raises OllamaError(400) with the texts of Go, which Ollama's clients know.
     """
+    texts, files, spans = _parsed(content_type, body)
+    return texts, {key: _whole(found[0].body, body, spans) for key, found in files.items()}
+
+
+def _parsed(
+    content_type: str, body: bytes | mmap.mmap
+) -> tuple[dict[str, list[str]], dict[str, list[HTTPFile]], dict[bytes, tuple[int, int]]]:
+    """Return the fields, the files, and where in the body the contents of long files are."""
     if not content_type.lower().startswith("multipart/form-data"):
         raise OllamaError(400, _FAILED + "request Content-Type isn't multipart/form-data")
     boundary = _BOUNDARY.search(content_type)
@@ -90,7 +130,7 @@ def parse_form(
         }
     except (HTTPInputError, ValueError) as error:
         raise OllamaError(400, f"{_FAILED}{error}") from None
-    return texts, {key: _whole(found[0].body, body, spans) for key, found in files.items()}
+    return texts, files, spans
 
 
 def _shortened(

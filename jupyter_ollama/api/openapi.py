@@ -16,7 +16,7 @@ from .endpoint import Call, Reply
 YAML = "application/yaml"
 
 _FOLDER = Path(__file__).with_name("specification")
-_FAMILIES = ("ollama", "extensions", "web", "openai", "anthropic")
+_FAMILIES = ("ollama", "extensions", "web", "mcp", "openai", "anthropic")
 
 _OPTION_TYPES: dict[str, dict[str, Any]] = {
     "integer": {"type": "integer"},

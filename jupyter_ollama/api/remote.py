@@ -19,6 +19,8 @@ from .vectors import ARROW
 if TYPE_CHECKING:
     import httpx2
 
+    from ..upstream import Upstream
+
 _IN_MEMORY = 2**20
 _CHUNK = 2**18
 _CONTENT = ("Accept", "Accept-Encoding", "Content-Type", "Content-Encoding", "User-Agent")
@@ -57,6 +59,11 @@ class Spool:
         while chunk := await asyncio.to_thread(self._file.read, _CHUNK):
             yield chunk
 
+    def whole(self) -> bytes:
+        """Return the whole body."""
+        self._file.seek(0)
+        return self._file.read()
+
     def close(self) -> None:
         """Forget the bytes."""
         self._file.close()
@@ -65,9 +72,14 @@ class Spool:
 class RemoteExchange(JupyterExchange):
     """Pass on one route for users that this Jupyter server knows."""
 
+    hop = "1"
+    """Marks a call that was passed on, in the header _PASSED_ON."""
+    accepted_hops: tuple[str, ...] = ("",)
+    """The marks of calls that are passed on; another leads back here."""
+
     def open_body(self, endpoint: Endpoint, call: Call) -> Body:
         """Take bodies unchanged and of any size: the shared server applies its limits."""
-        return Spool()
+        return super().open_body(endpoint, call) if endpoint.local else Spool()
 
     async def _register(self, endpoint: Endpoint, call: Call, *_: Any) -> None:
         """Leave ids and limits to the shared server."""
@@ -76,14 +88,19 @@ class RemoteExchange(JupyterExchange):
     async def _run(self, endpoint: Endpoint, call: Call) -> None:
         if self._body_error is not None:
             raise self._body_error
+        if endpoint.local:
+            await super()._run(endpoint, call)
+            return
         assert isinstance(call.body, Spool)
-        upstream = self.server.upstream
-        if _PASSED_ON in self.request.headers:
-            raise OllamaError(508, f"{upstream.url} does not run models but passes calls on, too")
-        headers = {"Accept-Encoding": "identity", _PASSED_ON: "1"}
+        if self.request.headers.get(_PASSED_ON, "") not in self.accepted_hops:
+            url = self.server.upstream.url
+            raise OllamaError(508, f"{url} does not run models but passes calls on, too")
+        upstream = await self._shared_server(endpoint, call)
+        headers = {"Accept-Encoding": "identity"}
         for name, value in self.request.headers.items():
             if name in _CONTENT or _OWN.fullmatch(name):
                 headers[name] = value
+        headers |= self._added_headers()
         method = self.request.method or ""
         async with upstream.ask(method, self._path(), headers, call.body) as response:
             kind = response.headers.get("content-type", "").partition(";")[0]
@@ -101,6 +118,14 @@ class RemoteExchange(JupyterExchange):
                 self._break_off(kind, error)
                 return
         self.end(self._headers.get("Content-Type", ""))
+
+    async def _shared_server(self, endpoint: Endpoint, call: Call) -> Upstream:
+        """Return the connection that a call goes to."""
+        return self.server.upstream
+
+    def _added_headers(self) -> dict[str, str]:
+        """Return headers that are not the client's."""
+        return {_PASSED_ON: self.hop}
 
     def _begin(self, response: httpx2.Response) -> None:
         """Take over status and headers."""

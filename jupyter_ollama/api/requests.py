@@ -18,6 +18,9 @@ PRIORITY = "X-Ollama-Priority"
 IGNORED = "X-Ollama-Ignored"
 """The header with the load options of a request that had no effect on a shared server."""
 
+BUDGET = "X-Ollama-Budget"
+"""The header with a warning about a budget that is nearly spent."""
+
 CANCELLED = OllamaError(499, "request canceled")
 
 _ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)

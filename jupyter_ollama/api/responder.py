@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from contextlib import aclosing
 from http.client import responses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,7 +20,7 @@ from ..scheduler.limits import LimitReached
 from ..scheduler.request import ModelRequest, RequestRecord
 from .connections import describe
 from .endpoint import EVENT_STREAM, JSON, TEXT, Call, Reply, Route, Stream
-from .requests import CANCELLED, IGNORED
+from .requests import BUDGET, CANCELLED, IGNORED
 
 if TYPE_CHECKING:
     from ..config import OllamaServer
@@ -63,8 +65,11 @@ class Responder(web.RequestHandler):
         return self.route.dialect.error(status, public)
 
     def finish(self, *args: Any, **kwargs: Any) -> asyncio.Future[None]:
-        """End the answer; if the body was not read, announce that the connection closes."""
-        if not self._has_read and {"Content-Length", "Transfer-Encoding"} & {*self.request.headers}:
+        """End the answer; before the request was read, announce that Tornado then disconnects.
+
+        A proxy would send the next request on this connection otherwise, which fails.
+        """
+        if not self._has_read and self.request.method != "OPTIONS":
             self.set_header("Connection", "close")
         return super().finish(*args, **kwargs)
 
@@ -126,12 +131,21 @@ class Responder(web.RequestHandler):
         else:
             log.error("%s failed", describe(self.request), exc_info=value)
 
+    async def _commit(self) -> None:
+        """Record the cost of the request before the part of the answer that comes with it."""
+        if self._model_request:
+            await self._model_request.commit()
+
     async def _send(self, reply: Reply) -> None:
+        await self._commit()
         self.set_status(reply.status)
         self._set_headers()
         if not reply.compress:
             # Jupyter's gzip would block the event loop for longer than the computation took.
             self.set_header("Content-Encoding", "identity")
+        if isinstance(reply.body, Path):
+            await self._send_file(reply.body, reply.content_type)
+            return
         if reply.body is None or isinstance(reply.body, bytes):
             body = reply.body
         else:
@@ -145,6 +159,21 @@ class Responder(web.RequestHandler):
             body = None
         self.end(content_type, body)
 
+    async def _send_file(self, path: Path, content_type: str) -> None:
+        """Send a file a piece at a time. Raises OllamaError(404) if it is missing."""
+        try:
+            file = await asyncio.to_thread(path.open, "rb")
+        except FileNotFoundError:
+            raise OllamaError(404, "the content of the file is missing") from None
+        with file:
+            self.set_header("Content-Type", content_type)
+            self.set_header("Content-Length", str(os.fstat(file.fileno()).st_size))
+            self.set_header("Content-Encoding", "identity")
+            while piece := await asyncio.to_thread(file.read, CHUNK):
+                self._outbox.put(piece)
+                await self._drain()
+        self.end(content_type)
+
     async def _send_stream(self, stream: Stream) -> None:
         """Send all parts; an error before the first one is answered with its own status."""
         dialect = self.route.dialect
@@ -152,6 +181,7 @@ class Responder(web.RequestHandler):
         async with aclosing(stream):
             try:
                 async for part in stream:
+                    await self._commit()
                     if not sent:
                         self._set_headers()
                         self._set_stream_headers(dialect.content_type)
@@ -186,6 +216,8 @@ class Responder(web.RequestHandler):
             self.set_header(name, value)
         if self._model_request and self._model_request.ignored:
             self.set_header(IGNORED, ", ".join(sorted(self._model_request.ignored)))
+        if self._model_request and (warning := self._model_request.budgets.warning()):
+            self.set_header(BUDGET, warning.encode("ascii", "backslashreplace").decode())
 
     def _as_ollama_error(self, error: BaseException) -> OllamaError:
         """Return the error to answer. Raises a cancellation again that was not requested by id."""

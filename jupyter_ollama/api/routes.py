@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from . import (
     admin,
+    admin_limits,
     blobs,
     chat,
     create,
     embed,
     generate,
+    mcp,
     meta,
     models,
     openapi,
@@ -25,7 +27,7 @@ from .anthropic import messages
 from .anthropic import wire as anthropic_wire
 from .anthropic.wire import ANTHROPIC
 from .endpoint import Endpoint, Route
-from .openai import audio, completions, embeddings, responses
+from .openai import audio, batches, completions, embeddings, files, responses
 from .openai import chat as openai_chat
 from .openai import models as openai_models
 from .openai import wire as openai_wire
@@ -60,6 +62,8 @@ _rerank_v1 = Endpoint(rerank.rerank_v1, "execute", "ollama:run", request=rerank.
 _cancel = Endpoint(requests.cancel, "execute", "ollama:run", tracked=False)
 _web_fetch = Endpoint(web.web_fetch, "execute", "ollama:web", request=web.WebFetchRequest)
 _web_search = Endpoint(web.web_search, "execute", "ollama:web", request=web.WebSearchRequest)
+_mcp = Endpoint(mcp.catalog, "execute", "ollama:mcp", tracked=False, local=True)
+_mcp_call = Endpoint(mcp.call, "execute", "ollama:mcp", request=mcp.McpCallRequest, local=True)
 _pull = Endpoint(transfer.pull, "write", "ollama:models", request=transfer.TransferRequest)
 _push = Endpoint(transfer.push, "write", "ollama:models", request=transfer.TransferRequest)
 _openai_chat = Endpoint(
@@ -75,6 +79,20 @@ _responses = Endpoint(
     responses.responses, "execute", "ollama:run", request=openai_wire.ResponsesRequest
 )
 _transcriptions = Endpoint(audio.transcriptions, "execute", "ollama:run", open_body=audio.open_form)
+_upload_file = Endpoint(
+    files.upload, "execute", "ollama:run", tracked=False, open_body=files.open_form
+)
+_files = Endpoint(files.files, "read", "ollama", tracked=False)
+_file = Endpoint(files.file, "read", "ollama", tracked=False)
+_file_content = Endpoint(files.content, "read", "ollama", tracked=False)
+_delete_file = Endpoint(files.delete, "execute", "ollama:run", tracked=False)
+_create_batch = Endpoint(
+    batches.create, "execute", "ollama:run", tracked=False, request=openai_wire.BatchRequest
+)
+_batches = Endpoint(batches.batches, "read", "ollama", tracked=False)
+_batch = Endpoint(batches.batch, "read", "ollama", tracked=False)
+_cancel_batch = Endpoint(batches.cancel, "execute", "ollama:run", tracked=False)
+_all_batches = Endpoint(batches.all_batches, "read", "ollama:admin", tracked=False)
 _openai_models = Endpoint(openai_models.models, "read", "ollama", tracked=False)
 _openai_model = Endpoint(openai_models.model, "read", "ollama", tracked=False)
 _messages = Endpoint(
@@ -93,6 +111,15 @@ _admin_cancel = Endpoint(admin.cancel, "write", "ollama:admin", tracked=False)
 _drain = Endpoint(admin.drain, "write", "ollama:admin", tracked=False)
 _resume = Endpoint(admin.resume, "write", "ollama:admin", tracked=False)
 _block = Endpoint(admin.block, "write", "ollama:admin", tracked=False, request=admin.BlockRequest)
+_limits = Endpoint(admin_limits.limits, "read", "ollama:admin", tracked=False)
+_set_limit = Endpoint(
+    admin_limits.set_limit,
+    "write",
+    "ollama:admin",
+    tracked=False,
+    request=admin_limits.LimitRequest,
+)
+_remove_limit = Endpoint(admin_limits.remove_limit, "write", "ollama:admin", tracked=False)
 _unblock = Endpoint(admin.unblock, "write", "ollama:admin", tracked=False)
 
 ROUTES: tuple[Route, ...] = (
@@ -129,12 +156,16 @@ ROUTES: tuple[Route, ...] = (
     Route("/api/web_search", {"POST": _web_search}),
     Route("/api/experimental/web_fetch", {"POST": _web_fetch}),
     Route("/api/experimental/web_search", {"POST": _web_search}),
+    Route("/api/mcp", {"GET": _mcp}),
+    Route("/api/mcp/call", {"POST": _mcp_call}),
     Route("/health", {"GET": _health, "HEAD": _health}),
     Route("/usage", {"GET": _usage}),
     Route("/admin/usage", {"GET": _admin_usage}),
     Route(r"/admin/usage\.csv", {"GET": _admin_csv}),
     Route("/admin/requests", {"GET": _admin_requests}),
     Route("/admin/requests/([A-Za-z0-9_.:-]+)", {"DELETE": _admin_cancel}),
+    Route("/admin/batches", {"GET": _all_batches}),
+    Route("/admin/limits", {"GET": _limits, "PUT": _set_limit, "DELETE": _remove_limit}),
     Route("/admin/drain", {"PUT": _drain}),
     Route("/admin/resume", {"PUT": _resume}),
     Route("/admin/block", {"POST": _block}),
@@ -144,6 +175,12 @@ ROUTES: tuple[Route, ...] = (
     Route("/v1/embeddings", {"POST": _openai_embeddings}, OPENAI),
     Route("/v1/audio/transcriptions", {"POST": _transcriptions}, OPENAI),
     Route("/v1/rerank", {"POST": _rerank_v1}, OPENAI),
+    Route("/v1/files", {"GET": _files, "POST": _upload_file}, OPENAI),
+    Route("/v1/files/([A-Za-z0-9_.:-]+)", {"GET": _file, "DELETE": _delete_file}, OPENAI),
+    Route("/v1/files/([A-Za-z0-9_.:-]+)/content", {"GET": _file_content}, OPENAI),
+    Route("/v1/batches", {"GET": _batches, "POST": _create_batch}, OPENAI),
+    Route("/v1/batches/([A-Za-z0-9_.:-]+)", {"GET": _batch}, OPENAI),
+    Route("/v1/batches/([A-Za-z0-9_.:-]+)/cancel", {"POST": _cancel_batch}, OPENAI),
     Route("/v1/models", {"GET": _openai_models}, OPENAI),
     Route("/v1/models/(.+?)", {"GET": _openai_model}, OPENAI),
     Route("/v1/responses", {"POST": _responses}, RESPONSES),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ import orjson
 
 from ..errors import OllamaError
 from ..prompt.messages import Message, ToolCall
-from .endpoint import Reply, Stream
+from .endpoint import Call, Reply, Stream
 from .wire import KeepAlive, Think
 
 T = TypeVar("T")
@@ -98,6 +98,16 @@ async def whole(answer: Coroutine[Any, Any, Reply | Stream]) -> dict[str, Any]:
     assert isinstance(reply, Reply)
     body: dict[str, Any] = reply.body
     return body
+
+
+async def whole_of(
+    run: Callable[[Call], Coroutine[Any, Any, Reply | Stream]], call: Call
+) -> dict[str, Any]:
+    """Return the one object with which an endpoint answers a call.
+
+    Unlike a coroutine in a list, the endpoint is not begun if the task is cancelled before.
+    """
+    return await whole(run(call))
 
 
 async def parts(answer: Reply | Stream) -> Stream:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..budgets.budget import USER, Budget, Key
+from ..budgets.ledger import holders
+from ..budgets.periods import PERIODS as PERIODS_OF_BUDGETS
 from ..scheduler.request import ModelRequest, State
 from .endpoint import Call, Reply
 
 if TYPE_CHECKING:
+    from ..config import OllamaServer
+    from ..scheduler.admission import Admission
     from ..usage.store import UsageStore
 
-PERIODS = {"day": 86400.0, "month": 30 * 86400.0}
+PERIODS = {"day": 86400.0, "week": 7 * 86400.0, "month": 30 * 86400.0}
 """The periods that usage is summed up over, in seconds until now."""
 
 RIGHTS = {
@@ -32,18 +38,67 @@ async def usage(call: Call) -> Reply:
     requester = call.requester
     account = admission.account(requester.name)
     limits = msgspec.to_builtins(admission.limits(requester.name, requester.groups))
+    budgets = admission.budgets(requester.name, requester.groups)
+    await admission.ledger.look([budget.key for budget in budgets] + mine(requester.name))
     body: dict[str, Any] = {
         "user": requester.name,
         "groups": list(requester.groups),
         "rights": {name: await call.may(*needed) for name, needed in RIGHTS.items()},
         "limits": {name: value for name, value in limits.items() if value is not None},
-        "tokens_last_minute": account.minute.total,
-        "tokens_last_day": account.day.total,
+        "budgets": [used(admission, budget) for budget in budgets],
+        "overrides": overrides(admission, holders(requester.name, requester.groups)),
+        "tokens_last_minute": admission.spent(requester.name, "minute"),
+        "tokens_last_day": admission.spent(requester.name, "day"),
         "running": account.running,
         "waiting": account.waiting,
         "recorded": admission.store is not None,
+        "audited": audited(call.server),
     }
     return Reply(body | await sums(admission.store, ("model",), requester.name))
+
+
+def audited(server: OllamaServer) -> str:
+    """Return what the audit log contains: "no", "requests" without texts, or "text"."""
+    if server.audit is None:
+        return "no"
+    return "text" if server.audits_text else "requests"
+
+
+def mine(user: str) -> list[Key]:
+    """Return the keys of all tokens of a user."""
+    return [Key(USER + user, "", period) for period in PERIODS_OF_BUDGETS]
+
+
+def used(admission: Admission, budget: Budget) -> dict[str, Any]:
+    """Return a budget with what is used of it, and when that ends or, if it is spent, changes."""
+    ledger = admission.ledger
+    counter = ledger.counter(budget.key)
+    fields = budget.described(counter.total)
+    span = None if budget.period.slides else ledger.calendar.span(budget.period)
+    if span:
+        return fields | {"ends_at": at(span.end)}
+    if wait := counter.wait(budget.limit):
+        return fields | {"ends_at": at(time.time() + wait)}
+    return fields
+
+
+def overrides(admission: Admission, of: tuple[str, ...] | None = None) -> list[dict[str, Any]]:
+    """Return the limits that hold until a date, of some holders or of all."""
+    return [
+        {
+            "of": one.holder,
+            "shared": one.place == "shared_budgets",
+            "limits": one.limits,
+            "until": at(one.until),
+        }
+        for one in admission.overrides.current()
+        if of is None or one.holder in of
+    ]
+
+
+def at(seconds: float) -> str:
+    """Return a time of time.time() as text."""
+    return datetime.fromtimestamp(round(seconds)).astimezone().isoformat()
 
 
 async def sums(
@@ -81,4 +136,5 @@ def described(request: ModelRequest) -> dict[str, Any]:
         "bulk": bool(request.bulk),
         "seconds": round(time.perf_counter() - request.opened, 3),
     }
+    fields |= {"upstream": request.upstream} if request.upstream else {}
     return fields | ({"position": request.position} if request.position else {})

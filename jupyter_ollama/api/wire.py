@@ -12,10 +12,23 @@ from ..prompt.messages import Message
 
 _THINK_LEVELS = ("high", "medium", "low", "max")
 _THINK_VALUES = '"high", "medium", "low", "max", true, or false'
+_BUDGET = (
+    'think as an object must have "budget", a number of tokens of 0 or more, and may have "level": '
+    + _THINK_VALUES
+)
 
 
-def parse_think(value: Any) -> bool | str:
-    """Return a request's ``think``: a boolean or a level. Raises OllamaError(400)."""
+class ThinkingBudget(msgspec.Struct, frozen=True):
+    """Thinking of at most ``tokens`` tokens; ``level`` is what the model's template sees."""
+
+    tokens: int
+    level: bool | str = True
+
+
+def parse_think(value: Any) -> bool | str | ThinkingBudget:
+    """Return a request's ``think``: a boolean, a level or a budget. Raises OllamaError(400)."""
+    if isinstance(value, dict):
+        return _parse_budget(value)
     if isinstance(value, bool) or (isinstance(value, str) and value in _THINK_LEVELS):
         return value
     if isinstance(value, str):
@@ -23,8 +36,18 @@ def parse_think(value: Any) -> bool | str:
     raise OllamaError(400, f"think must be a boolean or string ({_THINK_VALUES})")
 
 
+def _parse_budget(value: dict[str, Any]) -> bool | ThinkingBudget:
+    tokens = value.get("budget")
+    if type(tokens) is not int or tokens < 0 or value.keys() - {"budget", "level"}:
+        raise OllamaError(400, _BUDGET)
+    level = parse_think(value.get("level", True))
+    if isinstance(level, ThinkingBudget):
+        raise OllamaError(400, _BUDGET)
+    return ThinkingBudget(tokens, level) if tokens and level else False
+
+
 KeepAlive = Annotated[float | None, parse_keep_alive]
-Think = Annotated[bool | str | None, parse_think]
+Think = Annotated[bool | str | ThinkingBudget | None, parse_think]
 
 
 class AnswerRequest(msgspec.Struct, kw_only=True):

@@ -33,6 +33,12 @@ COMMANDS = {
     "cp": ("jupyter_ollama.cli.models.CopyCommand", "give a model a second name"),
     "rm": ("jupyter_ollama.cli.models.RemoveCommand", "remove models"),
     "stop": ("jupyter_ollama.cli.models.StopCommand", "unload a model"),
+    "launch": (
+        "jupyter_ollama.cli.launch.command.LaunchCommand",
+        "set another program up for this server, and start it",
+    ),
+    "env": ("jupyter_ollama.cli.env.EnvCommand", "print the variables that clients read"),
+    "batches": ("jupyter_ollama.cli.batches.BatchesCommand", "list your batches, or cancel some"),
     "check": ("jupyter_ollama.cli.check.CheckCommand", "see if the files of models are whole"),
     "setup": ("jupyter_ollama.cli.setup.SetupCommand", "have every notebook load the magics"),
     "doctor": (

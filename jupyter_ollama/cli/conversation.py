@@ -23,7 +23,7 @@ class RunSettings:
     model: str
     options: dict[str, Any] = field(default_factory=dict)
     system: str = ""
-    think: bool | str | None = None
+    think: bool | str | dict[str, int] | None = None
     format: Any = None
     keep_alive: int | str | None = None
     verbose: bool = False

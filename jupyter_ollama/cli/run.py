@@ -8,21 +8,13 @@ import sys
 from typing import Any
 
 from jupyter_ollama_client.errors import OllamaResponseError
+from jupyter_ollama_client.thinking import think_value
 
 from .command import CommandError, note, say
 from .connection import ClientCommand
 from .conversation import AnswerPrinter, ChatHistory, RunSettings, metrics
 from .transfer import transfer
 from .waiting import after_waiting, waiting
-
-THINK: dict[str, bool | str] = {
-    "true": True,
-    "false": False,
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "max": "max",
-}
 
 
 class RunCommand(ClientCommand):
@@ -49,7 +41,12 @@ class RunCommand(ClientCommand):
         add("prompt", metavar="PROMPT", nargs="*", default=[])
         add("--verbose", action="store_true", help="print times and rates after each answer")
         add("--format", metavar="FORMAT", help="'json', or a JSON schema that the answer follows")
-        add("--think", choices=THINK, help="let a thinking model think, or not, or how much")
+        add(
+            "--think",
+            type=think_value,
+            metavar="LEVEL",
+            help="true, false, low, medium, high, max, or the most tokens of thinking",
+        )
         add("--insecure", action="store_true", help="pull it by plain HTTP if it is missing")
         add("--nowordwrap", action="store_true", help="do not break lines between words")
         add(
@@ -63,7 +60,7 @@ class RunCommand(ClientCommand):
         """Answer one prompt if there is one, else hold a conversation."""
         settings = RunSettings(
             model=arguments.model,
-            think=THINK[arguments.think] if arguments.think else None,
+            think=arguments.think,
             format=parse_format(arguments.format),
             keep_alive=arguments.keepalive,
             verbose=arguments.verbose,

@@ -11,8 +11,10 @@ import signal
 
 from ..api.connections import raise_descriptor_limit
 from ..api.listener import listen, parse_host
+from ..api.openai.batch_rows import resume
 from ..config import OllamaServer
 from ..flow_control.free_memory import bound_heaps
+from ..page import standalone_page_handlers
 from .command import Command, CommandError
 
 
@@ -76,13 +78,15 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
             logging.getLogger("jupyter_ollama").setLevel(logging.DEBUG)
         models = len(server.library.list())
         try:
-            http_server = listen(server, host)
+            http_server = listen(server, host, standalone_page_handlers(server))
         except OSError as error:
             raise CommandError(refusal(f"{address}:{port}", error)) from error
         self.log.info("Models: %d, in %s", models, server.models_dir)
         self.log.info("Ollama API at http://%s:%d", address, port)
         server.open_usage()
+        server.open_audit()
         server.preload()
+        resume(server)
         await stop_signal()
         self.log.info("Closing, and unloading all models")
         http_server.stop()

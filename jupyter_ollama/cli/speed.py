@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ..engine.events import Done, Ready, Text
+from ..engine.model_runner import ModelRunner
 from ..engine.protocol import LoadSpec, RawPrompt
-from ..engine.runner_client import RunnerClient
 from ..engine.runner_process import ENVIRONMENT
 from ..engine.workload import PROMPT_WORDS, prompts
 from ..options import Options, merge_options
+from ..scheduler.loaded import LoadedModel
 from .command import CommandError
 
 if TYPE_CHECKING:
@@ -85,10 +86,11 @@ async def serve(server: OllamaServer, model: Model, workload: Workload, key: str
     speeds: dict[int, Speed] = {}
     try:
         async with await server.scheduler.acquire(model, options) as lease:
-            runner = lease.runner
+            runner, loaded = lease.runner, lease.loaded
+            assert isinstance(loaded, LoadedModel), "a model of the library runs here"
             await prefill(runner, lease.options, prompts(1, PROMPT_WORDS, key))
             for count in workload.streams:
-                if count > runner.ready.slots:
+                if count > loaded.runner.ready.slots:
                     continue
                 short = prompts(count, PROMPT_WORDS, f"{key} {count} decode")
                 long = prompts(count, workload.prompt_tokens // count, f"{key} {count} prefill")
@@ -97,13 +99,14 @@ async def serve(server: OllamaServer, model: Model, workload: Workload, key: str
                     await prefill(runner, lease.options, long),
                 )
             if not speeds:
-                raise CommandError(f"the server runs at most {runner.ready.slots} streams at once")
-            return Served(runner.spec, runner.ready, speeds)
+                most = loaded.runner.ready.slots
+                raise CommandError(f"the server runs at most {most} streams at once")
+            return Served(loaded.spec, loaded.runner.ready, speeds)
     finally:
         await server.stop()
 
 
-async def decode(runner: RunnerClient, options: Options, texts: list[str], tokens: int) -> float:
+async def decode(runner: ModelRunner, options: Options, texts: list[str], tokens: int) -> float:
     """Return tokens a second of streams while all of them generate, about ``tokens`` each.
 
     Raises OllamaError, or CommandError if they are never at it together.
@@ -113,7 +116,7 @@ async def decode(runner: RunnerClient, options: Options, texts: list[str], token
     return speed_together(await asyncio.gather(*(follow(runner, options, text) for text in texts)))
 
 
-async def follow(runner: RunnerClient, options: Options, text: str) -> Stream:
+async def follow(runner: ModelRunner, options: Options, text: str) -> Stream:
     """Generate, and record the time and length of each piece."""
     pieces: list[tuple[float, int]] = []
     async with aclosing(runner.generate(RawPrompt(text), options, truncate=False)) as events:
@@ -145,7 +148,7 @@ def speed_together(streams: Sequence[Stream]) -> float:
     return tokens / (stop - start)
 
 
-async def prefill(runner: RunnerClient, options: Options, texts: list[str]) -> float:
+async def prefill(runner: ModelRunner, options: Options, texts: list[str]) -> float:
     """Return tokens a second of reading prompts at once, up to the first token of the last."""
     only_read = msgspec.structs.replace(options, num_predict=1)
 

@@ -89,6 +89,8 @@ class WaitSpinner:
 def described(status: dict[str, Any], model: str) -> str:
     """Return a status line of the server as text for users."""
     kind = status["status"]
+    if status.get("reason"):
+        return f"waiting for {model}: {status['reason']}"
     if kind == "queued" and status.get("position"):
         return f"waiting for {model}, place {status['position']} in the queue"
     if kind == "prompt" and status.get("total"):

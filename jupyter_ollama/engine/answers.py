@@ -1,17 +1,14 @@
-"""The parser of an answer, and the point from which a constraint applies to it."""
+"""The parser of an answer, and the constraint of its tokens."""
 
 from __future__ import annotations
 
-import codecs
 from typing import TYPE_CHECKING
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ..parsing.forced import ForcedCalls
 from ..parsing.style_selection import PASSTHROUGH, parser_for, style_for
 from ..prompt.continuation import is_continued
 from .protocol import ChatPrompt, Generate
+from .thinking_phase import ThinkingPhase
 
 if TYPE_CHECKING:
     from ..parsing.parsed import Parser
@@ -81,49 +78,13 @@ class AnswerReader:
         parser = parser_for(self._style, self.text, tools, prompt.think or False)
         return ForcedCalls(parser) if command.must_call else parser
 
-    def constrained(self, constraint: TokenConstraint) -> TokenConstraint | AfterThinking:
-        """Return a constraint that applies from the end of thinking on."""
+    def constrained(
+        self, constraint: TokenConstraint | None
+    ) -> TokenConstraint | ThinkingPhase | None:
+        """Return the constraint of the whole answer: thinking is free, but may have a budget."""
+        prompt = self._command.prompt
+        budget = prompt.thinking_budget if isinstance(prompt, ChatPrompt) else None
+        if constraint is None and budget is None:
+            return None
         parser = self.parser() if self._thinks_first else None
-        return AfterThinking(constraint, parser, self._model) if parser else constraint
-
-
-class AfterThinking:
-    """A constraint that applies after a parser has read the end of thinking."""
-
-    def __init__(self, constraint: TokenConstraint, parser: Parser, model: LlamaModel) -> None:
-        self._constraint = constraint
-        self._parser = parser
-        self._model = model
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._holds = False
-
-    def prepare(self) -> None:
-        """Compute the mask for the next token. Raises OllamaError(500)."""
-        if self._holds:
-            self._constraint.prepare()
-
-    def allows(self, token: int) -> bool:
-        """Return whether a token may follow."""
-        return not self._holds or self._constraint.allows(token)
-
-    def apply(self, logits: NDArray[np.float32]) -> None:
-        """Set the logits (n_vocab float32) of tokens that may not follow to -inf, in place."""
-        if self._holds:
-            self._constraint.apply(logits)
-
-    def accept(self, token: int) -> None:
-        """Advance by a token. Raises ValueError if it may not follow."""
-        if self._holds:
-            self._constraint.accept(token)
-            return
-        self._parser.feed(self._decoder.decode(self._model.piece(token, special=True)))
-        self._holds = not self._parser.thinking
-
-    def forced(self) -> list[int]:
-        """Return tokens that must follow."""
-        return self._constraint.forced() if self._holds else []
-
-    @property
-    def is_over(self) -> bool:
-        """True if only the end may follow."""
-        return self._holds and self._constraint.is_over
+        return ThinkingPhase(parser, self._model, constraint, budget) if parser else constraint

@@ -29,6 +29,9 @@ class BareLoop:
         loaded = ModelLoader(spec)
         self.model: LlamaModel = loaded.model
         self.context: LlamaContext = loaded.generation_context()
+        if spec.adapters:
+            loaded.load_adapters(1, spec.adapters)
+            self.context.apply(1)
         self._batch = Batch(self.context.batch)
 
     def decode(self, streams: int, tokens: int) -> float:

@@ -85,10 +85,11 @@ class BatchBuilder:
         self._is_solo = False
         self._was_short = False
         self._is_shared = False
+        self._has_streams_elsewhere = False
         self._stream_at = -EXPECTED
 
-    def fill(self, running: list[Sequence]) -> tuple[int, int]:
-        """Put the next tokens of every running sequence into the empty batch.
+    def fill(self, running: list[Sequence], adapters: int) -> tuple[int, int]:
+        """Put the next tokens of all running sequences with such adapters into the empty batch.
 
         Returns the number of streams (sequences that have begun to answer) and of their drafts.
         """
@@ -99,15 +100,18 @@ class BatchBuilder:
             self._is_solo = len(active) == 1 and self._cache.is_in_order(active[0].cache)
             if not self._is_solo:
                 self._cache.mix(sequence.cache for sequence in running)
-        streams = [sequence for sequence in running if self._is_stream(sequence)]
-        others = [s for s in running if s not in streams]
-        # The first token of a stream is waited for; whole answers have no such deadline.
-        seen = by_account([sequence for sequence in others if sequence.params.stream])
-        unseen = by_account([sequence for sequence in others if not sequence.params.stream])
         self._is_shared = any(sequence.params.account for sequence in running)
         for sequence in running:
             step = sequence.step
             step.scheduled, step.row, step.drafts = 0, -1, []
+        mine = [sequence for sequence in running if sequence.params.adapters == adapters]
+        elsewhere = (s for s in running if s.params.adapters != adapters)
+        self._has_streams_elsewhere = any(map(self._is_stream, elsewhere))
+        streams = [sequence for sequence in mine if self._is_stream(sequence)]
+        others = [s for s in mine if s not in streams]
+        # The first token of a stream is waited for; whole answers have no such deadline.
+        seen = by_account([sequence for sequence in others if sequence.params.stream])
+        unseen = by_account([sequence for sequence in others if not sequence.params.stream])
         if self._is_first_token_due(streams, seen):
             streams, unseen = [s for s in streams if s.params.stream], []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
@@ -147,7 +151,7 @@ class BatchBuilder:
         """Return how long the next step may last."""
         if self._is_shared and self._expects_streams:
             return BESIDE_STREAMS  # another user may send a request at any moment
-        if not streams:
+        if not streams and not self._has_streams_elsewhere:
             return ALONE
         return BESIDE_STREAMS if self._expects_streams else BESIDE_UNSEEN
 

@@ -102,6 +102,8 @@ class TokenConstraint:
     mask call it if it was not called before.
     """
 
+    is_needless = False
+
     def __init__(
         self,
         vocabulary: Vocabulary,

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
 
+from .adapters import NO_ADAPTERS
 from .batch import Batch
+from .llama_context import INTERRUPTED
 
 if TYPE_CHECKING:
     from .embed_job import EmbedJob
@@ -37,6 +39,11 @@ class SplitText:
     done: int = 0
 
     @property
+    def adapters(self) -> int:
+        """The number of its adapters."""
+        return self.job.command.adapters
+
+    @property
     def remaining(self) -> int:
         """Tokens to decode."""
         return len(self.tokens) - self.done
@@ -45,7 +52,8 @@ class SplitText:
 class Lane:
     """A context and its batch. ``texts`` has the request and index of each whole text in it.
 
-    Where texts may be split, ``split`` is the one under way; its sequence id is the last one.
+    Where texts may be split, ``split`` is the one under way; its sequence id is the last one. A
+    batch that ``is_interrupted`` has to run again.
     """
 
     def __init__(self, context: LlamaContext, *, splits: bool = False) -> None:
@@ -54,7 +62,12 @@ class Lane:
         self.batch = Batch(context.batch)
         self.texts: list[tuple[EmbedJob, int]] = []
         self.split: SplitText | None = None
+        self.adapters = NO_ADAPTERS
+        self.is_interrupted = False
+        self.interrupted_by: list[int] = []
+        """The accounts whose streams have interrupted the batch."""
         self._split_id = context.max_sequences - 1
+        self._part = 0
         self._budget = PACK_TOKENS
 
     def replace(self, context: LlamaContext) -> None:
@@ -67,10 +80,16 @@ class Lane:
         if self.split:
             self.split.done = 0
 
-    def clear(self, most: int) -> None:
-        """Empty the batch, which may then take ``most`` tokens where texts may be split."""
+    def clear(self, most: int, adapters: int = NO_ADAPTERS) -> None:
+        """Empty the batch, which may then take ``most`` tokens where texts may be split.
+
+        It is to be computed with a set of adapters.
+        """
+        self.adapters = adapters
         self.batch.clear()
         self.texts = []
+        self.interrupted_by = []
+        self._part = 0
         self._budget = min(most, self.batch.capacity)
         if self.split and self.split.job.ended:
             self.context.forget(self._split_id)
@@ -88,7 +107,7 @@ class Lane:
         batch is for the text that is.
         """
         if self.splits:
-            budget = min(self._budget // 2 if self.split else self._budget, PACK_TOKENS)
+            budget = min(self._budget // 2 if self._continues else self._budget, PACK_TOKENS)
             return len(tokens) <= budget - self.batch.size
         pack = PACK_TOKENS - self.batch.size if self.texts else self.batch.remaining
         return len(tokens) <= min(pack, self.batch.remaining)
@@ -101,22 +120,38 @@ class Lane:
     def add_part(self) -> None:
         """Fill the batch with tokens of the text that is split."""
         split = self.split
-        if split is None:
+        if split is None or not self._continues:
             return
         count = min(self._budget - self.batch.size, split.remaining)
         part = split.tokens[split.done : split.done + count]
         self.batch.add(part, split.done, self._split_id, outputs="all")
         split.done += count
+        self._part = count
+
+    def go_on(self) -> None:
+        """Fill an empty batch with a part of the text that is split, whatever its adapters."""
+        if self.split:
+            self.adapters = self.split.adapters
+            self.add_part()
+
+    @property
+    def _continues(self) -> bool:
+        """True if the batch gets a part of the text that is split: it has the same adapters."""
+        return self.split is not None and self.split.adapters == self.adapters
 
     def run(self, threads: int) -> int:
         """Run the batch on ``threads`` threads and return llama_decode's code."""
+        self.context.apply(self.adapters)
         llama.llama_set_n_threads(self.context.pointer, threads, threads)
         code = self.context.decode(self.batch)
-        if self.split is None or code:
+        self.is_interrupted = code == INTERRUPTED
+        if self.split is None or code not in (0, INTERRUPTED):
             self.context.forget(-1)
-        else:
-            for sequence in range(len(self.texts)):
-                self.context.forget(sequence)
+            return code
+        for sequence in range(len(self.texts)):
+            self.context.forget(sequence)
+        if self.is_interrupted and self._part:
+            self.context.cut(self._split_id, self.split.done - self._part)
         return code
 
     def deliver(self) -> None:

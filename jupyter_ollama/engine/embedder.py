@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ALL_COMPLETED, FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING
 
 import llama_cpp.llama_cpp as llama
 
 from ..errors import OllamaError
+from .adapters import NO_ADAPTERS
 from .embed_job import EmbedJob
 from .embed_lane import PACK_TOKENS, Lane, SplitText
 from .events import Embedded, Failed
+from .preemption import PREEMPTIBLE, Preemption
 from .pulse import Expect
 from .reading_order import TILE
 from .step_costs import ALONE, StepCosts
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .llama_context import LlamaContext
@@ -33,6 +36,10 @@ FIRST_TOKEN = 0.02
 OVERRUN = 2
 """Multiple of its time that a step may take on an idle host to fill a tile of attention. A token of
 a smaller batch costs a CPU three times as much (SmolLM2)."""
+
+INTERRUPTIONS = 2
+"""How often a batch is interrupted, each time by another account: one that sends both texts and
+streams would else have the streams of others wait for batches that may not be interrupted."""
 
 
 class Embedder:
@@ -49,6 +56,8 @@ class Embedder:
         splits: bool = False,
         seconds: Callable[[], float] = lambda: ALONE,
         expect: Expect = lambda seconds, tokens: False,
+        preemption: Preemption | None = None,
+        can_start: Callable[[], bool] = lambda: False,
     ) -> None:
         """``longest`` is the longest text in tokens.
 
@@ -56,6 +65,8 @@ class Embedder:
         Contexts ``beside`` it, for PACK_TOKENS tokens, share its threads while many texts wait: two
         batches on a core each are faster than one on both, which wait for each other between the
         layers. ``expect`` is called with the expected duration of each step and its tokens.
+        With ``preemption``, a step is interrupted for the first token of a stream if
+        ``can_start`` says that one would start at once.
         """
         self._model = model
         self._splits = splits
@@ -63,7 +74,13 @@ class Embedder:
         self._output = output
         self._seconds = seconds
         self._expect = expect
+        # Tokens cannot be removed from the state of a recurrent model.
+        self._preemption = preemption if splits and not context.is_recurrent else None
+        self._can_start = can_start
+        if self._preemption:
+            self._preemption.attach(context)
         self._jobs: deque[EmbedJob] = deque()
+        self._turns = Turns()
         self._threads: int = llama.llama_n_threads_batch(context.pointer)
         lanes = [Lane(context, splits=splits), *(Lane(one) for one in beside)]
         self._lanes = lanes
@@ -92,7 +109,8 @@ class Embedder:
     @property
     def busy(self) -> bool:
         """True while there is a text to embed."""
-        return bool(self._jobs or self._running or any(lane.split for lane in self._lanes))
+        kept = any(lane.split or lane.is_interrupted for lane in self._lanes)
+        return bool(self._jobs or self._running or kept)
 
     def _longest_in(self, context: LlamaContext, longest: int) -> int:
         """Return the longest text that a context made for ``longest`` tokens can embed."""
@@ -103,8 +121,13 @@ class Embedder:
 
         Batches that run are completed before; requests keep their vectors and their turns.
         """
-        self._wait_for(ALL_COMPLETED)
+        self.settle()
         context = make()
+        for lane in self._lanes:
+            if lane.is_interrupted:
+                self._deliver(lane, lane.run(self._threads))
+        if self._preemption:
+            self._preemption.attach(context)
         self._lanes[0].replace(context)
         self.longest = self._longest_in(context, longest)
 
@@ -122,7 +145,8 @@ class Embedder:
         """Embed a batch of texts; batches of other contexts may still run when this returns."""
         filled = [lane for lane in self._idle if self._fill(lane)]
         count = sum(lane.batch.size for lane in filled)
-        is_first = self._expect(self._costs.expected(0, count), count)
+        expected = self._costs.expected(0, count)
+        is_first = self._expect(expected, count)
         start = time.perf_counter()
         if self._running or (len(filled) > 1 and filled[-1].batch.size > PACK_TOKENS // 2):
             for lane in filled:
@@ -131,9 +155,22 @@ class Embedder:
             self._wait_for(FIRST_COMPLETED)
         else:
             for lane in filled:
-                self._deliver(lane, lane.run(self._threads))
+                self._deliver(lane, self._run(lane, PREEMPTIBLE * expected))
+                if lane.is_interrupted:
+                    return
         if count and not is_first:
             self._costs.record(time.perf_counter() - start, 0, 0, count)
+
+    def _run(self, lane: Lane, seconds: float) -> int:
+        """Run a batch, which may be interrupted during its first ``seconds``."""
+        preemption, earlier = self._preemption, lane.interrupted_by
+        if not preemption or len(earlier) == INTERRUPTIONS or not self._can_start():
+            return lane.run(self._threads)
+        with preemption.step(seconds, earlier):
+            code = lane.run(self._threads)
+        if lane.is_interrupted:
+            earlier.append(preemption.account)
+        return code
 
     def _wait_for(self, which: str) -> None:
         """Wait for running batches, and deliver the completed ones."""
@@ -147,13 +184,20 @@ class Embedder:
 
         So no request waits for all the texts of another. A request whose next text does not fit is
         the first of the next batch; where texts may be split, a part of the text fills this one.
+        A batch that was interrupted stays as it is.
         """
-        lane.clear(self._budget())
+        if lane.is_interrupted:
+            return True
+        lane.clear(self._budget(), self._turns.next(self._takers(lane)))
         passed: deque[EmbedJob] = deque()
+        others: list[EmbedJob] = []
         while self._jobs and not lane.is_full:
             job = self._jobs.popleft()
             tokens = self._peek(job)
             if tokens is None:
+                continue
+            if job.command.adapters != lane.adapters:
+                others.append(job)
                 continue
             if not lane.fits(tokens):
                 passed.append(job)
@@ -161,9 +205,31 @@ class Embedder:
             lane.add(tokens, job)
             self._jobs.append(job)
         self._jobs.extendleft(reversed(passed))
+        self._jobs.extendleft(reversed(others))
         if lane.splits:
             self._split(lane, passed)
+        if not lane.batch.size:
+            self._turns.end()  # its texts are all read, or longer than a part beside a split one
+            lane.go_on()
         return bool(lane.batch.size)
+
+    def _takers(self, lane: Lane) -> Iterator[tuple[int, int]]:
+        """Yield the adapters and the account of each request that a lane can work on."""
+        for job in (*self._jobs, *([lane.split.job] if lane.split else [])):
+            if not job.ended:
+                yield job.command.adapters, job.command.account
+
+    def settle(self) -> None:
+        """Complete the batches that run in other threads."""
+        self._wait_for(ALL_COMPLETED)
+
+    def leave(self, adapters: int) -> None:
+        """Stop applying a set of adapters, which no request uses."""
+        self.settle()
+        for lane in self._lanes:
+            if lane.adapters == adapters:
+                lane.adapters = NO_ADAPTERS
+            lane.context.leave(adapters)
 
     def _budget(self) -> int:
         """Return the tokens of the next step where texts may be split."""
@@ -184,6 +250,8 @@ class Embedder:
 
     def _deliver(self, lane: Lane, code: int) -> None:
         """Give each request its vectors, and send those that are complete."""
+        if lane.is_interrupted:
+            return
         jobs = lane.jobs
         if code:
             for job in jobs:

@@ -39,13 +39,16 @@ class DeviceMemory(msgspec.Struct, array_like=True):
 class Memory(msgspec.Struct, tag="memory", array_like=True):
     """The use of the KV cache, in tokens, and of the devices.
 
-    Sent after a load, at intervals while the model runs, and once when it becomes idle. Models that
-    only embed keep no cache: 0 of 0.
+    ``generated`` are the tokens that the model has generated since its load, for all requests
+    with the same adapters together, by the number of these. Sent after a load, at intervals while
+    the model runs, and once when it becomes idle.
+    Models that only embed keep no cache: 0 of 0.
     """
 
     used: int = 0
     cells: int = 0
     devices: list[DeviceMemory] = []
+    generated: dict[int, int] = {}
 
 
 class Beat(msgspec.Struct, tag="beat", array_like=True):
@@ -82,6 +85,26 @@ class Resized(msgspec.Struct, tag="resized", array_like=True):
     num_ctx: int
     size: int
     size_vram: int
+
+
+class AdaptersLoaded(msgspec.Struct, tag="adapters_loaded", array_like=True):
+    """A set of adapters is loaded. They take ``size`` bytes, of them ``size_vram`` on GPUs."""
+
+    request: int
+    size: int
+    size_vram: int
+
+
+class AdaptersRefused(msgspec.Struct, tag="adapters_refused", array_like=True):
+    """A set of adapters could not be loaded; the runner continues without it.
+
+    If memory is short, ``required`` and ``available`` are bytes.
+    """
+
+    request: int
+    message: str
+    required: int = 0
+    available: int = 0
 
 
 class Truncated(msgspec.Struct, tag="truncated", array_like=True):
@@ -206,6 +229,8 @@ Event = (
     | LoadFailed
     | Placed
     | Resized
+    | AdaptersLoaded
+    | AdaptersRefused
     | Truncated
     | Progress
     | Text

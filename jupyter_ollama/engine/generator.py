@@ -17,20 +17,19 @@ from .batch_builder import BatchBuilder, SoloMode
 from .drafter import Drafter
 from .llama_context import INTERRUPTED, LlamaContext
 from .llama_model import LlamaModel
-from .preemption import Preemption
+from .preemption import PREEMPTIBLE, Preemption
 from .prefix_cache import PrefixCache
+from .prefix_files import PrefixFiles
 from .prompting import MediaSpan
 from .pulse import Expect
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
 from .step_costs import StepCosts, solo_costs, token_seconds
 from .token_selection import Fail, TokenSelector
+from .turns import Turns
 
 Deliver = Callable[[Many[StepOutput]], None]
 """Takes the results of a step."""
-
-PREEMPTIBLE = 0.5
-"""The part of a step after which finishing it takes less time than was spent on it."""
 
 
 class Generator:
@@ -50,13 +49,16 @@ class Generator:
         preemption: Preemption | None = None,
         is_repeatable: bool = False,
         expect: Expect = lambda seconds, tokens: False,
+        prefix_files: Callable[[LlamaContext], PrefixFiles | None] = lambda context: None,
     ) -> None:
         """Run ``parallel`` sequences at once; see PrefixCache for the two parameters after it.
 
         With ``preemption``, steps are interrupted for the first tokens of streams if that pays.
         With ``is_repeatable``, for a model on the CPU, consecutive requests get the same answers in
         any order. ``expect`` takes the expected seconds of the next step, and its tokens.
+        ``prefix_files`` returns the files of system prompts for a context.
         """
+        self._prefix_files = prefix_files
         self._expect = expect
         self.model = model
         self._watched: list[Sequence] = []
@@ -65,6 +67,7 @@ class Generator:
         # Tokens cannot be removed from the state of a recurrent model.
         self._preemption = None if context.is_recurrent else preemption
         self._was_interrupted = False
+        self._turns = Turns()
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
@@ -88,6 +91,7 @@ class Generator:
             stored_bytes=stored_bytes,
             is_repeatable=self._solo is not None,
             by_tile=self._solo is not None and self._solo.by_tile,
+            files=self._prefix_files(context),
         )
         self._builder = BatchBuilder(
             context, self._batch, self._cache, self._costs, self._drafter, self._solo
@@ -116,6 +120,11 @@ class Generator:
     def busy(self) -> bool:
         """True while there is a sequence to work on."""
         return bool(self.running or self.waiting)
+
+    @property
+    def has_slot(self) -> bool:
+        """True if another sequence could start at once."""
+        return not self._queue.is_full
 
     @property
     def tokens_in_cells(self) -> int:
@@ -155,14 +164,17 @@ class Generator:
         self._queue.admit()
         if self._watched:
             self._report_progress()
-        if not self._read_image():
+        adapters = self._next_adapters()
+        is_changed = self.context.apply(adapters)
+        if not self._read_image(adapters):
             return
         self._batch.clear()
         if ended := self._queue.end_full_contexts():
             self._deliver(ended)
             self._queue.retire()
-        streams, drafted = self._builder.fill(self.running)
+        streams, drafted = self._builder.fill(self.running, adapters)
         if not self._batch.size:
+            self._turns.end()
             return
         prefill = self._batch.size - streams - drafted
         start = time.perf_counter()
@@ -183,9 +195,20 @@ class Generator:
         ready = [sequence for sequence in self.running if sequence.step.row >= 0]
         if ready:
             self._deliver(self._selector.advance(ready, self.context, self._batch.outputs))
-        if not is_first:
+        if not is_first and not is_changed:
             self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
         self._queue.trim(reading=prefill > 0)
+
+    def _next_adapters(self) -> int:
+        """Return the set of adapters whose sequences the next step computes.
+
+        After a step that was interrupted for a stream it is the set of that stream.
+        """
+        if self._was_interrupted:
+            new = (s for s in self.running if s.params.stream and not s.generated)
+            if stream := next(new, None):
+                self._turns.give(stream.params.adapters)
+        return self._turns.next((s.params.adapters, s.params.account) for s in self.running)
 
     def _decode(self, expected: float) -> int:
         """Decode the batch, which should take ``expected`` seconds, and return llama_decode's code.
@@ -194,7 +217,7 @@ class Generator:
         start at once; but not twice in a row.
         """
         has_unseen = any(s.step.scheduled and not s.params.stream for s in self.running)
-        if not self._preemption or not has_unseen or self._queue.is_full:
+        if not self._preemption or not has_unseen or not self.has_slot:
             return self.context.decode(self._batch)
         with self._preemption.step(0.0 if self._was_interrupted else PREEMPTIBLE * expected):
             code = self.context.decode(self._batch)
@@ -205,6 +228,11 @@ class Generator:
                     cache = sequence.cache
                     self.context.cut(cache.slot, cache.position(cache.cached))
         return code
+
+    def leave(self, adapters: int) -> None:
+        """Stop applying a set of adapters, which no sequence uses, and forget its prefixes."""
+        self.context.leave(adapters)
+        self._cache.drop(adapters)
 
     def rest(self) -> bool:
         """Do deferred work, to be called while not ``busy``; False if all is done."""
@@ -217,14 +245,14 @@ class Generator:
             if sequence.progress and sequence.started:
                 sequence.progress.report(sequence.cache.cached, len(sequence.prompt))
 
-    def _read_image(self) -> bool:
-        """Decode the next part of an image that is due; False if that failed.
+    def _read_image(self, adapters: int) -> bool:
+        """Decode the next part of an image of such a sequence that is due; False if that failed.
 
         Images are embeddings, which llama.cpp takes in batches of their own.
         """
         for sequence in self.running:
             cache = sequence.cache
-            if self._cache.follow(cache):
+            if sequence.params.adapters != adapters or self._cache.follow(cache):
                 continue
             span = cache.next_media
             if span is None or span.start > cache.cached:

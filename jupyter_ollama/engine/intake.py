@@ -35,7 +35,19 @@ from .preparation_place import PreparationPlace, place_of
 from .preparer import Answered, LongTexts, Preparer, Read
 from .prompt_templates import TakesLong
 from .prompting import Prompter
-from .protocol import Cancel, Command, Detokenize, Embed, Generate, Render, Resize, Score, Tokenize
+from .protocol import (
+    Cancel,
+    Command,
+    Detokenize,
+    Embed,
+    FreeAdapters,
+    Generate,
+    LoadAdapters,
+    Render,
+    Resize,
+    Score,
+    Tokenize,
+)
 from .runner_limits import RunnerLimits
 from .score import score_sequences
 from .sequence import Sequence
@@ -72,6 +84,12 @@ class BatchLoop(Protocol):
     def resize(self, command: Resize) -> None:
         """Grow the contexts to longer sequences and texts."""
 
+    def load_adapters(self, command: LoadAdapters) -> None:
+        """Load a set of adapters."""
+
+    def free_adapters(self, command: FreeAdapters) -> None:
+        """Free a set of adapters."""
+
     def cancel(self, request: int) -> None:
         """Drop a request."""
 
@@ -84,7 +102,7 @@ class Intake(threading.Thread):
         commands: zmq.Socket[bytes],
         model: LlamaModel,
         loop: BatchLoop,
-        hand_over: Callable[[Work, bool], None],
+        hand_over: Callable[[Work, int | None], None],
         output: Output,
         vision: Vision | None = None,
         *,
@@ -92,7 +110,8 @@ class Intake(threading.Thread):
         seconds: float,
         limits: RunnerLimits | None = None,
     ) -> None:
-        """``hand_over`` queues work for the main thread; its second argument says if it is urgent.
+        """``hand_over`` queues work for the main thread; its second argument is the account that
+        waits for the first token of a stream, None for other work.
 
         ``vision`` encodes images and sounds in prompts. ``path`` is the model file, ``seconds`` the
         processor time that long texts of a command may take. ``limits`` bound templates, threads
@@ -164,7 +183,11 @@ class Intake(threading.Thread):
             if isinstance(command, Cancel):
                 self._cancel(command.request)
             elif isinstance(command, Resize):
-                self._hand_over(partial(self._loop.resize, command), False)
+                self._hand_over(partial(self._loop.resize, command), None)
+            elif isinstance(command, LoadAdapters):
+                self._hand_over(partial(self._loop.load_adapters, command), None)
+            elif isinstance(command, FreeAdapters):
+                self._hand_over(partial(self._loop.free_adapters, command), None)
             return
         queue = self._queues[placed.place]
         job = Job(placed.request, placed.account, data)
@@ -178,7 +201,7 @@ class Intake(threading.Thread):
             if job and queue:
                 job.cancel()
                 queue.drop(job.account, job)
-            self._hand_over(partial(self._loop.cancel, request), False)
+            self._hand_over(partial(self._loop.cancel, request), None)
 
     def _do(self, job: Job, prepare: Callable[[Job], None]) -> None:
         """Prepare a command, unless it is cancelled; an error becomes its answer."""
@@ -210,7 +233,7 @@ class Intake(threading.Thread):
         """Hand over the result of a job, unless its request was cancelled meanwhile."""
         with self._lock:
             job.check()
-            self._hand_over(work, is_urgent)
+            self._hand_over(work, job.account if is_urgent else None)
 
     def _prepare(self, job: Job, may_be_slow: bool) -> None:
         """Prepare a command. Unless ``may_be_slow``, raises TakesLong for a slow template."""
@@ -272,6 +295,7 @@ class Intake(threading.Thread):
             context_of(command.num_ctx, self._loop.longest),
             command.sharing.account,
             partial(self._model.piece, special=True),
+            command.adapters,
         )
 
         def generate() -> None:

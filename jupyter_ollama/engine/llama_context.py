@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..options import KV_CACHE_TYPES
 from . import llama_internals, saved_state
+from .adapters import NO_ADAPTERS, AdapterSets
 from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
 from .saved_state import SavedState
@@ -49,6 +50,7 @@ class LlamaContext:
         snapshots: int = 0,
         has_states: bool = False,
         is_head: bool = False,
+        adapters: AdapterSets | None = None,
     ) -> None:
         """Allocate a context of ``cells`` tokens shared by ``sequences``.
 
@@ -56,6 +58,7 @@ class LlamaContext:
         makes it a context for embeddings; -1 leaves the choice to the model. A recurrent model can
         remove as many tokens again as there are ``snapshots``. With ``has_states`` the hidden state
         of each output can be read, from which the context of the model's head (``is_head``) drafts.
+        ``adapters`` are those that `apply` can choose from.
         """
         params = llama.llama_context_default_params()
         params.n_ctx = cells
@@ -86,6 +89,9 @@ class LlamaContext:
             # Only for outputs, since the last layer would otherwise compute all tokens of a prompt.
             # In a head llama.cpp would then return wrong ones if some tokens are no outputs.
             llama_internals.llama_set_embeddings_nextn(self.pointer, True, not is_head)
+        self._adapters = adapters
+        self.applied = NO_ADAPTERS
+        """The set of adapters with which batches are computed."""
         self._n_vocab = model.n_vocab
         self._n_embd = model.n_embd_out
         self._logits_key = (0, 0)
@@ -157,12 +163,36 @@ class LlamaContext:
         finally:
             llama.llama_set_causal_attn(self.pointer, True)
 
+    def apply(self, adapters: int) -> bool:
+        """Compute batches with a set of adapters from now on; return whether that is a change.
+
+        After a change llama.cpp plans its buffers again, in the next call of ``decode``.
+        """
+        if adapters == self.applied:
+            return False
+        wanted, former = self._pointers(adapters), self._pointers(self.applied)
+        self.applied = adapters
+        if wanted == former:
+            return False
+        llama.llama_synchronize(self.pointer)
+        self.set_adapters(wanted)
+        return True
+
+    def _pointers(self, adapters: int) -> list[Any]:
+        return self._adapters.pointers(adapters) if self._adapters else []
+
+    def leave(self, adapters: int) -> None:
+        """Stop applying a set of adapters, so that it can be freed."""
+        if self.applied == adapters:
+            llama.llama_synchronize(self.pointer)
+            self.apply(NO_ADAPTERS)
+
     def set_adapters(self, adapters: list[Any]) -> None:
-        """Apply LoRA adapters, each at full scale, from now on."""
+        """Apply LoRA adapters, each at full scale, in place of all others. Raises LoadError."""
         count = len(adapters)
         pointers = (llama.llama_adapter_lora_p_ctypes * count)(*adapters)
         scales = (ctypes.c_float * count)(*([1.0] * count))
-        if count and llama.llama_set_adapters_lora(self.pointer, pointers, count, scales):
+        if llama.llama_set_adapters_lora(self.pointer, pointers, count, scales):
             raise LoadError("unable to apply the adapters")
 
     def logits(self, row: int) -> NDArray[np.float32]:
@@ -267,6 +297,18 @@ class LlamaContext:
         """
         try:
             return saved_state.save(self.pointer, sequence, spare, self.window)
+        except RuntimeError:
+            return None
+
+    def save_part(
+        self, sequence: int, spare: int, start: int, end: int
+    ) -> NDArray[np.uint8] | None:
+        """Return the memory of the positions from ``start`` to ``end``; None if it fails.
+
+        A SavedState has one or more of such parts. ``spare`` is a sequence that is not in use.
+        """
+        try:
+            return saved_state.save_part(self.pointer, sequence, spare, start, end)
         except RuntimeError:
             return None
 

@@ -16,6 +16,7 @@ import logging
 import re
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import llama_cpp
@@ -39,6 +40,7 @@ __all__ = [
     "ggml",
     "has_nextn",
     "is_tested",
+    "library_files",
     "llama_get_embeddings_nextn",
     "llama_set_embeddings_nextn",
     "log_faults",
@@ -97,6 +99,12 @@ def ggml(name: str, result: Any, *arguments: Any) -> Callable[..., Any]:
     function: Callable[..., Any] = llama._lib[name]
     function.restype, function.argtypes = result, arguments  # type: ignore[attr-defined]
     return function
+
+
+def library_files() -> list[Path]:
+    """Return the files of the llama.cpp and ggml that are loaded. Raises OSError."""
+    folder = Path(llama._lib._name).parent
+    return [path for path in folder.iterdir() if "llama" in path.name or "ggml" in path.name]
 
 
 @cache

@@ -24,7 +24,7 @@ class LlamaLog:
     def __init__(self) -> None:
         self.errors: deque[str] = deque(maxlen=3)
         self._held: dict[str, list[Buffer]] = {}
-        self._reported: list[Buffer] = []
+        self._reported: list[Buffer] | None = None
         self._is_quiet = False
         self._level = 0
         self._callback = llama.llama_log_callback(self._listen)
@@ -50,11 +50,22 @@ class LlamaLog:
         return sum(b.size for b in buffers if b.on_host == on_host and b.use != "cache")
 
     @contextmanager
-    def account(self, owner: str) -> Iterator[list[Buffer]]:
-        """Replace the buffers of an owner by those reported in the block, if it succeeds."""
-        with self._collecting() as buffers:
-            yield buffers
-            self._held[owner] = buffers
+    def account(self, owner: str, *, is_quiet: bool = False) -> Iterator[list[Buffer]]:
+        """Replace the buffers of an owner by those reported in the block, if it succeeds.
+
+        With ``is_quiet`` warnings are not repeated.
+        """
+        self._is_quiet = is_quiet
+        try:
+            with self._collecting() as buffers:
+                yield buffers
+                self._held[owner] = buffers
+        finally:
+            self._is_quiet = False
+
+    def forget(self, owner: str) -> None:
+        """Drop the buffers of an owner, which were freed."""
+        self._held.pop(owner, None)
 
     @contextmanager
     def trial(self) -> Iterator[list[Buffer]]:
@@ -72,14 +83,15 @@ class LlamaLog:
         try:
             yield buffers
         finally:
-            self._reported = []
+            self._reported = None
 
     def _listen(self, level: int, text: bytes, _: ctypes.c_void_p) -> None:
         self._level = self._level if level == GGML_LOG_CONT else level
         line = text.decode("utf-8", "replace")
         if reports_interruption(line):
             return
-        if buffer := reported_buffer(line):
+        # Without a list: llama.cpp plans buffers again when adapters change.
+        if self._reported is not None and (buffer := reported_buffer(line)):
             self._reported.append(buffer)
         if self._level in (GGML_LOG_WARN, GGML_LOG_ERROR) and not self._is_quiet:
             sys.stderr.write(line)

@@ -12,6 +12,7 @@ from functools import partial
 import llama_cpp.llama_cpp as llama
 
 from ..layout.model_file import ModelFile
+from .adapters import AdapterSets
 from .context_length import default_num_ctx, shorter_than
 from .devices import Device, devices, physical_threads
 from .estimate import Estimator, Shape
@@ -288,7 +289,18 @@ class LoadPlan:
             spread=self.spec.sched_spread,
         )
 
-    def make_context(self, model: LlamaModel, shape: Shape) -> LlamaContext:
+    def check_adapters(self, size: int) -> None:
+        """Raise MemoryShortage unless so many bytes of adapters fit beside the loaded weights.
+
+        They lie on the devices of the layers that they change.
+        """
+        layers = len(self.weights.layers)
+        adapters = Weights((-(-size // max(layers, 1)),) * layers)
+        self.placement.check(adapters, Demand(0, 0, 0), self.devices())
+
+    def make_context(
+        self, model: LlamaModel, shape: Shape, adapters: AdapterSets | None = None
+    ) -> LlamaContext:
         """Allocate a context of a shape with the options of the spec. Raises LoadError."""
         return LlamaContext(
             model,
@@ -303,4 +315,5 @@ class LoadPlan:
             snapshots=shape.snapshots,
             has_states=self.has_head and shape.pooling is None,
             is_head=shape.is_head,
+            adapters=adapters,
         )

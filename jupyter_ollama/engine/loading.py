@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -13,6 +13,7 @@ import llama_cpp.llama_cpp as llama
 from ..layout.errors import LayoutError
 from ..layout.model_file import ModelFile
 from ..library.gguf import InvalidGGUF
+from .adapters import FIRST_ADAPTERS, AdapterSets
 from .devices import devices
 from .drafter import Drafter
 from .dynamic_backends import load_backends
@@ -78,7 +79,11 @@ class ModelLoader:
                 )
             with self._weighing("weights", self.plan.weights, self.plan.placement):
                 self.model = self._load(file, self.plan.placement, with_heads=self.plan.has_head)
-                self._adapters = load_adapters(self.model, spec.adapters)
+            self.adapters = AdapterSets(self.model)
+            if spec.adapters and self.plan.placement.gpu_layers:
+                # Mesa's Vulkan driver crashes if a context was made before its first adapters.
+                with self.log.account("first adapters", is_quiet=True):
+                    self.adapters.add(FIRST_ADAPTERS, spec.adapters)
             self._draft = self._load_draft(*draft) if draft else None
             self.vision = self._load_vision()
 
@@ -246,20 +251,34 @@ class ModelLoader:
 
     def _make(self, owner: str, shape: Shape) -> LlamaContext:
         with self.log.account(owner):
-            context = self.plan.make_context(self.model, shape)
-            context.set_adapters(self._adapters)
-        return context
+            context = self.plan.make_context(self.model, shape, self.adapters)
+            if self.adapters.has(FIRST_ADAPTERS):
+                context.apply(FIRST_ADAPTERS)
+            return context
 
+    def load_adapters(self, number: int, paths: Sequence[str]) -> tuple[int, int]:
+        """Load a set of adapters; return their bytes, all of them and those not on the host.
 
-def load_adapters(model: LlamaModel, paths: Iterable[str]) -> list[llama.llama_adapter_lora_p]:
-    """Load LoRA adapters for a model."""
-    adapters = []
-    for path in paths:
-        adapter = llama.llama_adapter_lora_init(model.pointer, path.encode())
-        if not adapter:
-            raise LoadError(f"unable to load adapter: {path}")
-        adapters.append(adapter)
-    return adapters
+        Raises MemoryShortage before anything is allocated, LoadError with llama.cpp's messages.
+        """
+        with self._explaining():
+            missing = self.adapters.missing(paths)
+            self.plan.check_adapters(sum(Path(path).stat().st_size for path in missing))
+            self.log.errors.clear()
+            # llama.cpp warns of each matrix that a CPU could have in another order.
+            with self.log.account(f"adapters {number}", is_quiet=True) as buffers:
+                self.adapters.add(number, paths)
+        sizes = [(buffer.size, buffer.on_host) for buffer in buffers]
+        on_host, elsewhere = (
+            int(sum(size for size, is_here in sizes if is_here == wanted))
+            for wanted in (True, False)
+        )
+        return on_host + elsewhere, elsewhere
+
+    def free_adapters(self, number: int) -> None:
+        """Free a set of adapters that no context applies."""
+        self.adapters.remove(number)
+        self.log.forget(f"adapters {number}")
 
 
 def _open(path: str) -> ModelFile:

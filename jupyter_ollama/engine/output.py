@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from collections.abc import Sequence as Many
 from typing import Any
@@ -39,11 +40,15 @@ class Output(threading.Thread):
         self._queue = queue.SimpleQueue()
         self._held: list[StepOutput] = []
         self._handed_over = 0.0
+        self.generated: Counter[int] = Counter()
+        """The tokens that were generated with each set of adapters."""
         self._texts: dict[Sequence, Text] = {}
 
     def deliver(self, step: Many[StepOutput]) -> None:
         """Take the results of a step, for this frame or the next. Called by the batch loop."""
         self._held += step
+        for one in step:
+            self.generated[one.sequence.params.adapters] += one.token is not None
         now = time.perf_counter()
         urgent = any(
             one.finish or (one.sequence.params.stream and not one.sequence.output.emitted)

@@ -12,7 +12,9 @@ import sys
 from collections.abc import Iterable
 
 from .account_trees import AccountTrees
+from .kept_prefixes import KeptPrefixes
 from .llama_context import LlamaContext
+from .prefix_files import PrefixFiles
 from .prefix_store import WORTH_KEEPING, CachedPrefix, Holder, PrefixStore
 from .reading_order import TILE, Reading, computed_alone, reusable
 from .sequence import CacheState
@@ -33,11 +35,13 @@ class PrefixCache:
         stored_bytes: int,
         is_repeatable: bool = False,
         by_tile: bool = False,
+        files: PrefixFiles | None = None,
     ) -> None:
         """See PrefixStore for ``idle_tokens`` and ``stored_bytes``.
 
-        With ``is_repeatable`` a sequence that starts while no other one runs gets the same numbers
-        whatever ran before: see ``reading_order``, also for ``by_tile``.
+        Long system prompts are kept in ``files`` for later runners. With ``is_repeatable`` a
+        sequence that starts while no other one runs gets the same numbers whatever ran before: see
+        ``reading_order``, also for ``by_tile``.
         """
         self._context = context
         self._is_repeatable = is_repeatable
@@ -52,6 +56,17 @@ class PrefixCache:
             stored_bytes=stored_bytes,
             has_whole_states=is_repeatable,
         )
+        self._kept = KeptPrefixes(
+            context, self._tree, files, stored_bytes, is_repeatable=is_repeatable
+        )
+
+    def is_loading(self, sequence: CacheState) -> bool:
+        """Return whether a sequence waits for its system prompt, which is read from the disk."""
+        return self._kept.is_loading(sequence, runs_alone=not self._running)
+
+    def wait_for_disk(self) -> None:
+        """Wait a moment for a system prompt that is read from the disk, if one is."""
+        self._kept.wait()
 
     def admit(self, sequence: CacheState) -> bool:
         """Give a sequence an id and the prefix it shares; False if no id is free."""
@@ -62,6 +77,9 @@ class PrefixCache:
         sequence.order = self._store.tick()
         sequence.readings, sequence.alone = [Reading(0, len(sequence.tokens))], sys.maxsize
         self._running += 1
+        self._kept.note(sequence.system)
+        if from_disk := self._kept.recall(sequence, self._store.tick()):
+            self._store.put(from_disk)
         if self._is_repeatable and self._running == 1:
             self._share_in_order(sequence)
         else:
@@ -258,7 +276,8 @@ class PrefixCache:
         if keep and whole and len(tokens) >= WORTH_KEEPING:
             if len(tokens) < sequence.cached:
                 self._context.cut(sequence.slot, sequence.position(len(tokens)))
-            self._store.keep(sequence, tokens)
+            # The disk gets what is in the cells while the batch loop is idle.
+            self._store.keep(sequence, tokens, in_cells=self._kept.wants(sequence.system))
         else:
             self._tree.remove(sequence)
             self._store.free_id(sequence.slot)
@@ -281,7 +300,7 @@ class PrefixCache:
 
     def _cell_mates(self, sequence: CacheState) -> dict[Holder, int]:
         """Return the holders that may share cells with a sequence, and how many first tokens."""
-        mine = self._tree.match(sequence.tokens, sequence.account)
+        mine = self._tree.match(sequence.tokens, sequence)
         return mine | self._tree.strangers(sequence)
 
     def trim(self, running: int, *, copy: bool) -> bool:
@@ -293,8 +312,12 @@ class PrefixCache:
         return self._store.evict()
 
     def store(self) -> bool:
-        """Copy an idle sequence before it has to leave; False if there is none to copy."""
-        return self._store.store()
+        """Copy an idle sequence before it has to leave, or for the disk; False without any."""
+        return self._store.store() or self._kept.rest(self._store)
+
+    def drop(self, adapters: int) -> None:
+        """Forget the finished sequences that were computed with a set of adapters."""
+        self._store.drop_all(adapters)
 
     def tokens_in_cells(self) -> int:
         """Count the tokens that the KV cache holds, those of running and of idle sequences."""

@@ -5,6 +5,7 @@ The least recently used one leaves first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 
@@ -40,6 +41,7 @@ class CachedPrefix:
     alone: int
     account: int = 0
     system: SystemPrefix | None = None
+    adapters: int = 0
     state: SavedState | None = None
 
     @property
@@ -97,8 +99,17 @@ class PrefixStore:
         """A sequence id that is not in use, -1 without any."""
         return self._ids[-1] if self._ids else -1
 
-    def keep(self, sequence: CacheState, tokens: list[int]) -> None:
-        """Keep the first tokens of a sequence that has ended, with its id."""
+    def make_spare(self) -> int:
+        """Return an id that stays free, evicting a prefix if needed; -1 if all are in use."""
+        if not self._ids:
+            self.evict()
+        return self.spare_id
+
+    def keep(self, sequence: CacheState, tokens: list[int], *, in_cells: bool) -> None:
+        """Keep the first tokens of a sequence that has ended, with its id.
+
+        With ``in_cells`` they stay there although they may be in host memory, too.
+        """
         prefix = CachedPrefix(
             tokens,
             sequence.slot,
@@ -107,11 +118,12 @@ class PrefixStore:
             min(sequence.alone, len(tokens)),
             sequence.account,
             sequence.system,
+            sequence.adapters,
         )
         self._prefixes.append(prefix)
         self._tree.insert(tokens, prefix)
         self._tree.remove(sequence)
-        if self._is_covered(prefix) and not self._context.is_recurrent:
+        if self._is_covered(prefix, in_cells=in_cells) and not self._context.is_recurrent:
             self.drop(prefix)
         elif len(self._prefixes) > MAX_PREFIXES:
             self.drop(min(self._prefixes, key=lambda one: (one.slot >= 0, one.used)))
@@ -122,17 +134,19 @@ class PrefixStore:
             for prefix in [one for one in self._prefixes if self._is_covered(one)]:
                 self.drop(prefix)
 
-    def _is_covered(self, prefix: CachedPrefix) -> bool:
+    def _is_covered(self, prefix: CachedPrefix, *, in_cells: bool = False) -> bool:
         """Return whether others of its account have computed all tokens of a finished sequence.
 
-        Those that begin with the same tokens and have not read them yet will fork from it.
+        With ``in_cells`` those in host memory do not count. Those that begin with the same tokens
+        and have not read them yet will fork from it.
         """
         length = len(prefix.tokens)
         return not self._tree.alone(prefix) and any(
             holder is not prefix
             and min(common, holder.cached) >= length
             and holder.alone >= prefix.alone
-            for holder, common in self._tree.match(prefix.tokens, prefix.account).items()
+            and (holder.slot >= 0 or not in_cells)
+            for holder, common in self._tree.match(prefix.tokens, prefix).items()
         )
 
     def drop(self, prefix: CachedPrefix) -> None:
@@ -140,6 +154,11 @@ class PrefixStore:
         self._tree.remove(prefix)
         self._prefixes.remove(prefix)
         self._empty(prefix)
+
+    def drop_all(self, adapters: int) -> None:
+        """Forget the finished sequences that were computed with a set of adapters."""
+        for prefix in [one for one in self._prefixes if one.adapters == adapters]:
+            self.drop(prefix)
 
     def _empty(self, prefix: CachedPrefix) -> None:
         if prefix.slot >= 0:
@@ -188,6 +207,23 @@ class PrefixStore:
         """Copy a sequence to host memory; those that were not used for longest make space."""
         spare = self.spare_id if self._has_whole_states else -1
         prefix.state = self._context.save(prefix.slot, spare)
+        self._make_space()
+
+    def put(self, prefix: CachedPrefix) -> None:
+        """Take a system prompt from the disk, for all accounts where it was common."""
+        self._prefixes.append(prefix)
+        self._tree.insert(prefix.tokens, prefix)
+        if prefix.system:
+            self._tree.make_common(prefix.system)
+        self._make_space()
+        self.make_spare()  # a state in several parts is restored by way of another sequence
+
+    @property
+    def prefixes(self) -> Sequence[CachedPrefix]:
+        """All finished sequences."""
+        return self._prefixes
+
+    def _make_space(self) -> None:
         while self._stored() > self._stored_bytes:
             cold = [other for other in self._prefixes if other.slot < 0]
             if not cold:

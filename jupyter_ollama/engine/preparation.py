@@ -107,7 +107,7 @@ def read_prompt(
             command.prompt,
             rendered,
             tokens,
-            command.sharing.after,
+            command.sharing,
             may_be_slow=may_be_slow,
         )
     lost = rendered.lost + cut

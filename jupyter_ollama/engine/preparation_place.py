@@ -59,7 +59,7 @@ class _Head(msgspec.Struct):
 _head = msgspec.msgpack.Decoder(_Head)
 _prompt = msgspec.msgpack.Decoder(_Prompt)
 _scored = msgspec.msgpack.Decoder(str | _Prompt)
-_NOT_PREPARED = ("cancel", "resize")
+_NOT_PREPARED = ("cancel", "resize", "load_adapters", "free_adapters")
 
 
 def place_of(command: bytes, long_bytes: int) -> Placed | None:

@@ -1,7 +1,8 @@
 """The commands of the server process to a runner: msgspec structs in msgpack, a zmq message each.
 
 `events` has the answers. The ``account`` of a command is a number for the user whose request it
-serves, 0 for the server's own; a runner takes accounts in turn, and does not know names.
+serves, 0 for the server's own; a runner takes accounts in turn, and does not know names. Its
+``adapters`` are the number of a set that was loaded by LoadAdapters, 0 for the model without any.
 """
 
 from __future__ import annotations
@@ -33,8 +34,10 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     addresses of workers for models that do not fit on one host, ``backends`` the files and folders
     of dynamic backends. ``gpu_overhead`` bytes of each GPU are left free; with ``sched_spread`` all
     GPUs get layers, even if one could take them. No more than ``most_gpu_layers`` go to GPUs: a
-    load with more has failed. Rendering and tokenizing long texts of a request may take
-    ``preparation_seconds`` of processor time, 0 for any time.
+    load with more has failed. The plan leaves memory for ``adapters``, which LoadAdapters loads
+    afterwards. Rendering and tokenizing long texts of a request may take
+    ``preparation_seconds`` of processor time, 0 for any time. Long system prompts are kept in
+    ``prefix_folder``, all files there in ``prefix_bytes`` at most; with 0 none is.
     """
 
     model: str
@@ -48,6 +51,8 @@ class LoadSpec(_AppliedOptions, frozen=True):  # type: ignore[misc] # msgspec al
     gpu_overhead: int = 0
     sched_spread: bool = False
     preparation_seconds: float = 30.0
+    prefix_folder: str = ""
+    prefix_bytes: int = 0
     limits: RunnerLimits = RunnerLimits()
 
 
@@ -58,13 +63,15 @@ class ChatPrompt(msgspec.Struct, tag="chat", omit_defaults=True):
     answer) precedes the rendered text. With ``truncate`` the oldest messages are left out until the
     prompt fits, except system messages and the last one. ``parser`` is the format of thinking and
     tool calls; with "" the runner detects it. ``images`` are files, which messages name by index.
-    With ``is_template_foreign`` the template came with the request.
+    With ``is_template_foreign`` the template came with the request. Thinking ends after
+    ``thinking_budget`` tokens.
     """
 
     messages: list[Message]
     template: str | None = None
     tools: list[dict[str, Any]] = []
     think: bool | str | None = None
+    thinking_budget: int | None = None
     context: list[int] = []
     truncate: bool = True
     parser: str = ""
@@ -107,11 +114,14 @@ class PrefixSharing(msgspec.Struct, frozen=True, array_like=True, omit_defaults=
     """The cached prefixes that a request may use: its account's, and common system prompts.
 
     ``account`` is an opaque number for the account that sends the request. A system prompt is
-    common after ``after`` other accounts have sent it; with 0 none is.
+    common after ``after`` other accounts have sent it; with 0 none is. A long one is kept on the
+    disk for later runners, for requests of the same ``scope`` alone: with ``after`` once it is
+    common, without it for those who share all prefixes. Nothing is kept for an empty scope.
     """
 
     account: int = 0
     after: int = 0
+    scope: str = ""
 
 
 OWN_PREFIXES = PrefixSharing()
@@ -140,6 +150,7 @@ class Generate(msgspec.Struct, tag="generate", omit_defaults=True):
     progress: bool = False
     sharing: PrefixSharing = OWN_PREFIXES
     account: int = 0
+    adapters: int = 0
 
 
 class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
@@ -155,6 +166,7 @@ class Embed(msgspec.Struct, tag="embed", omit_defaults=True):
     normalize: bool = True
     query: str | None = None
     account: int = 0
+    adapters: int = 0
 
 
 class Score(msgspec.Struct, tag="score", omit_defaults=True):
@@ -171,6 +183,7 @@ class Score(msgspec.Struct, tag="score", omit_defaults=True):
     raw: bool = False
     sharing: PrefixSharing = OWN_PREFIXES
     account: int = 0
+    adapters: int = 0
 
 
 class Tokenize(msgspec.Struct, tag="tokenize", omit_defaults=True):
@@ -225,4 +238,33 @@ class Resize(msgspec.Struct, tag="resize"):
     num_ctx: int
 
 
-Command = Generate | Embed | Cancel | Render | Resize | Score | Tokenize | Detokenize
+class LoadAdapters(msgspec.Struct, tag="load_adapters"):
+    """Load LoRA adapters as the set ``number``, of up to 63 bits, which no other files ever have.
+
+    Answered by AdaptersLoaded or AdaptersRefused.
+    """
+
+    request: int
+    number: int
+    paths: list[str]
+
+
+class FreeAdapters(msgspec.Struct, tag="free_adapters"):
+    """Free a set of adapters, which no request uses any more. There is no answer."""
+
+    request: int
+    number: int
+
+
+Command = (
+    Generate
+    | Embed
+    | Cancel
+    | Render
+    | Resize
+    | Score
+    | Tokenize
+    | Detokenize
+    | LoadAdapters
+    | FreeAdapters
+)

@@ -56,7 +56,7 @@ class RunQueue:
         """Start waiting sequences while slots and KV cells last.
 
         The account with the fewest tokens in the cells is first; each account leaves a share of
-        the cells to others.
+        the cells to others. Sequences whose system prompt is being read from the disk wait.
         """
         if not self.waiting:
             return
@@ -66,7 +66,9 @@ class RunQueue:
             held: Counter[int] = Counter()
             for one in self.running:
                 held[one.params.account] += len(one.tokens)
-            sequence = min(self.waiting, key=lambda one: held[one.params.account])
+            sequence = self._next(held)
+            if sequence is None:
+                break
             account = sequence.params.account
             reserved = cells // RESERVED_SHARE if held[account] else 0
             if self.running and len(sequence.tokens) + 1 > free - reserved * bool(account):
@@ -78,8 +80,18 @@ class RunQueue:
             self.running.append(sequence)
             self._trim_in = self._trim_in or MAX_UNTRIMMED_STEPS
             free -= len(sequence.tokens) + 1 - sequence.cache.reused
+        if not self.running:
+            self._cache.wait_for_disk()
         while self._cache.trim(len(self.running), copy=False):
             pass
+
+    def _next(self, held: Counter[int]) -> Sequence | None:
+        """Return the sequence to start next by the tokens ``held`` by each account, if one can."""
+        first = min(self.waiting, key=lambda one: held[one.params.account])
+        if not self._cache.is_loading(first.cache):
+            return first
+        able = [one for one in self.waiting if not self._cache.is_loading(one.cache)]
+        return min(able, key=lambda one: held[one.params.account], default=None)
 
     def withdraw(self, request: int) -> None:
         """Remove a request from those that wait."""

@@ -15,12 +15,24 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..heap import return_memory, share_one_heap
 from .confinement import confine
 from .devices import available_memory, devices_now
 from .embed_job import EmbedJob
 from .embed_lane import PACK_TOKENS, can_split
 from .embedder import Embedder
-from .events import DeviceMemory, Done, Failed, LoadFailed, Memory, Placed, Ready, Resized
+from .events import (
+    AdaptersLoaded,
+    AdaptersRefused,
+    DeviceMemory,
+    Done,
+    Failed,
+    LoadFailed,
+    Memory,
+    Placed,
+    Ready,
+    Resized,
+)
 from .generator import Generator
 from .intake import Intake
 from .llama_model import LoadError
@@ -30,10 +42,11 @@ from .memory_plan import MemoryShortage
 from .output import Output, Send
 from .preemption import Preemption
 from .preparation import Longest
-from .protocol import LoadSpec, Resize
+from .protocol import FreeAdapters, LoadAdapters, LoadSpec, Resize
 from .pulse import Pulse
 from .sequence import FinishReason, Sequence
 from .server_connection import ServerConnection, end_with_thread
+from .state_key import prefix_files
 from .step_costs import ALONE
 
 if TYPE_CHECKING:
@@ -53,11 +66,17 @@ STORED_BYTES = 8 * 2**30
 QUIET_SECONDS = 0.1
 """Idle time before the runner stores finished sequences, which no request waits for."""
 
+RETURN_SECONDS = 20.0
+"""Idle time before the runner returns freed memory to the system, which takes milliseconds."""
+
 MEMORY_SECONDS = 1.0
 """The interval at which a busy model reports its memory."""
 
 CONTEXT_SECONDS = 15.0
 """Expected time of a new context: its memory is cleared and a few tokens are decoded."""
+
+ADAPTER_SECONDS = 30.0
+"""The same of reading adapters from a slow disk."""
 
 SWITCH_SECONDS = 2e-4
 """The longest time for which a Python thread holds the interpreter's lock while another waits."""
@@ -72,7 +91,7 @@ class Runner:
         )
         self._model = self._loaded.model
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._may_rest = False
+        self._patience: float | None = None
         self._preemption = Preemption()
         self._output = Output(self._model, send)
         on_gpu = self._loaded.plan.placement.gpu_layers > 0
@@ -104,6 +123,7 @@ class Runner:
         if self._generator:
             memory.used = self._generator.tokens_in_cells
             memory.cells = self._generator.context.cells
+        memory.generated = dict(self._output.generated)
         self._output.event(memory)
 
     def _make_generator(self) -> Generator:
@@ -122,6 +142,7 @@ class Runner:
             preemption=self._preemption if on_cpu else None,
             expect=self._pulse.expect,
             is_repeatable=on_cpu,
+            prefix_files=partial(prefix_files, self._loaded),
         )
 
     def _make_embedder(self) -> Embedder:
@@ -137,6 +158,8 @@ class Runner:
             splits=splits,
             seconds=lambda: generator.seconds_beside if generator else ALONE,
             expect=self._pulse.expect,
+            preemption=None if self._loaded.log.device_bytes else self._preemption,
+            can_start=lambda: generator is not None and generator.has_slot,
         )
 
     def run(self, commands: zmq.Socket[bytes]) -> None:
@@ -172,12 +195,12 @@ class Runner:
         """Have the main thread report that it works."""
         self._inbox.put(self._pulse.answer)
 
-    def _hand_over(self, work: Callable[[], None], is_urgent: bool) -> None:
-        """Queue work of the intake; urgent work may end the step under way."""
-        if is_urgent:
-            self._preemption.hand_over(partial(self._inbox.put, work))
-        else:
+    def _hand_over(self, work: Callable[[], None], waits: int | None) -> None:
+        """Queue work of the intake; the stream of an account may end the step under way."""
+        if waits is None:
             self._inbox.put(work)
+        else:
+            self._preemption.hand_over(partial(self._inbox.put, work), waits)
 
     def _take_work(self, *, wait: bool) -> None:
         if wait:
@@ -186,18 +209,25 @@ class Runner:
             self._inbox.get()()
 
     def _wait(self) -> None:
-        """Sleep until there is work, and do it; meanwhile store finished sequences."""
+        """Sleep until there is work, and do it; meanwhile store sequences and return memory."""
         while True:
             try:
-                work = self._inbox.get(timeout=QUIET_SECONDS if self._may_rest else None)
+                work = self._inbox.get(timeout=self._patience)
             except queue.Empty:
-                self._may_rest = bool(self._generator and self._generator.rest())
-                if not self._may_rest:
-                    self._send_memory()
+                self._rest()
             else:
-                self._may_rest = True
+                self._patience = QUIET_SECONDS
                 work()
                 return
+
+    def _rest(self) -> None:
+        """Do a part of what is left for idle time, and plan the next part."""
+        if self._patience == RETURN_SECONDS:
+            return_memory()
+            self._patience = None
+        elif not (self._generator and self._generator.rest()):
+            self._send_memory()
+            self._patience = RETURN_SECONDS
 
     @property
     def longest(self) -> Longest | None:
@@ -234,6 +264,33 @@ class Runner:
             self.num_ctx = num_ctx
             self._output.event(Resized(command.request, self.num_ctx, *self._sizes()))
 
+    def load_adapters(self, command: LoadAdapters) -> None:
+        """Load a set of adapters; running requests continue."""
+        if self._embedder:
+            self._embedder.settle()  # llama.cpp's list of adapters has no lock
+        self._pulse.expect(ADAPTER_SECONDS)
+        try:
+            sizes = self._loaded.load_adapters(command.number, command.paths)
+        except (LoadError, OSError) as error:
+            refused = AdaptersRefused(command.request, str(error))
+            if isinstance(error, MemoryShortage):
+                refused.required, refused.available = error.required, error.available
+            self._output.event(refused)
+        else:
+            self._send_sizes()
+            self._output.event(AdaptersLoaded(command.request, *sizes))
+
+    def free_adapters(self, command: FreeAdapters) -> None:
+        """Free a set of adapters, and what was computed with it."""
+        for part in (self._generator, self._embedder):
+            if part is not None:
+                part.leave(command.number)
+        self._loaded.free_adapters(command.number)
+        self._send_sizes()
+
+    def _send_sizes(self) -> None:
+        self._output.event(Resized(0, self.num_ctx, *self._sizes()))
+
     def _grow_embedder(self, num_ctx: int) -> None:
         """Let longer texts be embedded, if any were embedded so far. Raises LoadError."""
         longest = min(num_ctx, self._model.n_ctx_train)
@@ -248,7 +305,7 @@ class Runner:
             if self._embedder is None:
                 self._pulse.expect(CONTEXT_SECONDS)
                 self._embedder = self._make_embedder()
-                self._output.event(Resized(0, self.num_ctx, *self._sizes()))
+                self._send_sizes()
         except LoadError as error:
             self._output.event(Failed(job.command.request, 500, str(error)))
         else:
@@ -268,6 +325,7 @@ def main() -> None:
     """Connect, load, serve."""
     # The batch loop must not wait for the output thread longer than it has to.
     sys.setswitchinterval(SWITCH_SECONDS)
+    share_one_heap()
     runner: Runner | None = None
 
     def ping() -> None:

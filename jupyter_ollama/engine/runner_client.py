@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 from ..errors import OllamaError
 from ..options import Options
 from .events import (
+    AdaptersLoaded,
+    AdaptersRefused,
     Detokenized,
     Done,
     Embedded,
     Event,
+    LoadFailed,
     Progress,
     Rendered,
     Resized,
@@ -28,7 +31,9 @@ from .protocol import (
     Constraint,
     Detokenize,
     Embed,
+    FreeAdapters,
     Generate,
+    LoadAdapters,
     LoadSpec,
     PrefixSharing,
     RawPrompt,
@@ -38,6 +43,7 @@ from .protocol import (
     SuffixPrompt,
     Tokenize,
 )
+from .runner_failures import LoadRefused
 from .runner_process import RunnerProcess
 
 Prompt = ChatPrompt | SuffixPrompt | RawPrompt
@@ -82,6 +88,7 @@ class RunnerClient(RunnerProcess):
         must_call: bool = False,
         progress: bool = False,
         sharing: PrefixSharing = OWN_PREFIXES,
+        adapters: int = 0,
     ) -> AsyncGenerator[Truncated | Progress | Text | Done]:
         """Yield the parts of an answer as they arrive, without ``stream`` all at once, then Done.
 
@@ -101,6 +108,7 @@ class RunnerClient(RunnerProcess):
             must_call=must_call,
             progress=progress,
             sharing=sharing,
+            adapters=adapters,
         )
         report = CostReport()
         answers = self._ask(command)
@@ -151,23 +159,50 @@ class RunnerClient(RunnerProcess):
         return Embeddings(frames[0], event.count, event.size, event.prompt_eval_count)
 
     async def embed(
-        self, texts: list[str], num_ctx: int, *, truncate: bool = True, normalize: bool = True
+        self,
+        texts: list[str],
+        num_ctx: int,
+        *,
+        truncate: bool = True,
+        normalize: bool = True,
+        adapters: int = 0,
     ) -> Embeddings:
         """Return the embeddings of texts, each cut to ``num_ctx`` tokens if ``truncate``."""
         if not texts:
             return Embeddings(b"", 0, 0, 0)
         number = next(self._numbers)
         return await self._embedded(
-            Embed(number, texts, num_ctx, truncate=truncate, normalize=normalize)
+            Embed(
+                number,
+                texts,
+                num_ctx,
+                truncate=truncate,
+                normalize=normalize,
+                adapters=adapters,
+            )
         )
 
     async def rerank(
-        self, query: str, documents: list[str], num_ctx: int, *, truncate: bool = True
+        self,
+        query: str,
+        documents: list[str],
+        num_ctx: int,
+        *,
+        truncate: bool = True,
+        adapters: int = 0,
     ) -> Embeddings:
         """Return a row for each document, whose first number is its relevance to the query."""
         number = next(self._numbers)
         return await self._embedded(
-            Embed(number, documents, num_ctx, truncate=truncate, normalize=False, query=query)
+            Embed(
+                number,
+                documents,
+                num_ctx,
+                truncate=truncate,
+                normalize=False,
+                query=query,
+                adapters=adapters,
+            )
         )
 
     async def score(
@@ -178,6 +213,7 @@ class RunnerClient(RunnerProcess):
         *,
         raw: bool = False,
         sharing: PrefixSharing = OWN_PREFIXES,
+        adapters: int = 0,
     ) -> Scored:
         """Return the log-probabilities of each continuation after ``prompt``.
 
@@ -185,7 +221,9 @@ class RunnerClient(RunnerProcess):
         OllamaError(400) if a continuation does not fit into ``num_ctx`` tokens with the prompt.
         """
         number = next(self._numbers)
-        command = Score(number, prompt, continuations, num_ctx, raw=raw, sharing=sharing)
+        command = Score(
+            number, prompt, continuations, num_ctx, raw=raw, sharing=sharing, adapters=adapters
+        )
         report = CostReport()
         try:
             event, _ = await self._answer(command)
@@ -205,6 +243,10 @@ class RunnerClient(RunnerProcess):
         assert isinstance(event, Tokenized)
         return event
 
+    async def count(self, text: str) -> int:
+        """Return the number of tokens of a text, names of special tokens read as such."""
+        return len((await self.tokenize(text, special=False)).tokens)
+
     async def detokenize(self, tokens: list[int], *, special: bool = False) -> str:
         """Return the text of tokens. Raises OllamaError(400) for unknown tokens."""
         event, _ = await self._answer(Detokenize(next(self._numbers), tokens, special=special))
@@ -218,6 +260,23 @@ class RunnerClient(RunnerProcess):
         """
         event, _ = await self._answer(Resize(next(self._numbers), num_ctx))
         assert isinstance(event, Resized)
+
+    async def load_adapters(self, number: int, paths: Sequence[str]) -> tuple[int, int]:
+        """Load LoRA adapters as the set ``number``, which no other files ever have.
+
+        Returns their bytes, all of them and those on GPUs. Raises OllamaError; LoadRefused, with
+        the shortage of memory, if the runner continues without them.
+        """
+        event, _ = await self._answer(LoadAdapters(next(self._numbers), number, list(paths)))
+        if isinstance(event, AdaptersRefused):
+            raise LoadRefused(LoadFailed(event.message, event.required, event.available))
+        assert isinstance(event, AdaptersLoaded)
+        return event.size, event.size_vram
+
+    def free_adapters(self, number: int) -> None:
+        """Free a set of adapters that no request uses any more."""
+        if self.is_alive:
+            self._send(FreeAdapters(next(self._numbers), number))
 
     async def render(
         self, prompt: Prompt, num_ctx: int, sharing: PrefixSharing = OWN_PREFIXES

@@ -18,6 +18,10 @@ CRASHED = (
 
 HUNG = "model runner has stopped responding and was ended, check ollama server logs for details"
 
+TERMINATED = (
+    "model runner was ended by SIGTERM from outside of the server, as a batch system does at the "
+    "end of a job; send the request again"
+)
 
 _ALLOCATION = re.compile(r"failed to allocate|out ?of ?(?:device ?|host ?)?memory", re.IGNORECASE)
 """In the errors of llama.cpp and ggml's backends after an allocation has failed."""
@@ -54,6 +58,14 @@ def cause_of_end(status: int) -> str:
         with suppress(ValueError):
             return f"killed by {signal.Signals(-status).name}"
     return f"exit status {status}"
+
+
+def end_message(status: int | None) -> str:
+    """Return the error of the requests that ran in a runner with this exit status, if it is known.
+
+    The server itself never sends SIGTERM.
+    """
+    return TERMINATED if status == -signal.SIGTERM else CRASHED
 
 
 def crash_message(status: int, log_lines: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ from .events import (
     Truncated,
 )
 from .meter import current_account
-from .protocol import Cancel, Command, LoadSpec, Resize
+from .protocol import Cancel, Command, FreeAdapters, LoadAdapters, LoadSpec, Resize
 from .pulse import QUESTION
 from .runner_failures import (
     CRASHED,
@@ -42,6 +42,7 @@ from .runner_failures import (
     RunnerCrashed,
     cause_of_end,
     crash_message,
+    end_message,
     is_fault_of_device,
 )
 from .vital_signs import Patience, size_of
@@ -108,14 +109,17 @@ class RunnerProcess:
         return socket
 
     @classmethod
-    async def start(cls, spec: LoadSpec, load_timeout: float) -> Self:
+    async def start(cls, spec: LoadSpec, load_timeout: float, spare: Self | None = None) -> Self:
         """Start a process and wait until it has loaded its model, ``load_timeout`` seconds at most.
+
+        A ``spare`` process, which has begun and has no model, is used instead of a new one.
 
         If the driver of a GPU fails although the plan has enough memory for it, another process
         loads the model with half of the layers there. Raises OllamaError(500) if it cannot load
         the model, after the process has ended.
         """
-        runner = cls(spec)
+        runner = spare or cls(spec)
+        runner.spec = spec
         try:
             await runner._load(load_timeout)
         except OllamaError as error:
@@ -134,12 +138,13 @@ class RunnerProcess:
         return runner
 
     async def _load(self, load_timeout: float) -> None:
-        """Start the process and wait for its model; end it if that fails."""
+        """Start the process if it has not begun and wait for its model; end it if that fails."""
         spec = self.spec
         try:
-            await self._spawn()
+            if not self._has_begun:
+                await self.begin()
             self._send(spec)
-            size = size_of((spec.model, *spec.adapters, *spec.projectors, spec.draft))
+            size = size_of((spec.model, *spec.projectors, spec.draft))
             patience = Patience(self.pid, size, spec.limits)
             await patience.wait(self._loaded, load_timeout or None)
             self.ready = self._loaded.result()
@@ -147,7 +152,8 @@ class RunnerProcess:
             await self.stop()
             raise
 
-    async def _spawn(self) -> None:
+    async def begin(self) -> None:
+        """Start the process, which waits for its model. Raises OSError."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-P",  # the working folder holds a user's files, which are not modules
@@ -177,6 +183,10 @@ class RunnerProcess:
                 self._process.kill()
 
     @property
+    def _has_begun(self) -> bool:
+        return hasattr(self, "_process")
+
+    @property
     def pid(self) -> int:
         """The process id of the runner."""
         return self._process.pid
@@ -188,7 +198,7 @@ class RunnerProcess:
 
     async def stop(self) -> None:
         """End the process and wait for it; its requests fail like in a crash."""
-        if not hasattr(self, "_process"):
+        if not self._has_begun:
             self._close()
             return
         if self._process.returncode is None:
@@ -233,8 +243,9 @@ class RunnerProcess:
             return
         if not self._loaded.done():
             self._loaded.cancel()
+        message = HUNG if self._is_hung else end_message(self._process.returncode)
         for number, answers in self._requests.items():
-            answers.put_nowait((Failed(number, 500, HUNG if self._is_hung else CRASHED), []))
+            answers.put_nowait((Failed(number, 500, message), []))
         self.exited.set_result(None)
         self._close()
 
@@ -310,7 +321,7 @@ class RunnerProcess:
         """Send a command and yield its answers; closing the generator early cancels it."""
         if not self.is_alive:
             raise OllamaError(500, CRASHED)
-        if not isinstance(command, Cancel | Resize):
+        if not isinstance(command, Cancel | Resize | LoadAdapters | FreeAdapters):
             command.account = current_account.get()
         answers: asyncio.Queue[Answer] = asyncio.Queue()
         self._requests[command.request] = answers

@@ -41,14 +41,24 @@ def save(pointer: llama.llama_context_p, sequence: int, spare: int, window: int)
     if not window or last < window or first or spare < 0:
         seen = max(first, last - window + 1) if window else first
         return SavedState(seen, [_save(pointer, sequence)])
-    parts = []
-    for start in range(0, last + 1, window):
-        llama.llama_memory_seq_cp(memory, sequence, spare, start, start + window)
-        try:
-            parts.append(_save(pointer, spare))
-        finally:
-            llama.llama_memory_seq_rm(memory, spare, -1, -1)
+    starts = range(0, last + 1, window)
+    parts = [save_part(pointer, sequence, spare, start, start + window) for start in starts]
     return SavedState(0, parts)
+
+
+def save_part(
+    pointer: llama.llama_context_p, sequence: int, spare: int, start: int, end: int
+) -> NDArray[np.uint8]:
+    """Save the tokens from position ``start`` to ``end`` by way of an unused sequence.
+
+    Raises RuntimeError if llama.cpp cannot do it.
+    """
+    memory = llama.llama_get_memory(pointer)
+    llama.llama_memory_seq_cp(memory, sequence, spare, start, end)
+    try:
+        return _save(pointer, spare)
+    finally:
+        llama.llama_memory_seq_rm(memory, spare, -1, -1)
 
 
 def restore(pointer: llama.llama_context_p, sequence: int, state: SavedState, spare: int) -> bool:

@@ -110,6 +110,7 @@ def score_sequences(
     num_ctx: int,
     account: int,
     piece: Callable[[int], bytes],
+    adapters: int = 0,
 ) -> list[Sequence]:
     """Return the sequences that score continuations; they share the prompt.
 
@@ -134,6 +135,7 @@ def score_sequences(
             stream=False,
             top_logprobs=0,
             account=account,
+            adapters=adapters,
         )
         sequence = Sequence(params, list(prompt), continuation, score=job, lookup=continuation)
         job.add(sequence, places, continuation)

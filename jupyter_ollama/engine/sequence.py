@@ -23,12 +23,12 @@ from .text_stream import TextStream
 if TYPE_CHECKING:
     from ..parsing.parsed import Parser
     from .account_trees import SystemPrefix
-    from .answers import AfterThinking
     from .constraint import TokenConstraint
     from .progress import PromptProgress
     from .prompting import MediaSpan
     from .reading_order import Reading
     from .repetition import RepetitionDetector
+    from .thinking_phase import ThinkingPhase
 
 
 class FinishReason(StrEnum):
@@ -91,8 +91,8 @@ class SequenceParams:
 
     ``truncated`` counts the prompt tokens that did not fit into ``num_ctx``. ``media`` are the
     images among the tokens, where negative numbers stand for them. Without ``top_logprobs`` no
-    log-probabilities are computed. ``account`` and ``system`` decide which sequences may fork this
-    one: see ``account_trees``.
+    log-probabilities are computed. ``account``, ``system`` and ``adapters``, the number of a set of
+    adapters, decide which sequences may fork this one: see ``account_trees``.
     """
 
     request: int
@@ -108,6 +108,7 @@ class SequenceParams:
     media: Many[MediaSpan] = ()
     account: int = 0
     system: SystemPrefix | None = None
+    adapters: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -126,6 +127,7 @@ class CacheState:
     account: int = 0
     system: SystemPrefix | None = None
     media: Many[MediaSpan] = ()
+    adapters: int = 0
     slot: int = -1
     cached: int = 0
     reused: int = 0
@@ -206,7 +208,7 @@ class Sequence:
     tokens: list[int]
     sampler: TokenChooser
     output: OutputState = field(default_factory=OutputState)
-    constraint: TokenConstraint | AfterThinking | None = None
+    constraint: TokenConstraint | ThinkingPhase | None = None
     progress: PromptProgress | None = None
     score: ScoreSink | None = None
     lookup: DraftSource = field(default_factory=NgramLookup)
@@ -224,7 +226,8 @@ class Sequence:
     def __post_init__(self) -> None:
         params = self.params
         self.prompt = list(self.tokens)
-        self.cache = CacheState(self.tokens, params.account, params.system, params.media)
+        system = params.system and params.system.computed_with(params.adapters)
+        self.cache = CacheState(self.tokens, params.account, system, params.media, params.adapters)
 
     def append(self, token: int) -> None:
         """Append a sampled token."""

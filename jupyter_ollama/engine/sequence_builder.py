@@ -42,12 +42,13 @@ class SequenceBuilder:
         Raises Cancelled if ``job`` is cancelled meanwhile, and OllamaError.
         """
         sequence = self._sequence(command, read, answer)
+        compiled = None
         if command.constraint:
             account = command.sharing.account
             compiled = self._constraints.compile(command.constraint, account, job)
-            constraint = answer.constrained(compiled)
-            constraint.prepare()
-            sequence.constraint = constraint
+        sequence.constraint = answer.constrained(compiled)
+        if sequence.constraint:
+            sequence.constraint.prepare()
         return sequence
 
     @cached_property
@@ -76,6 +77,7 @@ class SequenceBuilder:
             media=read.media,
             account=command.sharing.account,
             system=read.system,
+            adapters=command.adapters,
         )
         output = OutputState(TextStream(options.stop), answer.parser(), self._repetition(command))
         progress = PromptProgress(command.request, self._output.event) if command.progress else None

@@ -17,7 +17,7 @@ from ..errors import OllamaError
 from ..prompt.continuation import MARK
 from ..prompt.messages import Message
 from .account_trees import SystemPrefix
-from .protocol import ChatPrompt
+from .protocol import ChatPrompt, PrefixSharing
 
 if TYPE_CHECKING:
     from .llama_model import LlamaModel
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 SYSTEM_ROLES = ("system", "developer")
 """The roles of messages that instruct the model."""
+
+LEAST_KEPT = 512
+"""Tokens of a system prompt from which it is kept on the disk. Reading fewer delays a first token
+little, and each prompt takes a file: of 64 MiB for 512 tokens of a model of 8B."""
 
 UNSURE = 4
 """Tokens at the end of the text that may be split differently before another text, unless a control
@@ -37,17 +41,19 @@ def system_prefix(
     prompt: Prompt,
     rendered: RenderedPrompt,
     tokens: Sequence[int],
-    after: int,
+    sharing: PrefixSharing,
     *,
     may_be_slow: bool = True,
 ) -> SystemPrefix | None:
     """Return the system prompt that a rendered prompt of ``tokens`` begins with.
 
-    See SystemPrefix for ``after`` and `Prompter.render` for ``may_be_slow``. None if there is none,
-    and if it is not at the beginning: in raw prompts, after the context of an earlier answer, and
-    with templates that put it elsewhere. Requests with their own template get None at once.
+    See `Prompter.render` for ``may_be_slow``. None if there is none, and if it is not at the
+    beginning: in raw prompts, after the context of an earlier answer, and with templates that put
+    it elsewhere. Requests with their own template get None at once, as do those whose system prompt
+    is neither shared with other accounts nor long enough for the disk.
     """
-    if not after or not isinstance(prompt, ChatPrompt) or prompt.context:
+    is_kept = sharing.scope and len(tokens) > LEAST_KEPT
+    if not (sharing.after or is_kept) or not isinstance(prompt, ChatPrompt) or prompt.context:
         return None
     if prompt.template is not None and prompt.is_template_foreign:  # a process for each rendering
         return None
@@ -64,7 +70,8 @@ def system_prefix(
     length = _independent(model, alone)
     if not length or list(tokens[:length]) != alone[:length]:
         return None
-    return SystemPrefix(blake2b(text.encode("utf-8", "replace")).digest(), length, after)
+    digest = blake2b(text.encode("utf-8", "replace")).digest()
+    return SystemPrefix(digest, length, sharing.after, sharing.scope)
 
 
 def _independent(model: LlamaModel, tokens: Sequence[int]) -> int:

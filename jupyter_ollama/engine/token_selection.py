@@ -141,7 +141,9 @@ class TokenSelector:
             outputs.append(self._append(sequence, forced))
             if sequence.over:
                 return outputs
-        if constraint.is_over:
+        if constraint.is_needless:
+            sequence.constraint = None
+        elif constraint.is_over:
             sequence.over = True
             outputs.append(StepOutput(sequence, None, FinishReason.STOP))
         else:

@@ -26,6 +26,7 @@ NEEDED = {
     "ollama": Right.READ,
     "ollama:run": Right.RUN,
     "ollama:web": Right.RUN,
+    "ollama:mcp": Right.RUN,
     "ollama:models": Right.MANAGE,
     "ollama:admin": Right.ADMIN,
 }

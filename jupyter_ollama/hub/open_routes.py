@@ -1,13 +1,14 @@
 """The answers of an endpoint to callers without a token: almost none.
 
-Open are the index, which says that the server runs and nothing else; the Hub's logout and
-oauth_callback, which are part of a login; and redirects that take slashes off. Paths that do not
-exist lead to the login.
+Open are the index, which says that the server runs and nothing else, and leads browsers to the
+login; the scripts and styles of the page; the Hub's logout and oauth_callback, which are part of a
+login; and redirects that take slashes off. Paths that do not exist lead to the login.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from jupyter_server.auth.decorator import allow_unauthenticated
 from jupyter_server.base.handlers import (
@@ -21,19 +22,36 @@ from jupyter_server.base.handlers import (
 from tornado import web
 from tornado.routing import Router, Rule, RuleRouter
 
+from ..page.handlers import JupyterPage, accepts_html
+
+if TYPE_CHECKING:
+    from ..config import OllamaServer
+
 HEALTHY = b"ok"
 """The body of the index, for proxies that check whether the server runs."""
 
 
-class Index(web.RequestHandler):
-    """Answer at the address of the service, without a login. ``/health`` reports more, to users."""
+class Index(JupyterPage):
+    """Answer at the address of the service: browsers get the page, others learn that it runs.
+
+    ``/health`` reports more, to users.
+    """
+
+    async def prepare(self) -> None:  # type: ignore[override]
+        """Let browsers log in. Proxies that check the server need no login and name any host."""
+        if accepts_html(self):
+            await super().prepare()
 
     @allow_unauthenticated
-    def get(self) -> None:
-        """Say that the server runs."""
-        self.set_header("Content-Type", "text/plain; charset=utf-8")
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.finish(HEALTHY)
+    async def get(self) -> None:
+        """Answer with the page, or say that the server runs."""
+        if not accepts_html(self):
+            self.set_header("Content-Type", "text/plain; charset=utf-8")
+            self.finish(HEALTHY)
+        elif self.current_user:
+            await self.answer()
+        else:
+            self.redirect(self.get_login_url())
 
     head = get
 
@@ -47,7 +65,7 @@ class Closed(APIHandler):
         raise web.HTTPError(404)
 
 
-def close_routes(application: web.Application) -> None:
+def close_routes(application: web.Application, server: OllamaServer) -> None:
     """Replace or remove the open routes of a Jupyter server that an endpoint has no use for.
 
     These are its index page, the version of Jupyter at ``/api``, and files.
@@ -55,7 +73,7 @@ def close_routes(application: web.Application) -> None:
     for rules in _rules(application.default_router):
         for rule in list(rules):
             if rule.target is MainHandler:
-                rule.target, rule.target_kwargs = Index, {}
+                rule.target, rule.target_kwargs = Index, {"server": server}
             elif rule.target in (APIVersionHandler, AuthenticatedFileHandler):
                 rule.target, rule.target_kwargs = Closed, {}
             elif rule.target in (FileFindHandler, PublicStaticFileHandler):

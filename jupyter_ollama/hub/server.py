@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import MutableMapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from jupyter_server.serverapp import ServerApp
 from traitlets.config import Config
@@ -12,6 +14,8 @@ from ..api.connections import BoundedServer
 from ..config import OllamaServer
 from .authorizer import OllamaAuthorizer
 from .open_routes import close_routes
+from .slurm.inside_job import JobSettings, listening, register
+from .slurm.settings import SlurmEndpoint
 
 CACHE_SECONDS = 60
 """The seconds for which the Hub's answer on a token is cached; HubOAuth.cache_max_age overrides."""
@@ -27,8 +31,15 @@ class HubServer(ServerApp):
     """A Jupyter server without notebooks, kernels, files and terminals."""
 
     name = "jupyter-ollama-hub"
-    classes = [*ServerApp.classes, OllamaAuthorizer]
+    classes = [*ServerApp.classes, OllamaAuthorizer, SlurmEndpoint]
     default_services = ("auth",)  # type: ignore[assignment]
+
+    is_front = False
+    """Whether calls are passed on to an endpoint in a Slurm job."""
+    job: JobSettings | None = None
+    """Where this endpoint registers, if it is the one in the job."""
+    settings: Sequence[str] = ()
+    """The settings of the command line, which a front passes on to its job."""
 
     def init_httpserver(self) -> None:
         """Listen with a server that closes idle connections for new ones."""
@@ -43,17 +54,35 @@ class HubServer(ServerApp):
             max_buffer_size=self.max_buffer_size,
         )
 
+    def _bind_http_server(self) -> None:
+        """Listen, and in a job say where."""
+        super()._bind_http_server()
+        if self.job is not None:
+            register(self, self.job)
+
     def _config_file_name_default(self) -> str:
         # Not the configuration of notebook servers on this host: it may open routes closed here.
         return "jupyter_ollama_config"
 
 
-def serve(settings: Sequence[str]) -> None:
-    """Serve until SIGTERM. ``settings`` are options of the command line. Raises LaunchError."""
-    make(settings).start()
+def serve(
+    settings: Sequence[str], *, is_front: bool = False, job: JobSettings | None = None
+) -> None:
+    """Serve until SIGTERM. ``settings`` are options of the command line. Raises LaunchError.
+
+    With ``is_front`` the models run in a Slurm job; with ``job`` this is the process in it.
+    """
+    if job is None:
+        make(settings, is_front=is_front).start()
+        return
+    with TemporaryDirectory(prefix="jupyter-ollama-job-") as folder:
+        more = listening(Path(folder))
+        make([*settings, *more], job=job).start()
 
 
-def make(settings: Sequence[str]) -> HubServer:
+def make(
+    settings: Sequence[str], *, is_front: bool = False, job: JobSettings | None = None
+) -> HubServer:
     """Return the server, ready to start. Raises LaunchError."""
     for name in _BELONGS_TO_USERS:
         os.environ.pop(name, None)
@@ -62,13 +91,21 @@ def make(settings: Sequence[str]) -> HubServer:
     config = Config({"ServerApp": locks, "OllamaServer": {"shared": True}})
     extensions = {"jupyterhub": True, "jupyter_ollama": True}
     app = HubServer.instance(config=config, jpserver_extensions=extensions)
+    app.is_front, app.job, app.settings = is_front, job, settings
     app.initialize(argv=[*settings], find_extensions=False)
     check_identity(app)
     check_user(app)
-    close_routes(app.web_app)
+    close_routes(app.web_app, _ollama_server(app))
     if "cache_max_age" not in app.config.HubOAuth:
         app.identity_provider.hub_auth.cache_max_age = CACHE_SECONDS
     return app  # type: ignore[no-any-return]
+
+
+def _ollama_server(app: ServerApp) -> OllamaServer:
+    """Return the settings and objects of the extension."""
+    (extension,) = app.extension_manager.extension_apps["jupyter_ollama"]
+    server: OllamaServer = extension.server
+    return server
 
 
 def check_identity(app: ServerApp) -> None:

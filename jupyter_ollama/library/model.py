@@ -157,6 +157,10 @@ class Model:
             projector_hears=any(self._hears(path) for path in projectors),
         )
 
+    def lacks(self, capability: str) -> bool:
+        """Return whether it is certain that the model lacks a capability."""
+        return capability not in self.capabilities
+
     def _hears(self, projector: Path) -> bool:
         try:
             return hears(self.read_header(projector))

@@ -81,10 +81,12 @@ class Channel:
 class Answer:
     """An answer that is being parsed. Subclasses implement ``_run``.
 
-    With ``trims``, blanks around calls are part of the format and not of the content.
+    With ``trims``, blanks around calls are part of the format and not of the content. ``closing``
+    is the text that ends the thinking under way and begins content, "" without thinking.
     """
 
     def __init__(self, tools: Tools, *, trims: bool = False) -> None:
+        self.closing = ""
         self.reader = Reader()
         self.tools = tools
         self.content = Channel(holds_blanks=trims)

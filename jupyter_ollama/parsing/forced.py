@@ -82,6 +82,11 @@ class ForcedCalls:
         """Whether the list has not begun yet."""
         return self._thoughts.thinking
 
+    @property
+    def closing(self) -> str:
+        """The text that ends the thinking under way and begins the list; "" without thinking."""
+        return self._thoughts.closing
+
     def feed(self, text: str) -> Parsed:
         """Feed the next text of the model."""
         return self._without_content(self._thoughts.feed(text))

@@ -8,7 +8,7 @@ from typing import Any
 
 from .parsed import Parsed, Parser
 from .reader import Steps, Unfinished, marks
-from .tagged import Style, TaggedAnswer
+from .tagged import Style, TaggedAnswer, closing_text
 from .tools import Tools
 
 
@@ -70,6 +70,7 @@ class FormatAnswer(TaggedAnswer):
         form = self._format
         wanted = marks(close, *(form.interrupts if self._calls_wanted else ()))
         drops = (form.drops_begun or form.drops_close) and self._calls_wanted
+        self.closing = closing_text(close)
         while mark := (yield from self.reader.until(wanted, self.thought.add, drops=drops)):
             if mark == close:
                 break
@@ -80,6 +81,7 @@ class FormatAnswer(TaggedAnswer):
                 return
             if self.found > found:
                 break
+        self.closing = ""
         if mark and form.trims_thoughts:
             self.thought.cut()
             self.content.swallow()

@@ -47,7 +47,9 @@ class GlimmerAnswer(Answer):
     def _message(self) -> Steps[None]:
         recipient = yield from self._header()
         if recipient == "self":
+            self.closing = f"{ENDS[0]}{START}{MESSAGE}"
             yield from self._body(self.thought.add)
+            self.closing = ""
             self.thought.flush()
             return
         self._thinking = False

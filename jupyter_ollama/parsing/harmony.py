@@ -13,6 +13,9 @@ START, MESSAGE = "<|start|>", "<|message|>"
 ENDS = ("<|end|>", "<|call|>", "<|return|>")
 HEADERS = (START, MESSAGE, "<|channel|>", "<|constrain|>", "assistant", "to=", *ENDS)
 
+FINAL = f"<|end|>{START}assistant<|channel|>final{MESSAGE}"
+"""The end of a thought, and the header of the answer."""
+
 CHANNEL = re.compile(r"<\|channel\|>\s*(\w+)")
 RECIPIENT = re.compile(r"\bto=([^\s<]+)")
 
@@ -68,7 +71,9 @@ class HarmonyAnswer(Answer):
             yield from self.attempt(lambda answer, _: self._arguments(name), "", out)
             yield from self._text(None)
         elif channel == "analysis":
+            self.closing = FINAL
             yield from self._text("thought")
+            self.closing = ""
             self.thought.cut()
         else:
             self._thinking = False

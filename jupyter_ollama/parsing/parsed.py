@@ -29,3 +29,7 @@ class Parser(Protocol):
     @property
     def thinking(self) -> bool:
         """Whether content has not begun: the model is thinking or may begin to."""
+
+    @property
+    def closing(self) -> str:
+        """The text that ends the thinking under way and begins content; "" without thinking."""

@@ -14,6 +14,11 @@ from .tools import Tools
 THINK = ("<think>", "</think>")
 
 
+def closing_text(tag: str) -> str:
+    """Return a closing tag as models write it: on a line of its own if it looks like XML."""
+    return f"\n{tag}\n\n" if tag.startswith("</") else tag
+
+
 class TaggedAnswer(Answer):
     """Parses one answer in a style. Calls are parsed if there are tools, or ``style.always``.
 
@@ -54,7 +59,9 @@ class TaggedAnswer(Answer):
             return
         self.thought.cut()
         breaks = self._style.breaks
+        self.closing = closing_text(close)
         mark = yield from self.reader.until(marks(close, *breaks), self.thought.add, keep=True)
+        self.closing = ""
         if mark:
             self.thought.cut()
             self.content.cut()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from .account import Account
-from .loaded import LoadedModel
+from .loaded_base import LoadedBase
 
 USER_SECONDS = 300.0
 """The time after a request for which its user counts as a user of the model."""
@@ -16,12 +16,12 @@ MOST_OTHERS = 10
 """The largest number of other users that extend the residence of a model."""
 
 
-def count_other_users(model: LoadedModel, account: Account | None) -> int:
+def count_other_users(model: LoadedBase, account: Account | None) -> int:
     """Return the number of users besides the one whose load needs memory, 0 for None."""
     return len(model.users_since(USER_SECONDS) - {account}) if account else 0
 
 
-def residence_left(model: LoadedModel, account: Account | None, min_residence: float) -> float:
+def residence_left(model: LoadedBase, account: Account | None, min_residence: float) -> float:
     """Return the seconds for which a model may not be evicted for the load of a user.
 
     A model stays for ``min_residence`` from its load on, for each of its other users.
@@ -31,8 +31,8 @@ def residence_left(model: LoadedModel, account: Account | None, min_residence: f
 
 
 def eviction_order(
-    models: Iterable[LoadedModel], account: Account | None = None
-) -> list[LoadedModel]:
+    models: Iterable[LoadedBase], account: Account | None = None
+) -> list[LoadedBase]:
     """List the models that may be evicted, in the order of eviction; pinned ones may not.
 
     For the load of an ``account``, models without other users go first.
@@ -53,9 +53,9 @@ def eviction_order(
     )
 
 
-def select_victims(ordered: Sequence[LoadedModel], shortage: int) -> list[LoadedModel] | None:
+def select_victims(ordered: Sequence[LoadedBase], shortage: int) -> list[LoadedBase] | None:
     """Return the models that free ``shortage`` bytes, or None if all of them do not suffice."""
-    taken: list[LoadedModel] = []
+    taken: list[LoadedBase] = []
     for model in ordered:
         if _freed(taken) >= shortage:
             break
@@ -71,5 +71,5 @@ def select_victims(ordered: Sequence[LoadedModel], shortage: int) -> list[Loaded
     return taken
 
 
-def _freed(models: Iterable[LoadedModel]) -> int:
+def _freed(models: Iterable[LoadedBase]) -> int:
     return sum(model.size for model in models)

@@ -41,8 +41,21 @@ class FairQueue:
         return sum(len(one.grants) + len(one.interactive) + len(one.bulk) for one in shares)
 
     @property
+    def is_recent(self) -> bool:
+        """True if a user has a claim, or had one so lately that their balance still matters."""
+        self._drop_old_shares()
+        return bool(self._shares)
+
+    @property
     def _free(self) -> int:
         return self._slots - sum(len(share.grants) for share in self._shares.values())
+
+    def resize(self, slots: int) -> None:
+        """Change the number of slots. Requests that run beyond it go on."""
+        grown = slots > self._slots
+        self._slots = slots
+        if grown:
+            self.dispatch()
 
     def may_start(self, request: ModelRequest) -> bool:
         """True if a request would get a slot at once."""
@@ -98,6 +111,13 @@ class FairQueue:
         for queue in (self, *(share.account.queues - {self})):
             queue.dispatch()
         return True
+
+    def put_back(self, grant: Grant) -> None:
+        """Take back a slot whose request may not start yet, and has cost nothing."""
+        grant.share.grants.discard(grant)
+        grant.share.charge(-grant.advance)
+        grant.claim.enter(State.PREPARING)
+        self.dispatch()
 
     def dispatch(self) -> None:
         """Start the waiting requests that may start now."""
@@ -180,8 +200,8 @@ class FairQueue:
         return min(ready, key=lambda share: (share.spent, share.started_at), default=None)
 
     def _is_limited(self, request: ModelRequest, share: Share) -> bool:
-        """True if the user holds as many slots as allowed: of all models, or of this one."""
-        if request.is_limited:
+        """True if a budget or a limit of slots, of all models or of this one, lets it not start."""
+        if request.is_limited or request.budgets.holds_back(self):
             return True
         fraction = request.slot_fraction
         most = self._slots if fraction is None else max(1, int(self._slots * fraction))

@@ -13,25 +13,36 @@ import time
 import weakref
 from dataclasses import dataclass
 from types import TracebackType
+from typing import Protocol
 
+from ..engine.model_runner import ModelRunner
 from ..engine.protocol import PrefixSharing
-from ..engine.runner_client import RunnerClient
 from ..options import Options
-from .loaded import LoadedModel
 from .share import Grant
 
 log = logging.getLogger(__name__)
 
 
+class SlotHolder(Protocol):
+    """A loaded model, or one that runs elsewhere."""
+
+    @property
+    def answers(self) -> ModelRunner:
+        """What answers the requests that hold a slot."""
+
+    def release_slot(self, grant: Grant) -> None:
+        """Release a slot for the next request."""
+
+
 @dataclass
 class Lease:
-    """A slot of a loaded model, held while the ``async with`` block runs.
+    """A slot of a model, held while the ``async with`` block runs.
 
     ``options`` are the request's with num_ctx resolved; ``load_duration`` is the time in
     nanoseconds until the slot was granted.
     """
 
-    loaded: LoadedModel
+    loaded: SlotHolder
     grant: Grant
     options: Options
     load_duration: int
@@ -43,9 +54,9 @@ class Lease:
         self.loaded.release_slot(self.grant)
 
     @property
-    def runner(self) -> RunnerClient:
-        """The runner that holds the slot."""
-        return self.loaded.runner
+    def runner(self) -> ModelRunner:
+        """What answers the request."""
+        return self.loaded.answers
 
     @property
     def num_ctx(self) -> int:
@@ -75,7 +86,7 @@ class Watchdog:
     def __init__(self, seconds: float) -> None:
         """``seconds`` is also the time from the end of a request to the release of its slot."""
         self._seconds = seconds
-        self._held: dict[Grant, tuple[LoadedModel, weakref.ref[Lease]]] = {}
+        self._held: dict[Grant, tuple[SlotHolder, weakref.ref[Lease]]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.recovered = 0
 
@@ -108,7 +119,7 @@ class Watchdog:
                 self.recovered += 1
                 log.error(
                     "A slot of %s was held after its request had ended and is released (%d so far)",
-                    loaded.model.name.display,
+                    grant.request.model,
                     self.recovered,
                 )
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
+from ..budgets.budget import EVERYONE, GROUP, USER, Budget, Key
+from ..budgets.periods import PERIODS
 from ..errors import OllamaError
 
 if TYPE_CHECKING:
@@ -17,10 +19,6 @@ if TYPE_CHECKING:
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
 Table = Mapping[str, Mapping[str, Any]]
-
-EVERYONE = "*"
-GROUP = "group:"
-USER = "user:"
 
 
 class LimitReached(OllamaError):
@@ -38,7 +36,63 @@ def _is(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
 
 
-class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TokenLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Limits of tokens in each period, None for unlimited."""
+
+    tokens_per_minute: (
+        Annotated[Count, _is("Tokens of prompts and answers in 60 seconds; then requests get 429.")]
+        | None
+    ) = None
+    tokens_per_day: (
+        Annotated[Count, _is("Tokens of prompts and answers in 24 hours; then requests get 429.")]
+        | None
+    ) = None
+    tokens_per_week: (
+        Annotated[Count, _is("Tokens of prompts and answers in 7 days; then requests get 429.")]
+        | None
+    ) = None
+    tokens_per_month: (
+        Annotated[Count, _is("Tokens in a calendar month of time_zone; then requests get 429.")]
+        | None
+    ) = None
+    tokens_per_term: (
+        Annotated[Count, _is("Tokens in a term, see terms; then requests get 429.")] | None
+    ) = None
+
+
+class Budgets(TokenLimits, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The budgets of a user, or of all members of a group together."""
+
+    per_model: (
+        Annotated[
+            dict[str, TokenLimits],
+            _is(
+                "Limits of tokens with the models that a pattern names, "
+                '{"gemma3*": {"tokens_per_day": 1000}}, besides those of all models.'
+            ),
+        ]
+        | None
+    ) = None
+    soft: (
+        Annotated[
+            float,
+            msgspec.Meta(gt=0, le=1),
+            _is("The part of a limit of tokens from which on answers have a warning, 0.8."),
+        ]
+        | None
+    ) = None
+
+    def budgets(self, holder: str) -> list[Budget]:
+        """Return the limits of tokens as budgets of "user:NAME", "group:NAME" or "*"."""
+        return [
+            Budget(Key(holder, models, period), limit, self.soft)
+            for models, limits in {"": self, **(self.per_model or {})}.items()
+            for period in PERIODS
+            if (limit := getattr(limits, f"tokens_per_{period}")) is not None
+        ]
+
+
+class Limits(Budgets, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The limits of one user, None for unlimited.
 
     The help of the setting ``limits`` and the document of the API describe them from here.
@@ -47,14 +101,6 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     concurrent: Annotated[Count, _is("Requests that run at once; further ones wait.")] | None = None
     queue: (
         Annotated[int, msgspec.Meta(ge=0), _is("Requests that may wait; further ones get 429.")]
-        | None
-    ) = None
-    tokens_per_minute: (
-        Annotated[Count, _is("Tokens of prompts and answers in 60 seconds; then requests get 429.")]
-        | None
-    ) = None
-    tokens_per_day: (
-        Annotated[Count, _is("Tokens of prompts and answers in 24 hours; then requests get 429.")]
         | None
     ) = None
     models: (
@@ -102,10 +148,15 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 NO_LIMITS = Limits()
 
 
-def limit_schemas() -> dict[str, dict[str, Any]]:
+def limit_schemas(kind: type[Budgets] = Limits) -> dict[str, dict[str, Any]]:
     """Return the JSON schema of each limit that is set."""
-    (schema,) = msgspec.json.schema_components([Limits])[1].values()
-    return {name: field["anyOf"][0] for name, field in schema["properties"].items()}
+    components = msgspec.json.schema_components([kind])[1]
+    schema = components[kind.__name__]
+    found = {name: field["anyOf"][0] for name, field in schema["properties"].items()}
+    each = components[TokenLimits.__name__]["properties"]
+    properties = {name: {"type": "integer", "minimum": 1} for name in each}
+    found["per_model"]["additionalProperties"] = {"type": "object", "properties": properties}
+    return found
 
 
 def check_limits(table: Table) -> None:
@@ -113,11 +164,34 @@ def check_limits(table: Table) -> None:
     for key, limits in table.items():
         if key != EVERYONE and not (key.startswith((GROUP, USER)) and key.partition(":")[2]):
             raise ValueError(f'{key!r} is neither "*" nor "group:NAME" nor "user:NAME"')
-        try:
-            msgspec.convert(limits, Limits)
-        except msgspec.ValidationError as error:
-            known = ", ".join(Limits.__struct_fields__)
-            raise ValueError(f"{key!r}: {error} (known limits: {known})") from None
+        _check(key, limits, Limits)
+
+
+def check_shared(table: Table) -> None:
+    """Raise ValueError, which names the faulty entry, unless shared budgets are valid."""
+    for key, limits in table.items():
+        if key != EVERYONE and not (key.startswith(GROUP) and key.partition(":")[2]):
+            raise ValueError(f'{key!r} is neither "*" nor "group:NAME"')
+        _check(key, limits, Budgets)
+
+
+def _check(key: str, limits: Any, kind: type[Budgets]) -> None:
+    try:
+        msgspec.convert(limits, kind)
+    except msgspec.ValidationError as error:
+        known = ", ".join(kind.__struct_fields__)
+        raise ValueError(f"{key!r}: {error} (known limits: {known})") from None
+
+
+def shared_budgets(table: Table, groups: Iterable[str]) -> list[Budget]:
+    """Return the budgets that a user shares with the members of their groups, and with all."""
+    keys = (*(GROUP + group for group in groups), EVERYONE)
+    return [
+        budget
+        for key in keys
+        if key in table
+        for budget in msgspec.convert(table[key], Budgets).budgets(key)
+    ]
 
 
 def limits_of(table: Table, name: str, groups: Iterable[str]) -> Limits:
@@ -148,4 +222,14 @@ def _most(values: list[Any]) -> Any:
         return None
     if isinstance(values[0], list):
         return list(dict.fromkeys(pattern for value in values for pattern in value))
+    if isinstance(values[0], Mapping):
+        patterns = dict.fromkeys(pattern for value in values for pattern in value)
+        return {pattern: _most_of_each(pattern, values) for pattern in patterns}
     return max(values)
+
+
+def _most_of_each(pattern: str, values: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the highest of each limit that several groups have for a pattern of models."""
+    found = [value[pattern] for value in values if pattern in value]
+    names = dict.fromkeys(name for one in found for name in one)
+    return {name: _most([one[name] for one in found if name in one]) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -19,7 +20,10 @@ MIN_NUM_CTX = 4
 LOAD_OPTIONS = tuple(name for name in LoadOptions.__struct_fields__ if name != "num_ctx")
 """The options that require another load where they differ. A shorter context needs none."""
 
-Key = tuple[str, tuple[str, ...], tuple[str, ...], str | None, str]
+BaseKey = tuple[str, tuple[str, ...], str | None, str]
+"""The files that a runner loads once for all of its models: see `base_key_of`."""
+
+Key = tuple[BaseKey, tuple[str, ...]]
 
 
 class SchedulerSettings(Protocol):
@@ -34,8 +38,11 @@ class SchedulerSettings(Protocol):
     kv_cache_type: str
     flash_attention: bool | None
     min_residence: float
+    spare_runner_seconds: float
     lost_slot_seconds: float
     preparation_seconds: float
+    prefix_disk_bytes: int
+    prefix_dir: str
     pinned_models: list[str]
     rpc_servers: list[str]
     backend_folders: list[str]
@@ -67,9 +74,17 @@ def key_of(model: Model) -> Key:
     Models with different names and settings share a key if all of their files are the same. Raises
     OllamaError for a model without weights.
     """
+    return base_key_of(model), tuple(map(str, model.adapter_paths))
+
+
+def base_key_of(model: Model) -> BaseKey:
+    """Return the identity of the runner that can serve a model.
+
+    Models share one if they differ in nothing but adapters, settings and names, as long as the load
+    options that they name agree (`LoadRequest.agrees_with`). Raises as `key_of`.
+    """
     return (
         str(model.model_path),
-        tuple(map(str, model.adapter_paths)),
         tuple(map(str, model.projector_paths)),
         str(model.draft_path) if model.draft_path else None,
         model.file_version,
@@ -104,6 +119,8 @@ def build_load_request(
         gpu_overhead=settings.gpu_overhead,
         sched_spread=settings.sched_spread,
         preparation_seconds=settings.preparation_seconds,
+        prefix_folder=str(Path(settings.prefix_dir).expanduser()),
+        prefix_bytes=settings.prefix_disk_bytes,
         limits=settings.runner_limits,
         **applied,
     )

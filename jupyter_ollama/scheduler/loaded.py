@@ -1,4 +1,4 @@
-"""A loaded model as the scheduler sees it: its runner, its slots, its keep-alive timer."""
+"""A loaded model as the scheduler sees it: its adapters, its users, its keep-alive timer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from ..engine.model_runner import ModelRunner
 from ..engine.protocol import LoadSpec
 from ..engine.runner_client import RunnerClient
 from ..errors import OllamaError
-from .account import Account
 from .fair_queue import FairQueue
 from .load_request import Key, key_of
+from .loaded_base import Adaptation, LoadedBase
 from .request import SlotClaim
 from .share import Grant
 
@@ -28,21 +29,17 @@ FOREVER = timedelta(days=292 * 365)
 """The time until expiry that Ollama shows for a model with an infinite keep-alive."""
 
 
-class RunnerGone(Exception):
-    """The runner ended while a request waited for one of its slots; the request may retry."""
-
-
 class LoadedModel:
-    """A runner, the queue for its slots, and a timer that runs while it is idle.
+    """A model that a runner serves, perhaps beside others, and a timer that runs while it is idle.
 
-    ``draining`` is set while the model accepts no new requests, since it is to be evicted.
     ``nameless`` is set while no name in the library leads to the model.
     """
 
     def __init__(
         self,
         model: Model,
-        runner: RunnerClient,
+        base: LoadedBase,
+        adaptation: Adaptation,
         keep_alive: float,
         pinned: bool,
         on_idle: Callable[[], None],
@@ -51,29 +48,44 @@ class LoadedModel:
         """Call ``on_expiry`` after ``keep_alive`` idle seconds (math.inf: never).
 
         ``on_idle`` is called when the last request releases the model. ``model`` is one of the
-        models that the runner serves; all of them have the same ``key``.
+        models with the same ``key``: they have the same files, adapters included.
         """
         self.key: Key = key_of(model)
         self.model = model
-        self.runner = runner
+        self.base = base
+        self.adaptation = adaptation
         self.keep_alive = keep_alive
         self.pinned = pinned
         self.nameless = False
-        self.used_at = self.loaded_at = time.monotonic()
-        self.used_by: dict[Account, float] = {}
-        self.draining = False
-        self.queue = FairQueue(runner.ready.slots)
-        self._holds = 0
+        self.users = 0
+        """The number of users of the model: claims to slots, and `acquire` calls."""
+        self.used_at = time.monotonic()
         self._on_idle = on_idle
         self._on_expiry = on_expiry
         self._timer: asyncio.TimerHandle | None = None
         self.idle_since = datetime.now().astimezone()
-        runner.exited.add_done_callback(lambda _: self._fail_waiting())
+        base.models.append(self)
+        base.runner.exited.add_done_callback(lambda _: self._stop_timer())
 
     @property
-    def users(self) -> int:
-        """The number of users of the model: claims to its slots, and `acquire` calls."""
-        return self.queue.claims + self._holds
+    def runner(self) -> RunnerClient:
+        """The process that serves this model, perhaps beside others."""
+        return self.base.runner
+
+    @property
+    def answers(self) -> ModelRunner:
+        """What answers requests for this model, with its adapters."""
+        return self.adaptation.runner
+
+    @property
+    def queue(self) -> FairQueue:
+        """The queue for the slots of the runner."""
+        return self.base.queue
+
+    @property
+    def draining(self) -> bool:
+        """True while the model accepts no new requests, since its runner is to be evicted."""
+        return self.base.draining
 
     @property
     def spec(self) -> LoadSpec:
@@ -99,13 +111,35 @@ class LoadedModel:
 
     @property
     def size(self) -> int:
-        """Bytes of weights and buffers on all devices."""
-        return self.runner.ready.size
+        """Bytes of weights, of its own adapters, and of buffers, on all devices."""
+        return self._shared(vram=False) + self.adaptation.size
 
     @property
     def size_vram(self) -> int:
         """Bytes of `size` outside of the host's memory."""
-        return self.runner.ready.size_vram
+        return self._shared(vram=True) + self.adaptation.size_vram
+
+    @property
+    def size_shared(self) -> int:
+        """Bytes of `size` that other loaded models use as well."""
+        return self._shared(vram=False) if len(self.base.models) > 1 else 0
+
+    def part_of_memory(self, *, vram: bool) -> int:
+        """Return the bytes of `size` or `size_vram`, shared ones divided among the models."""
+        own = self.adaptation.size_vram if vram else self.adaptation.size
+        return own + self._shared(vram=vram) // max(len(self.base.models), 1)
+
+    def _shared(self, *, vram: bool) -> int:
+        """Return the bytes of the runner, without those of adapters."""
+        ready, models = self.runner.ready, self.base.models
+        if vram:
+            return ready.size_vram - sum(one.adaptation.size_vram for one in models)
+        return ready.size - sum(one.adaptation.size for one in models)
+
+    @property
+    def generated(self) -> int:
+        """Tokens that the model has generated, as the runner reported last."""
+        return self.runner.memory.generated.get(self.adaptation.number, 0)
 
     @property
     def expires_at(self) -> datetime:
@@ -134,53 +168,46 @@ class LoadedModel:
             self.release()
         return self.holds(num_ctx)
 
-    def users_since(self, seconds: float) -> set[Account]:
-        """Return the users of the last ``seconds``; earlier ones are forgotten."""
-        since = time.monotonic() - seconds
-        self.used_by = {one: at for one, at in self.used_by.items() if at > since}
-        return {*self.used_by}
-
     async def acquire_slot(self, claim: SlotClaim) -> Grant:
         """Wait for a slot and take it; the model does not expire meanwhile. Raises RunnerGone."""
-        self._use()
+        self.acquire()
         try:
             grant = await self.queue.acquire(claim)
         except BaseException:
-            self._check_idle()
+            self.release()
             raise
-        self.used_by[claim.request.account] = time.monotonic()
+        self.base.used_by[claim.request.account] = time.monotonic()
         return grant
 
     def release_slot(self, grant: Grant) -> None:
         """Release a slot for the next request. A second call does nothing."""
         if self.queue.release(grant):
-            self._check_idle()
+            self.release()
+
+    def put_back_slot(self, grant: Grant) -> None:
+        """Take back a slot whose request has to wait again."""
+        self.queue.put_back(grant)
+        self.release()
 
     def acquire(self) -> None:
         """Keep the model from expiring until a matching `release`."""
-        self._holds += 1
-        self._use()
+        self.users += 1
+        self.used_at = self.base.used_at = time.monotonic()
+        self._stop_timer()
 
     def release(self) -> None:
         """Let the model expire unless it has other users."""
-        self._holds -= 1
-        self._check_idle()
-
-    def _use(self) -> None:
-        self.used_at = time.monotonic()
-        self._stop_timer()
-
-    def _check_idle(self) -> None:
+        self.users -= 1
         if self.users == 0:
-            self.used_at = time.monotonic()
+            self.used_at = self.base.used_at = time.monotonic()
             self.idle_since = datetime.now().astimezone()
             self.restart_timer()
             self._on_idle()
 
-    def _fail_waiting(self) -> None:
-        """Let the requests in the queue look for another runner: this one has ended."""
-        self._stop_timer()
-        self.queue.fail(RunnerGone())
+    def retire(self) -> None:
+        """Unload the model as soon as it is idle: another runner serves it from now on."""
+        self.nameless = True
+        self.restart_timer()
 
     def restart_timer(self) -> None:
         """Restart the keep-alive timer if the model is idle."""

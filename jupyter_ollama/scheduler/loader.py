@@ -18,6 +18,7 @@ from ..engine.context_length import SHORTEST_NUM_CTX
 from ..engine.protocol import LoadSpec
 from ..engine.runner_client import RunnerClient
 from ..engine.runner_failures import LoadRefused
+from ..engine.spare_runner import SpareRunner
 from ..engine.vital_signs import when_stalled
 from ..errors import OllamaError
 from .account import Account
@@ -25,8 +26,10 @@ from .events import Events
 from .eviction import eviction_order, residence_left, select_victims
 from .library_watch import LibraryWatch, Names
 from .load import STOPPING, Load, LoadQueue
-from .load_request import Key, LoadRequest, SchedulerSettings, key_of
+from .load_request import LoadRequest, SchedulerSettings
 from .loaded import LoadedModel
+from .loaded_base import Adaptation, LoadedBase
+from .residents import Residents
 
 if TYPE_CHECKING:
     from ..library.model import Model
@@ -45,28 +48,19 @@ class _Resident(Exception):
 
 
 class Loader:
-    """Keeps the loaded models and the queue of loads."""
+    """The queue of loads. `residents` are the models that are loaded."""
 
     def __init__(self, settings: SchedulerSettings, events: Events, library: Names) -> None:
         self._settings = settings
         self._events = events
-        self._loaded: dict[Key, LoadedModel] = {}
+        self.residents = Residents(settings, events)
         self._loads: list[Load] = []
         self._queue = LoadQueue()
         self._load_lock = asyncio.Lock()
         self._account_locks: WeakKeyDictionary[Account, asyncio.Lock] = WeakKeyDictionary()
-        self._changed = asyncio.Event()
-        self._unloading: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.watch = LibraryWatch(library, settings, self.loaded, self._unload)
-
-    def loaded(self) -> list[LoadedModel]:
-        """List the loaded models, the latest to expire first."""
-        return sorted(self._loaded.values(), key=lambda m: m.expires_at, reverse=True)
-
-    def find(self, key: Key) -> LoadedModel | None:
-        """Return a model if it is loaded, whatever its load parameters."""
-        return self._loaded.get(key)
+        self._spare = SpareRunner(settings.spare_runner_seconds, self._is_busy)
+        self.watch = LibraryWatch(library, settings, self.residents.loaded, self.residents.unload)
 
     async def close(self) -> None:
         """Unload all models and cancel all loads; later loads fail."""
@@ -77,21 +71,10 @@ class Loader:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        for loaded in list(self._loaded.values()):
-            self._unload(loaded)
-        await self._unloaded()
-
-    def shared(self, wanted: LoadRequest) -> LoadedModel | None:
-        """Return the loaded model if a request can use it, whatever the length of its context."""
-        loaded = self._loaded.get(key_of(wanted.model))
-        if (
-            loaded
-            and loaded.runner.is_alive
-            and not loaded.draining
-            and wanted.agrees_with(loaded.spec)
-        ):
-            return loaded
-        return None
+        for base in list(self.residents.bases):
+            self.residents.end(base)
+        await self.residents.ended()
+        await self._spare.close()
 
     def load_for(self, wanted: LoadRequest, account: Account | None = None) -> Load:
         """Return the load that a request waits for. Raises OllamaError(503) while stopping.
@@ -134,6 +117,10 @@ class Loader:
                 load.move_to(1)
                 await asyncio.sleep(seconds)
 
+    def _is_busy(self) -> bool:
+        """Return whether a model is being loaded, or serves a request."""
+        return bool(self._loads) or any(base.users for base in self.residents.bases)
+
     def _lock_of(self, account: Account | None) -> AbstractAsyncContextManager[Any]:
         """Return the lock that the loads of a user take before they join the queue."""
         if account is None:
@@ -141,32 +128,63 @@ class Loader:
         return self._account_locks.setdefault(account, asyncio.Lock())
 
     async def _load(self, load: Load) -> LoadedModel:
-        """Load a model, or grow the context of the loaded one. Raises _Resident."""
+        """Load a model, or grow the context of the loaded one. Raises _Resident.
+
+        Where a runner has the weights already, it loads the adapters.
+        """
         wanted = load.wanted
         spec = wanted.spec
-        loaded = self.shared(wanted)
+        residents = self.residents
+        loaded = residents.shared(wanted)
         if loaded and (loaded.holds(spec.num_ctx) or await loaded.grow(spec.num_ctx)):
             return loaded
         _check_files(wanted.model, spec)
+        if loaded is None and (base := residents.base_for(wanted)):
+            loaded = await self._add(base, wanted, load.account)
+            if loaded.holds(spec.num_ctx) or await loaded.grow(spec.num_ctx):
+                return loaded
         # Not awaited: requests that arrive meanwhile must find the models to be evicted draining.
         self.watch.check_soon()
         await self._unload_idle(partial(self._to_replace, load, load.account))
         start = time.perf_counter()
         runner = await self._start(spec, load.account)
-        if self._same_model(wanted):  # loaded by another load while this one stalled
+        if residents.only_base_of(wanted):  # loaded by another load while this one stalled
             await self._unload_idle(partial(self._to_replace, load, None))
-        seconds_taken = time.perf_counter() - start
-        seconds = self._settings.keep_alive if wanted.keep_alive is None else wanted.keep_alive
-        loaded = LoadedModel(
-            wanted.model, runner, seconds, wanted.pinned, self._changed.set, self._unload
-        )
-        self._loaded[loaded.key] = loaded
-        runner.exited.add_done_callback(lambda _: self._forget(loaded))
+        base = residents.add_base(wanted, runner)
         if runner.ready.placement:
             log.info("%s: %s", wanted.model.name.display, runner.ready.placement)
-        self._events.emit("load", model=wanted.model.name.display, seconds=seconds_taken)
+        self._spare.keep(spec.limits)
+        return await self._add(base, wanted, load.account, time.perf_counter() - start)
+
+    async def _add(
+        self, base: LoadedBase, wanted: LoadRequest, account: Account | None, seconds: float = 0.0
+    ) -> LoadedModel:
+        """Let a runner serve one more model, after ``seconds`` for its load. Raises OllamaError."""
+        start = time.perf_counter()
+        base.holds += 1
+        try:
+            adaptation = await self._adapt(base, wanted.spec, account)
+            loaded = self.residents.add(wanted, base, adaptation)
+        finally:
+            base.holds -= 1
+            self.residents.end_unused(base)
+        seconds += time.perf_counter() - start
+        self._events.emit("load", model=wanted.model.name.display, seconds=seconds)
         self.watch.check_soon()  # the library may have changed during the load
         return loaded
+
+    async def _adapt(self, base: LoadedBase, spec: LoadSpec, account: Account | None) -> Adaptation:
+        """Load the adapters of a model; if memory is short, evict other runners if that helps."""
+        while True:
+            await self.residents.ended()
+            present = list(self.residents.bases)
+            try:
+                return await base.adapt(spec.adapters)
+            except LoadRefused as error:
+                if not error.shortage:
+                    raise
+                log.info("Other models are to be evicted: %s", error.message)
+                await self._unload_idle(partial(self._victims, error, present, account))
 
     async def _start(self, spec: LoadSpec, account: Account | None) -> RunnerClient:
         """Start a runner; if memory is short, evict other models as far as that helps.
@@ -174,10 +192,11 @@ class Loader:
         If it does not, and the request names no num_ctx, load a shorter context than usual.
         """
         while True:
-            await self._unloaded()
-            present = list(self._loaded.values())
+            await self.residents.ended()
+            present = list(self.residents.bases)
             try:
-                return await RunnerClient.start(spec, self._settings.load_timeout)
+                spare = self._spare.take(spec.limits)
+                return await RunnerClient.start(spec, self._settings.load_timeout, spare)
             except LoadRefused as error:
                 if not error.shortage:
                     raise
@@ -189,26 +208,20 @@ class Loader:
                         raise
                     spec = msgspec.structs.replace(spec, min_num_ctx=SHORTEST_NUM_CTX)
 
-    def _to_replace(self, load: Load, account: Account | None) -> list[LoadedModel]:
-        """List the models to unload before a load: the same model, and those above the limit.
+    def _to_replace(self, load: Load, account: Account | None) -> list[LoadedBase]:
+        """List the runners to end before a load: that of the same model, and those above the limit.
 
         Raises _Resident if one of them may not yet be evicted for the load of a user.
         """
         wanted = load.wanted
-        same = self._same_model(wanted)
-        loaded = self._loaded.values()
-        others = eviction_order((one for one in loaded if one not in same), account)
+        same, bases = self.residents.only_base_of(wanted), self.residents.bases
+        others = eviction_order((one for one in bases if one not in same), account)
         limit = self._settings.max_loaded_models or DEFAULT_MAX_LOADED
         going = others[: max(0, len(others) + (not wanted.pinned) - limit)]
         self._check_residence(going, account)
         return same + going
 
-    def _same_model(self, wanted: LoadRequest) -> list[LoadedModel]:
-        """List the loaded model with the same files, if there is one."""
-        loaded = self._loaded.get(key_of(wanted.model))
-        return [loaded] if loaded else []
-
-    def _check_residence(self, victims: list[LoadedModel], account: Account | None) -> None:
+    def _check_residence(self, victims: list[LoadedBase], account: Account | None) -> None:
         """Raise _Resident if one of the models may not yet be evicted for a user's load."""
         seconds = max(
             (residence_left(one, account, self._settings.min_residence) for one in victims),
@@ -218,54 +231,38 @@ class Loader:
             raise _Resident(seconds)
 
     def _victims(
-        self, error: LoadRefused, present: list[LoadedModel], account: Account | None
-    ) -> list[LoadedModel]:
+        self, error: LoadRefused, present: list[LoadedBase], account: Account | None
+    ) -> list[LoadedBase]:
         """List the victims for a load that was refused while ``present`` was loaded."""
-        loaded = self._loaded.values()
-        freed = sum(one.size for one in present if one not in loaded)
-        victims = select_victims(eviction_order(loaded, account), error.shortage - freed)
+        bases = self.residents.bases
+        freed = sum(one.size for one in present if one not in bases)
+        free = (one for one in bases if not one.holds)  # not the runner that loads adapters
+        victims = select_victims(eviction_order(free, account), error.shortage - freed)
         if victims is None:
             raise error
         self._check_residence(victims, account)
         return victims
 
-    async def _unload_idle(self, choose: Callable[[], list[LoadedModel]]) -> None:
-        """Unload the models that ``choose`` returns once all of them are idle.
+    async def _unload_idle(self, choose: Callable[[], list[LoadedBase]]) -> None:
+        """End the runners that ``choose`` returns once all of their models are idle.
 
-        Until then they accept no new requests. ``choose`` is called again whenever a model becomes
+        Until then these accept no new requests. ``choose`` is called again whenever a model becomes
         idle or is unloaded, and may return others.
         """
         chosen = choose()
         try:
             while any(one.users for one in chosen):
-                for one in self._loaded.values():
+                for one in self.residents.bases:
                     one.draining = one in chosen
-                self._changed.clear()
-                await self._changed.wait()
+                self.residents.changed.clear()
+                await self.residents.changed.wait()
                 chosen = choose()
         finally:
-            for one in self._loaded.values():
+            for one in self.residents.bases:
                 one.draining = False
         for one in chosen:
-            log.info("Evicting %s", one.model.name.display)
-            self._unload(one)
-
-    def _unload(self, loaded: LoadedModel) -> None:
-        self._forget(loaded)
-        task = asyncio.get_running_loop().create_task(loaded.runner.stop())
-        self._unloading.add(task)
-        task.add_done_callback(self._unloading.discard)
-
-    async def _unloaded(self) -> None:
-        """Wait until the memory of all unloaded models is free."""
-        while self._unloading:
-            await asyncio.wait(self._unloading)
-
-    def _forget(self, loaded: LoadedModel) -> None:
-        if self._loaded.get(loaded.key) is loaded:
-            del self._loaded[loaded.key]
-            self._changed.set()
-            self._events.emit("unload", model=loaded.model.name.display)
+            log.info("Evicting %s", one.names)
+            self.residents.end(one)
 
 
 def _check_files(model: Model, spec: LoadSpec) -> None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
+from ..budgets.request_budgets import RequestBudgets, Reservation
 from ..engine.protocol import OWN_PREFIXES, PrefixSharing
 from .account import Account, Counts
 from .limits import NO_LIMITS, LimitReached, Limits
-from .sliding_window import SlidingWindow
 
 OnPosition = Callable[[int], None]
 """Called with the position of a request in its queue, 1 for the next, 0 while its model loads."""
@@ -74,18 +75,25 @@ class ModelRequest(RequestRecord):
     """A request that runs a model, with its limits and its cost.
 
     - ``bulk``: the priority that the client named, None for none.
+    - ``budgets``: the budgets of tokens that it counts against.
+    - ``on_commit``: records the cost, so that it counts even if the server is killed afterwards.
     - ``sharing``: the computed prefixes that the request may use.
     - ``slot_fraction``: the fraction of a model's slots that its user may hold, None for all.
     - ``may_manage``: whether its user may change models, and thus decide how they are loaded.
     - ``ignored``: the options of the request that had no effect, as the user may not manage.
     - ``streams``: whether the answer is sent while it is generated.
+    - ``upstream``: the name of the upstream that answers it, "" for this server.
     - ``body_tokens``: an estimate of the tokens in the body by its bytes.
     - ``expected_tokens``: the most tokens that the request is expected to cost.
     - ``waited``, ``generating``: seconds until slots were free, and of token generation.
+    - ``once``: the id under which its cost is recorded once, "" for none.
+    - ``is_recorded``: whether its cost is recorded at all.
     """
 
     account: Account
     limits: Limits = NO_LIMITS
+    budgets: RequestBudgets = field(default_factory=RequestBudgets)
+    on_commit: Callable[[Any], Awaitable[None]] | None = None
     bulk: bool | None = None
     sharing: PrefixSharing = OWN_PREFIXES
     slot_fraction: float | None = None
@@ -93,6 +101,7 @@ class ModelRequest(RequestRecord):
     ignored: set[str] = field(default_factory=set)
     streams: bool = False
     digest: str = ""
+    upstream: str = ""
     body_tokens: int = 0
     expected_tokens: int = 0
     waited: float = 0.0
@@ -102,8 +111,13 @@ class ModelRequest(RequestRecord):
     generated_tokens: int = 0
     generating: float = 0.0
     claims: list[SlotClaim] = field(default_factory=list)
+    once: str = ""
+    is_recorded: bool = True
+    number: int = field(default_factory=count(1).__next__)
     _charge: Callable[[int], None] | None = None
     _unsettled: int = 0
+    _uncommitted: bool = False
+    _late: list[Reservation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.user = self.account.name
@@ -136,6 +150,11 @@ class ModelRequest(RequestRecord):
         return self.prompt_tokens - self.cached_tokens + self.generated_tokens
 
     @property
+    def recorded_at(self) -> float | None:
+        """The time at which the cost is to be recorded, None for the time of the record."""
+        return self.budgets.recorded_at
+
+    @property
     def is_bulk(self) -> bool:
         """True if the other requests of its user go first.
 
@@ -148,34 +167,14 @@ class ModelRequest(RequestRecord):
 
     @property
     def is_limited(self) -> bool:
-        """True if it may start only after another request of its user has ended.
-
-        The limit of concurrent requests is reached, or the expected cost of the running ones
-        exhausts a budget of tokens.
-        """
-        running, most = self.account.running, self.limits.concurrent
-        if most is not None and running >= most:
-            return True
-        if not running:
-            return False
-        return any(
-            window.total + self.account.reserved >= limit for window, limit, _ in self._budgets()
-        )
+        """True if it may start only after another request of its user has ended."""
+        most = self.limits.concurrent
+        return most is not None and self.account.running >= most
 
     def check_budgets(self) -> None:
         """Raise LimitReached if a budget of tokens is spent."""
-        for window, limit, period in self._budgets():
-            if wait := window.wait(limit):
-                spent = f"you have used {window.total} tokens, the limit is {limit} {period}"
-                raise LimitReached(f"{spent}; try again in {_readable(wait)}", wait)
-
-    def _budgets(self) -> Iterator[tuple[SlidingWindow, int, str]]:
-        """Yield the tokens spent, their limit and the name of the period, for each limit."""
-        account, limits = self.account, self.limits
-        if limits.tokens_per_minute:
-            yield account.minute, limits.tokens_per_minute, "a minute"
-        if limits.tokens_per_day:
-            yield account.day, limits.tokens_per_day, "a day"
+        if refusal := self.budgets.refusal():
+            raise LimitReached(*refusal)
 
     def begin(self) -> None:
         """Expect one more `settle`."""
@@ -192,10 +191,28 @@ class ModelRequest(RequestRecord):
         self.cached_tokens += cached
         self.generated_tokens += generated
         self.generating += duration / 1e9
-        self.account.spend(prompt + generated)
+        self.budgets.spend(prompt + generated)
+        self._uncommitted = True
         if self._charge:
             self._charge(prompt - cached + generated)
+        if not self._unsettled:
+            late, self._late = self._late, []
+            for reservation in late:
+                reservation.release()
         self._end_if_settled()
+
+    async def commit(self) -> None:
+        """Record the cost so far, if budgets depend on it, before the client gets the answer."""
+        if self._uncommitted and self.on_commit and self.budgets.budgets:
+            self._uncommitted = False
+            await self.on_commit(self)
+
+    def release(self, reservation: Reservation) -> None:
+        """Give back what a slot has reserved, once the cost is known that takes its place."""
+        if self._unsettled:
+            self._late.append(reservation)
+        else:
+            reservation.release()
 
     def charge_to(self, charge: Callable[[int], None]) -> None:
         """Pass the computed tokens of each cost to ``charge`` from now on."""
@@ -224,22 +241,30 @@ class SlotClaim:
         self.position: int | None = None
         self._on_position = on_position
         self._counts = (request.account, total) if total else (request.account,)
-        self._reserved = 0
+        self._reservation: Reservation | None = None
         request.claims.append(self)
+
+    @property
+    def reserved(self) -> int:
+        """The tokens that its request is expected to cost at most while it has the slot."""
+        return max(1, self.request.expected_tokens)
 
     def enter(self, state: State) -> None:
         """Change the state and update the counters that follow it. DONE is final."""
         if self.state is State.DONE:
             return
-        if state is State.RUNNING:
-            self._reserved = self.request.expected_tokens
         running = (state is State.RUNNING) - (self.state is State.RUNNING)
         waiting = (state in WAITING) - (self.state in WAITING)
         self.state = state
         if state is not State.LOADING:
             self.position = None
         for counts in self._counts:
-            counts.add(running, waiting, running * self._reserved)
+            counts.add(running, waiting)
+        if running > 0:
+            self._reservation = self.request.budgets.reserve(self.reserved)
+        elif self._reservation:
+            reservation, self._reservation = self._reservation, None
+            self.request.release(reservation)
         if state is State.DONE:
             self.request.claims.remove(self)
 
@@ -253,9 +278,3 @@ class SlotClaim:
 
 current_request: ContextVar[ModelRequest | None] = ContextVar("current_request", default=None)
 """The request that this task serves, None for the server's own work."""
-
-
-def _readable(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -15,7 +15,7 @@ from ..errors import OllamaError
 from ..options import UNQUANTIZED, Options, merge_options
 from .account import Account, Counts
 from .events import Events
-from .lease import Lease, Watchdog
+from .lease import Lease, SlotHolder, Watchdog
 from .library_watch import Names
 from .limits import LimitReached
 from .load_request import (
@@ -26,8 +26,10 @@ from .load_request import (
     key_of,
     shared_options,
 )
-from .loaded import LoadedModel, RunnerGone
+from .loaded import LoadedModel
+from .loaded_base import RunnerGone
 from .loader import Loader
+from .remote_model import NamedOptions, RemoteModel, RemoteQueues, RemoteSlots
 from .request import ModelRequest, OnPosition, SlotClaim, State, current_request
 from .share import Grant
 
@@ -54,11 +56,12 @@ class Scheduler:
             log.warning("A quantized KV cache needs flash attention, which is off: f16 is used")
         self._loader = Loader(settings, self._events, library)
         self._library = library
+        self._remote = RemoteQueues()
         self.watchdog = Watchdog(settings.lost_slot_seconds)
 
     def loaded(self) -> list[LoadedModel]:
         """List the loaded models, the latest to expire first."""
-        return self._loader.loaded()
+        return self._loader.residents.loaded()
 
     async def preload(self, names: Iterable[str]) -> None:
         """Load models one after the other; failures are logged."""
@@ -87,12 +90,14 @@ class Scheduler:
         The slot counts for the user of `current_request`, whose limits apply; see `FairQueue`.
         Raises OllamaError: 400 for options that exclude each other and for a model that requires a
         newer Ollama, 403 for a model that the user may not run, 429 if too many requests of the
-        user wait, 503 if too many requests of all users wait or the server stops, 404 if a file of
-        the model is missing, 500 if it cannot be loaded.
+        user wait or a budget is spent, 503 if too many requests of all users wait or the server
+        stops, 404 if a file of the model is missing, 500 if it cannot be loaded.
         """
         start = time.perf_counter_ns()
         request = current_request.get() or ModelRequest(self._own_account, bulk=False)
         self._prepare(request, model, options, generates)
+        if isinstance(model, RemoteModel):
+            return await self._acquire_remote(request, model, options, on_position, start)
         manages = request.may_manage
         usual = options if manages else shared_options(model, options, request.ignored)
         wanted = build_load_request(model, usual, keep_alive if manages else None, self._settings)
@@ -111,11 +116,49 @@ class Scheduler:
             num_ctx = max(options.num_ctx, MIN_NUM_CTX)
             request.ignored |= {"num_ctx"} if num_ctx > loaded.num_ctx else set()
         options.num_ctx = min(num_ctx, loaded.num_ctx, request.limits.num_ctx or num_ctx)
+        return self._lease(request, loaded, grant, options, start)
+
+    def _lease(
+        self,
+        request: ModelRequest,
+        loaded: SlotHolder,
+        grant: Grant,
+        options: Options,
+        start: int,
+    ) -> Lease:
         duration = time.perf_counter_ns() - start
         request.waited += duration / 1e9
         lease = Lease(loaded, grant, options, duration, self.watchdog)
         self.watchdog.add(lease)
         return lease
+
+    async def _acquire_remote(
+        self,
+        request: ModelRequest,
+        model: RemoteModel,
+        options: Options,
+        on_position: OnPosition | None,
+        start: int,
+    ) -> Lease:
+        """Wait for one of the slots that a model of other servers has."""
+        if isinstance(options, NamedOptions) and not request.may_manage:
+            request.ignored |= options.without_load_options()
+        slots = self._remote.slots_of(model)
+        claim = SlotClaim(request, on_position, self._counts)
+        try:
+            grant = await self._claim_remote(claim, slots)
+        except BaseException:
+            claim.enter(State.DONE)
+            raise
+        return self._lease(request, slots, grant, options, start)
+
+    async def _claim_remote(self, claim: SlotClaim, slots: RemoteSlots) -> Grant:
+        while True:
+            if not slots.queue.may_start(claim.request):
+                self._check_waiting(claim.request)
+            grant = await slots.acquire_slot(claim)
+            if await self._may_run(slots, grant):
+                return grant
 
     def _allowed_keep_alive(
         self, keep_alive: float, loaded: LoadedModel, request: ModelRequest
@@ -138,6 +181,12 @@ class Scheduler:
         """Apply the user's limits to the options, estimate the cost and fix the priority."""
         request.limits.check_model(model.name)
         model.check_requirement()
+        request.budgets.choose(model.name.display)
+        try:
+            request.check_budgets()
+        except LimitReached as error:
+            self._emit_refusal(request, error)
+            raise
         usual_num_ctx = self._settings.context_length or SMALLEST_NUM_CTX
         request.limits.cap(options, usual_num_ctx)
         request.expected_tokens = request.body_tokens
@@ -160,21 +209,33 @@ class Scheduler:
                     grant = await loaded.acquire_slot(claim)
                 except RunnerGone:
                     continue
-                self._check_budgets(loaded, grant)
+                if not await self._may_run(loaded, grant):
+                    continue
             return loaded, grant
 
-    def _check_budgets(self, loaded: LoadedModel, grant: Grant) -> None:
-        """Raise LimitReached if requests that ended meanwhile have spent the user's budget."""
+    async def _may_run(self, loaded: LoadedModel | RemoteSlots, grant: Grant) -> bool:
+        """Return whether a request that has got a slot may run; it loses the slot if not.
+
+        Raises LimitReached if requests that ended meanwhile, on any host, have spent a budget.
+        """
+        request = grant.request
         try:
-            grant.request.check_budgets()
-        except LimitReached as error:
+            request.check_budgets()
+            is_confirmed = await request.budgets.confirm(grant.claim.reserved)
+            if not is_confirmed:
+                request.check_budgets()
+        except BaseException as error:
             loaded.release_slot(grant)
-            self._emit_refusal(grant.request, error)
+            if isinstance(error, LimitReached):
+                self._emit_refusal(request, error)
             raise
+        if not is_confirmed:
+            loaded.put_back_slot(grant)
+        return is_confirmed
 
     def expire(self, model: Model) -> None:
         """Unload a model as soon as it is idle, unless it is pinned."""
-        loaded = self._loader.find(key_of(model))
+        loaded = self._loader.residents.models.get(key_of(model))
         if loaded:
             _expire(loaded)
 
@@ -221,7 +282,7 @@ class Scheduler:
     ) -> AsyncIterator[LoadedModel]:
         """Yield a loaded model, which is kept while the block runs."""
         request = claim.request
-        loaded = self._loader.shared(wanted)
+        loaded = self._loader.residents.shared(wanted)
         if loaded and loaded.holds(wanted.spec.num_ctx):
             yield loaded
             return

@@ -5,38 +5,38 @@ from __future__ import annotations
 import json
 import logging
 import queue
+import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
+from ..budgets.ledger import Spent
 from ..errors import OllamaError
+from .records import FinishedRequest, Past, Since
+from .tables import (
+    BLOCK,
+    BLOCKED,
+    COLUMNS,
+    INSERT,
+    NO_OVERRIDE,
+    OVERRIDE,
+    OVERRIDES,
+    PRUNE,
+    RECORDED,
+    SCHEMA,
+    SPENT,
+    SUMS,
+    UNBLOCK,
+    USERS,
+)
 
 log = logging.getLogger(__name__)
 
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS usage (
-    time REAL NOT NULL, user TEXT NOT NULL, groups TEXT NOT NULL, model TEXT NOT NULL,
-    digest TEXT NOT NULL, path TEXT NOT NULL, status INTEGER NOT NULL,
-    prompt_tokens INTEGER NOT NULL, cached_tokens INTEGER NOT NULL,
-    generated_tokens INTEGER NOT NULL, waited_ms INTEGER NOT NULL, total_ms INTEGER NOT NULL
-);
-CREATE INDEX IF NOT EXISTS usage_of_user ON usage (user, time);
-CREATE INDEX IF NOT EXISTS usage_by_time ON usage (time);
-CREATE TABLE IF NOT EXISTS blocked (user TEXT PRIMARY KEY);
-"""
-INSERT = f"INSERT INTO usage VALUES ({', '.join('?' * 12)})"
-BLOCKED = "SELECT user FROM blocked"
-BLOCK = "INSERT OR IGNORE INTO blocked VALUES (?)"
-UNBLOCK = "DELETE FROM blocked WHERE user = ?"
-SPENT = """SELECT user, min(time), sum(prompt_tokens + generated_tokens) FROM usage
-    WHERE time > ? AND time <= ? GROUP BY user, CAST(time / ? AS INTEGER) ORDER BY 2"""
-PRUNE = "DELETE FROM usage WHERE time < ?"
-SUMS = """count(*) AS requests, sum(prompt_tokens) AS prompt_tokens,
-    sum(cached_tokens) AS cached_tokens, sum(generated_tokens) AS generated_tokens"""
 BY = {
     "user": ("user", "usage"),
     "group": ("json_each.value", "usage, json_each(usage.groups)"),
@@ -44,14 +44,13 @@ BY = {
 }
 """The keys by which usage can be summed up: the column, and the tables that contain it."""
 
-BUCKET_SECONDS = 300
 DAY = 86400.0
 
 LOCKED_SECONDS = 10.0
 """The time for which the writer waits for a lock of another process before it retries later."""
 
 READ_SECONDS = 2.0
-"""The time for which a reader waits for a lock, and the first requests for the last day."""
+"""The time for which a reader waits for a lock, and the first requests for the past."""
 
 RETRY_SECONDS = 5.0
 """The time between two attempts to write to a file that is locked or cannot be written."""
@@ -63,47 +62,38 @@ Change = tuple[str, tuple[Any, ...]]
 """A statement that changes the file, and its arguments."""
 
 
-class FinishedRequest(Protocol):
-    """The fields of a finished request that the file stores; times as in time.perf_counter()."""
-
-    user: str
-    groups: tuple[str, ...]
-    model: str
-    digest: str
-    path: str
-    status: int
-    prompt_tokens: int
-    cached_tokens: int
-    generated_tokens: int
-    waited: float
-    opened: float
-    closed: float
-
-
-class LastDay(NamedTuple):
-    """The usage before the start: by user the tokens spent as (time, tokens), oldest first."""
-
-    spent: dict[str, list[tuple[float, int]]]
-    blocked: set[str]
-
-
 class UsageStore:
     """Writes rows to SQLite in a thread of its own, so that requests never wait for the disk.
 
     Several servers may share the file. Rows stay in memory while it is locked or cannot be written.
-    A removed file is created again; a damaged one is renamed and replaced. ``last_day`` is None
-    until it is read.
+    A removed file is created again; a damaged one is renamed and replaced. ``past`` is None until
+    it is read.
     """
 
-    def __init__(self, path: Path, keep_days: float) -> None:
-        """Use a file. Rows older than ``keep_days`` are removed once a day."""
+    def __init__(
+        self,
+        path: Path,
+        keep_days: float,
+        periods: Mapping[str, Since] | None = None,
+        host: str = "",
+    ) -> None:
+        """Use a file. Rows older than ``keep_days`` and than all periods are removed once a day.
+
+        At the start the spent tokens of each of ``periods`` are read, with a ``host`` those of
+        that host alone.
+        """
         self.path = path
-        self.last_day: LastDay | None = None
+        self.past: Past | None = None
+        self._periods = periods or {}
+        self._host = host
         self._keep = keep_days * DAY
+        self._process = secrets.token_hex(6)
         self._started = time.time()
         self._changes: queue.SimpleQueue[Change | None] = queue.SimpleQueue()
         self._pending: list[Change] = []
         self._blocked: set[str] = set()
+        self._overrides: dict[str, str] = {}
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._pruned = 0.0
         self._has_failed = False
         self._tried = threading.Event()
@@ -112,20 +102,23 @@ class UsageStore:
         self._writer = threading.Thread(target=self._work, name="usage", daemon=True)
 
     def start(self) -> None:
-        """Start the thread, which reads the last day, then writes the rows that are added."""
+        """Start the thread, which reads the past, then writes the rows that are added."""
         self._writer.start()
 
-    def wait_for_last_day(self) -> None:
-        """Block until the last day is read; give up after `READ_SECONDS`, for example for a lock.
+    def wait_for_past(self) -> None:
+        """Block until the past is read; give up after `READ_SECONDS`, for example for a lock.
 
         A file that is locked is read as soon as it is free.
         """
         self._tried.wait(READ_SECONDS)
 
-    def add(self, request: FinishedRequest) -> None:
-        """Write the cost of a request, soon."""
+    def add(self, request: FinishedRequest, on_written: Callable[[], None] | None = None) -> None:
+        """Write the cost of a request, soon; what was added before for the request is replaced.
+
+        ``on_written`` is called in the writer's thread.
+        """
         row = (
-            time.time(),
+            request.recorded_at or time.time(),
             request.user,
             json.dumps(request.groups),
             request.model,
@@ -136,9 +129,11 @@ class UsageStore:
             request.cached_tokens,
             request.generated_tokens,
             round(request.waited * 1000),
-            round((request.closed - request.opened) * 1000),
+            round(max(0.0, request.closed - request.opened) * 1000),
+            self._host,
+            request.once or f"{self._process}-{request.number}",
         )
-        self._put((INSERT, row))
+        self._put((INSERT, row), on_written)
 
     def close(self) -> None:
         """Write the pending rows and stop the thread; give up if the file stays locked."""
@@ -175,10 +170,12 @@ class UsageStore:
         with self._progress:
             self._written += changes
             self._progress.notify_all()
+        while self._waiting and self._waiting[0][0] <= self._written:
+            self._waiting.popleft()[1]()
 
     @property
     def _is_behind(self) -> bool:
-        return bool(self._pending) or self.last_day is None
+        return bool(self._pending) or self.past is None
 
     def _try_to_write(self) -> None:
         for _ in range(2):  # the second attempt is for the replacement of a damaged file
@@ -198,34 +195,50 @@ class UsageStore:
             return
 
     def _write(self) -> None:
-        """Write the pending changes, and read the last day once. Raises sqlite3.Error, OSError."""
+        """Write the pending changes, and read the past once. Raises sqlite3.Error, OSError."""
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         is_new = not self.path.exists()
         with closing(self._connect(LOCKED_SECONDS)) as connection:
             self.path.chmod(0o600)
             connection.execute("PRAGMA journal_mode=WAL")
-            connection.executescript(SCHEMA)
+            self._prepare(connection)
             with connection:
                 if is_new:
                     connection.executemany(BLOCK, [(user,) for user in self._blocked])
+                    known = [(field, one) for field, one in self._overrides.items() if one]
+                    connection.executemany(OVERRIDE, known)
                 for statement, arguments in self._pending:
                     connection.execute(statement, arguments)
                 if time.time() - self._pruned > DAY:
-                    connection.execute(PRUNE, (time.time() - self._keep,))
+                    kept = [since.time for since in self._periods.values()]
+                    connection.execute(PRUNE, (min([time.time() - self._keep, *kept]),))
                     self._pruned = time.time()
             self._finish(len(self._pending))
             self._pending = []
-            if self.last_day is None:
-                self.last_day = self._read_last_day(connection)
+            if self.past is None:
+                self.past = self._read_past(connection)
 
-    def _read_last_day(self, connection: sqlite3.Connection) -> LastDay:
-        last_day = LastDay({}, {user for (user,) in connection.execute(BLOCKED)})
-        for user, at, tokens in connection.execute(
-            SPENT, (self._started - DAY, self._started, BUCKET_SECONDS)
-        ):
-            last_day.spent.setdefault(user, []).append((at, tokens))
-        self._blocked |= last_day.blocked
-        return last_day
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Create the tables, and the columns that a file of an earlier version lacks."""
+        found = {row[1] for row in connection.execute("PRAGMA table_info(usage)")}
+        for name, kind in COLUMNS.items():
+            if found and name not in found:
+                connection.execute(f"ALTER TABLE usage ADD COLUMN {name} {kind}")
+        connection.executescript(SCHEMA)
+
+    def _read_past(self, connection: sqlite3.Connection) -> Past:
+        spent = {}
+        for period, since in self._periods.items():
+            arguments = (since.time, self._started, self._host, since.bucket)
+            spent[period] = [
+                Spent(at, user, tuple(json.loads(groups)), model, tokens)
+                for at, user, groups, model, tokens in connection.execute(SPENT, arguments)
+            ]
+        blocked = {user for (user,) in connection.execute(BLOCKED)}
+        overrides = dict(connection.execute(OVERRIDES).fetchall())
+        self._blocked |= blocked
+        self._overrides = overrides | self._overrides
+        return Past(spent, blocked, overrides)
 
     def _move_aside(self, reason: Exception) -> None:
         """Rename a file that is not an SQLite database."""
@@ -255,6 +268,11 @@ class UsageStore:
         names = (by, "requests", "prompt_tokens", "cached_tokens", "generated_tokens")
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    def users(self, since: float) -> dict[str, tuple[str, ...]]:
+        """Return the users with usage after a time, and the groups of each one's last request."""
+        rows = self._read(USERS, (since,))
+        return {user: tuple(json.loads(groups)) for user, groups, _ in rows}
+
     def days(self, since: float) -> list[tuple[Any, ...]]:
         """List (day, user, groups, model, path, requests, tokens…) for a table."""
         return self._read(
@@ -263,13 +281,31 @@ class UsageStore:
             (since,),
         )
 
+    def recorded(self, prefix: str) -> set[str]:
+        """Return the ids ``once`` that begin so and are recorded. Raises OllamaError(503)."""
+        rows = self._read(RECORDED, (prefix, prefix + chr(0x10FFFF)))
+        return {once for (once,) in rows}
+
+    def wait_until_written(self) -> bool:
+        """Block until all that was added is in the file; return False if that takes long."""
+        added = self._added
+        with self._progress:
+            return self._progress.wait_for(lambda: self._written >= added, LOCKED_SECONDS)
+
     def block(self, user: str, blocked: bool) -> None:
         """Write, soon, that a user is blocked or unblocked."""
         (self._blocked.add if blocked else self._blocked.discard)(user)
         self._put((BLOCK if blocked else UNBLOCK, (user,)))
 
-    def _put(self, change: Change) -> None:
+    def override(self, field: str, value: str) -> None:
+        """Write, soon, limits that hold for a time; "" removes them."""
+        self._overrides[field] = value
+        self._put((OVERRIDE, (field, value)) if value else (NO_OVERRIDE, (field,)))
+
+    def _put(self, change: Change, on_written: Callable[[], None] | None = None) -> None:
         self._added += 1
+        if on_written:
+            self._waiting.append((self._added, on_written))
         self._changes.put(change)
 
     def _read(self, query: str, arguments: Iterable[Any]) -> list[Any]:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..budgets.counter import Counter
+from ..budgets.periods import DAY, MINUTE
 from ..scheduler.limits import LimitReached
-from ..scheduler.sliding_window import SlidingWindow
 
 if TYPE_CHECKING:
     from .settings import WebSettings
 
-MINUTE, DAY = 60.0, 86400.0
 BUSY_SECONDS = 5.0
 """The Retry-After where too many fetches run, whose ends are unknown."""
 
@@ -23,8 +23,8 @@ class _Account:
 
     def __init__(self) -> None:
         self.running = 0
-        self.requests = SlidingWindow(MINUTE)
-        self.bytes = SlidingWindow(DAY)
+        self.requests = Counter(MINUTE)
+        self.bytes = Counter(DAY)
         self.reading = asyncio.Lock()
 
 
@@ -40,7 +40,7 @@ class Allowance:
         return self._accounts.setdefault(user, _Account())
 
     @contextmanager
-    def request(self, user: str) -> Iterator[Callable[[int], None]]:
+    def request(self, user: str) -> Iterator[Callable[[int], object]]:
         """Count a request during the block; yield the counter of its received bytes.
 
         Raises LimitReached (429).

@@ -40,7 +40,7 @@ class Fetch:
     """Fetches one page. ``count`` is called with the number of bytes of each piece."""
 
     def __init__(
-        self, guard: Guard, settings: WebSettings, read: Read, count: Callable[[int], None]
+        self, guard: Guard, settings: WebSettings, read: Read, count: Callable[[int], object]
     ) -> None:
         self._guard = guard
         self._settings = settings

@@ -133,7 +133,7 @@ class Client(Transport):
 
         body = {"model": model, "input": input, "encoding_format": "base64", **fields}
         request = {"json": without_none(body), "headers": {"Accept": vectors.accepted()}}
-        with self._response("POST", "/api/embed", **request) as response:
+        with self.reading("POST", "/api/embed", **request) as response:
             response.read()
         return self.responses.embeddings(response)
 
@@ -214,6 +214,28 @@ class Client(Transport):
         except OllamaResponseError:
             return True
         return bool(rights.get("manage", True))
+
+    # -- tools of MCP servers
+
+    def mcp_tools(self) -> Objects:
+        """Return the MCP servers that the server has, each with the tools that may be called.
+
+        Each has a ``name``, its ``tools`` (``name``, ``description``, ``parameters``), the names
+        of those that are ``not_allowed``, and an ``error``, "" where it works.
+
+        Examples
+        --------
+        >>> client.mcp_tools()
+        []
+        """
+        return self.call("GET", "/api/mcp").get("servers") or []
+
+    def call_mcp_tool(self, server: str, tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Call a tool of an MCP server and return its ``content``, ``is_error``, ``truncated``."""
+        body = {"server": server, "tool": tool, "arguments": arguments}
+        return self.call("POST", "/api/mcp/call", body)
+
+    # -- blobs
 
     def has_blob(self, digest: str) -> bool:
         """Return whether the server has the blob ``sha256:…``."""

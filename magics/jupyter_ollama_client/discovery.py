@@ -196,7 +196,7 @@ def _parent(environ: Mapping[str, str]) -> ServerAddress | None:
         return None
     try:
         info = json.loads(Path(jupyter_runtime_dir(), f"jpserver-{number}.json").read_text("utf-8"))
-        return _address_in(info, environ.get(PREFIX_VARIABLE) or DEFAULT_PREFIX)
+        return address_in(info, environ.get(PREFIX_VARIABLE) or DEFAULT_PREFIX)
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -209,7 +209,8 @@ def _hub_token(url: str, environ: Mapping[str, str]) -> str | None:
     return None
 
 
-def _address_in(info: Mapping[str, str], prefix: str) -> ServerAddress:
+def address_in(info: Mapping[str, str], prefix: str) -> ServerAddress:
+    """Return the address of the API inside a Jupyter server, from the file that describes it."""
     base = str(info["base_url"]).rstrip("/")
     socket = info.get("sock") or None
     if socket:

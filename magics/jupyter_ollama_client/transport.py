@@ -42,7 +42,7 @@ class Transport:
         """Send one request and return the JSON object of its response, {} for an empty body."""
         if body is not None:
             kwargs["json"] = without_none(body)
-        with self._response(method, path, **kwargs) as response:
+        with self.reading(method, path, **kwargs) as response:
             content = response.read()
             return self.responses.decode(content, response) if content.strip() else {}
 
@@ -51,7 +51,7 @@ class Transport:
 
         The request is sent when the first object is requested.
         """
-        with self._response("POST", path, json=without_none(body)) as response:
+        with self.reading("POST", path, json=without_none(body)) as response:
             for line in split_lines(response.iter_bytes()):
                 yield self.responses.item(line, response)
 
@@ -74,7 +74,8 @@ class Transport:
         }
 
     @contextmanager
-    def _response(self, method: str, path: str, **kwargs: Any) -> Iterator[httpx2.Response]:
+    def reading(self, method: str, path: str, **kwargs: Any) -> Iterator[httpx2.Response]:
+        """Yield a successful response whose body has not been read."""
         import httpx2
 
         connected = False

@@ -17,9 +17,11 @@ from jupyter_ollama_client import (
 if TYPE_CHECKING:
     from .duckdb_rows import duckdb_functions
     from .search.index import SearchIndex
+    from .submitted.job import Job
 
 __all__ = [
     "Client",
+    "Job",
     "OllamaClientError",
     "OllamaConnectionError",
     "OllamaResponseError",
@@ -126,12 +128,17 @@ def similarity(a: str, b: str, model: str | None = None) -> float:
 
 
 def __getattr__(name: str) -> Any:
-    # The operators import pandas.
-    if name != "duckdb_functions":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .duckdb_rows import duckdb_functions
+    # These import pandas.
+    if name == "duckdb_functions":
+        from .duckdb_rows import duckdb_functions
 
-    return duckdb_functions
+        return duckdb_functions
+    if name == "Job":
+        from . import accessor  # noqa: F401 - adds .ollama, by which a job reads its answers
+        from .submitted.job import Job
+
+        return Job
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def load_ipython_extension(shell: Any) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 from collections.abc import Callable, Hashable
 from functools import partial
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
 from jupyter_ollama_client.credentials import hidden_in
@@ -37,6 +37,9 @@ from .tables.likeness_methods import FrameLikeness, SeriesLikeness
 from .tables.map_methods import FrameMaps, SeriesMaps
 from .tables.rank_methods import Ranks
 from .tables.topic_methods import FrameTopics, SeriesTopics
+
+if TYPE_CHECKING:
+    from .submitted.job import Job
 
 vector_files.register()
 
@@ -152,6 +155,42 @@ class _Rows(AsyncOperatorMethods, Ranks):
         20
         """
         return self.plan(operator, *arguments, **keywords).estimate()
+
+    def submit(self, operator: str, /, *arguments: Any, **keywords: Any) -> Job:
+        """Have the server answer a call in the background, and return its job.
+
+        The kernel may be shut down meanwhile: ``Job.load`` finds the job again. The rows wait for
+        all other requests of their user. The server must be jupyter_ollama.
+
+        Parameters
+        ----------
+        operator : str
+            The name of an operator, or a prompt for ``chat``.
+        *arguments, **keywords
+            The arguments of the operator's method. ``errors`` is "column" unless it is given.
+
+        Returns
+        -------
+        Job
+            The job. Its ``frame()`` returns the answers with the index of the rows.
+
+        Raises
+        ------
+        OllamaMagicsError
+            If an argument is invalid or cannot be kept by a job, or the server refuses it.
+
+        Examples
+        --------
+        >>> texts = pd.Series(["A cat sleeps", None, "Stocks fell"], index=["a", "b", "c"])
+        >>> job = texts.ollama.submit("classify", ["pet", "money"], model="smollm2")
+        >>> job.wait().status
+        'completed'
+        >>> job.frame()["answer"].notna().to_dict()
+        {'a': True, 'b': False, 'c': True}
+        """
+        from .submitted.submission import submit
+
+        return submit(self.plan, operator, arguments, keywords)
 
     def last_report(self) -> RowReport:
         """Return the report of the last call of an operator in this process, whatever its data.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ollama_client.errors import OllamaClientError
@@ -99,6 +99,12 @@ class Chats:
     def conversation(self, name: str, new: bool = False) -> Conversation:
         """Return the conversation ``name``, empty if it is unknown or ``new``."""
         return self.begin(name, new).conversation
+
+    def peek(self, name: str, new: bool = False, system: str = "") -> Conversation:
+        """Return the conversation that a turn would continue, without beginning one."""
+        known = None if new else self.conversations.get(name)
+        conversation = known or Conversation(name)
+        return replace(conversation, system=system or conversation.system)
 
     def begin(self, name: str, new: bool = False, system: str = "") -> PendingTurn:
         """Begin a turn of the conversation ``name``; see `PendingTurn`.

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from . import attachments, formats, schema
-from .chat import Chats, PendingTurn, Question
-from .chat_options import THINK
+from .chat import Chats, Messages, PendingTurn, Question
+from .context.tokens import estimate
 from .failures import OllamaMagicsError
 from .result import ChatResult
 from .stream_view import NotebookView, TerminalView
@@ -34,13 +34,23 @@ def question(
         fields["format"] = schema.schema_option(args.schema, target)
     elif args.format == "json":
         fields["format"] = "json"
-    if args.think:
-        fields["think"] = THINK[args.think]
+    if args.think is not None:
+        fields["think"] = args.think
     images = [
         *attachments.encoded("--image", args.image or [], evaluate, attachments.read_image),
         *attachments.encoded("--audio", args.audio or [], evaluate, attachments.read_sound),
     ]
     return Question(prompt, images, formats.INSTRUCTIONS.get(args.format, ""), fields, tools)
+
+
+def show_context(question: Question, before: Messages) -> None:
+    """Print the messages that a question would send, and about how many tokens they have."""
+    messages = [*before, question.message(question.instruction)]
+    tokens = sum(estimate(message["content"]) for message in messages)
+    files = len(question.images)
+    more = f", and {files} {'file' if files == 1 else 'files'}" if files else ""
+    texts = [f"--- {message['role']}\n{message['content']}" for message in messages]
+    print("\n\n".join([f"Nothing is sent. About {tokens:,} tokens{more}:", *texts]))  # noqa: T201
 
 
 def check_background(question: Question, view: NotebookView | TerminalView) -> None:

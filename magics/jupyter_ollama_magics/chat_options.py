@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from IPython.core.magic_arguments import argument
+from jupyter_ollama_client.thinking import LEVELS, think_value
 
 from .formats import INSTRUCTIONS
-
-LEVELS = ("low", "medium", "high")
-THINK = {"true": True, "false": False, **{level: level for level in LEVELS}}
-"""The values of ``--think``, and the values of the request for them."""
 
 _OPTIONS = (
     argument("model", nargs="?", default="", help="Model to ask. Default: the one used last."),
@@ -47,12 +44,16 @@ _OPTIONS = (
     argument("--sources-k", type=int, metavar="N", help="Rows of --sources. Default: 5."),
     argument(
         "--think",
-        choices=list(THINK),
+        type=think_value,
         metavar="LEVEL",
-        help="Think first. LEVEL may be low, medium or high.",
+        help="Think first. LEVEL may be low, medium, high, max, or the most tokens of thinking.",
     ),
-    argument("--no-think", dest="think", action="store_const", const="false", help="Do not think."),
-    argument("--tools", metavar="F,G", help="Functions that the model may call."),
+    argument("--no-think", dest="think", action="store_const", const=False, help="Do not think."),
+    argument(
+        "--tools",
+        metavar="F,G",
+        help="Functions that the model may call, and mcp:NAME for the tools of an MCP server.",
+    ),
     argument("--fix", action="store_true", help="Send the last error and its cell, too."),
     argument("--temperature", type=float, metavar="X", help="0 always picks the likeliest token."),
     argument("--num-ctx", type=int, metavar="N", help="Size of the context in tokens."),
@@ -67,7 +68,8 @@ _OPTIONS = (
     ),
     argument("-o", dest="output", metavar="NAME", help="Keep the result in this variable, too."),
     argument("--bg", action="store_true", help="Generate the answer while other cells run."),
-    argument("--raw", action="store_true", help="Send the cell as it is, {name} fields included."),
+    argument("--raw", action="store_true", help="Send the cell as it is: no {name}, no @name."),
+    argument("--show-context", action="store_true", help="Show what would be sent; send nothing."),
 )
 
 
@@ -84,7 +86,7 @@ def with_levels(words: Iterable[str]) -> list[str]:
     for word in words:
         if word == "--think":
             result.append("--think=true")
-        elif result and result[-1] == "--think=true" and word in LEVELS:
+        elif result and result[-1] == "--think=true" and (word in LEVELS or word.isdecimal()):
             result[-1] = f"--think={word}"
         else:
             result.append(word)

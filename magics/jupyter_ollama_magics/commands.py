@@ -201,6 +201,24 @@ class Commands:
         return listings.usage(account)
 
     @subcommand(
+        "jobs",
+        "your jobs on the server, as a DataFrame",
+        ("jobs cancel ID", "cancel a job; its answers so far are kept"),
+        completes=[("cancel",)],
+    )
+    def jobs(self, action: str = "list", job_id: str = "") -> pd.DataFrame | None:
+        """Return the jobs that ``.ollama.submit`` or other clients have begun, or cancel one."""
+        from jupyter_ollama_client.batches import BatchClient
+
+        if (action, bool(job_id)) not in (("list", False), ("cancel", True)):
+            raise OllamaMagicsError("Usage: %ollama jobs [cancel ID]")
+        batches = BatchClient(self._connection.client)
+        if action == "cancel":
+            _say(f"{job_id} is {batches.cancel(job_id)['status']}.")
+            return None
+        return listings.jobs(batches.list())
+
+    @subcommand(
         "history",
         "the conversations, as a DataFrame",
         ("history save FILE", "write the conversations to a file"),

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
+from IPython.core.getipython import get_ipython
+from jupyter_ollama_client.thinking import LEVELS
 
-from .chat_options import LEVELS, OPTION_STRINGS
+from .chat_options import OPTION_STRINGS
 from .commands import SUBCOMMANDS
+from .context import mentions
+from .context.scope import user_names
 from .formats import INSTRUCTIONS
 from .rows import completion as row_completion
 from .subcommand import MODELS, Subcommand
@@ -30,7 +34,7 @@ _COMMAND_WORDS = [word for command in SUBCOMMANDS.values() for word in _command_
 _PLACES = (
     # The first word of %%chat that is neither an option nor the value of one.
     re.compile(
-        r"%%chat(?:\s+(?:--new|--raw|--fix|--no-think|--think(?:\s+(?:low|medium|high))?"
+        r"%%chat(?:\s+(?:--new|--raw|--show-context|--fix|--no-think|--think(?:\s+(?:low|medium|high))?"
         rf"|--?[a-z][\w-]*(?:=\S+|\s+{_VALUE})))*\s+([^-\s]\S*)?$"
     ),
     *(place for place, completes in _COMMAND_WORDS if completes == MODELS),
@@ -91,6 +95,9 @@ def chat_matcher(
     @context_matcher()
     def ollama_matcher(context: CompletionContext) -> Any:
         line = context.text_until_cursor
+        mention = mentions.typed(_before(context))
+        if mention is not None:
+            return _mentions(mention, variables)
         built_on = base(context.full_text, line)
         typed, kind, words = offers(line, variables)
         in_a_call = None if words else row_completion.offers(_before(context), variables, models)
@@ -113,6 +120,19 @@ def chat_matcher(
 
     matcher: Callable[[CompletionContext], Any] = ollama_matcher
     return matcher
+
+
+def _mentions(begin: str, variables: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the completions of an ``@`` word in the text of ``%%chat``."""
+    shell: Any = get_ipython()
+    offered = mentions.offers(begin, lambda: user_names(variables(), shell.user_ns_hidden), shell)
+    return {
+        "completions": [SimpleCompletion(word, type=kind) for word, kind in offered],
+        # Without this a colon or a slash would begin a new word.
+        "matched_fragment": begin,
+        "suppress": bool(offered),
+        "ordered": True,
+    }
 
 
 def _before(context: CompletionContext) -> str:

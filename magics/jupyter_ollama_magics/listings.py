@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from jupyter_ollama_client.readable import expiry, moment
@@ -78,18 +79,60 @@ def usage_line(account: dict[str, Any]) -> str:
         f"{account['tokens_last_day']} in the last day{day}, "
         f"{account['running']} requests run and {account['waiting']} wait."
     )
+    line += "".join(f" {_budget(one)}." for one in account.get("budgets") or [])
+    line += "".join(f" {_override(one)}." for one in account.get("overrides") or [])
     recorded = account.get("recorded", True)
     return line if recorded else f"{line} Usage by model is not recorded."
+
+
+def _budget(budget: dict[str, Any]) -> str:
+    """Return what is left of a budget that the line does not have otherwise."""
+    holder, _, name = budget["of"].partition(":")
+    whose = {"user": "Yours", "group": f"Of the group {name}"}.get(holder, "Of all users")
+    models = f" with {budget['model']}" if budget.get("model") else ""
+    line = (
+        f"{whose}: {budget['left']} of {budget['limit']} tokens a {budget['period']}{models} left"
+    )
+    if ends := moment(budget.get("ends_at")):
+        line += f", until {ends.astimezone():%Y-%m-%d %H:%M}"
+    return line
+
+
+def _override(override: dict[str, Any]) -> str:
+    until = moment(override["until"])
+    limits = ", ".join(f"{name} {value}" for name, value in override["limits"].items())
+    return f"Until {until.astimezone():%Y-%m-%d %H:%M}: {limits}" if until else limits
 
 
 def usage(account: dict[str, Any]) -> pd.DataFrame:
     """Return the tokens of the user of ``/usage`` by period and model."""
     rows = [
         {"period": period, **row}
-        for period in ("day", "month")
+        for period in ("day", "week", "month")
         for row in (account.get(period) or {}).get("models", [])
     ]
     columns = ["period", "model", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"]
+    return _frame(rows, columns)
+
+
+def jobs(batches: Objects) -> pd.DataFrame:
+    """Return the batches of ``/v1/batches`` as a table; ``created`` is local."""
+    rows = []
+    for batch in batches:
+        made, counts = batch.get("metadata") or {}, batch["request_counts"]
+        rows.append(
+            {
+                "id": batch["id"],
+                "method": made.get("operator", ""),
+                "model": made.get("model") or batch.get("model") or "",
+                "status": batch["status"],
+                "answered": counts["completed"],
+                "failed": counts["failed"],
+                "requests": counts["total"],
+                "created": datetime.fromtimestamp(batch["created_at"]),
+            }
+        )
+    columns = ["id", "method", "model", "status", "answered", "failed", "requests", "created"]
     return _frame(rows, columns)
 
 

@@ -19,12 +19,13 @@ from jupyter_ollama_client.credentials import hidden, hidden_in
 from jupyter_ollama_client.discovery import discover
 from traitlets import Bool, Enum, Float, Int, List, Unicode, Union, observe, validate
 
-from . import arguments, chat_cell
+from . import arguments, chat_cell, mcp_tools
 from .chat import Chats
 from .chat_options import chat_options
 from .commands import SUBCOMMANDS, Commands
 from .completion import chat_matcher
 from .connection import Connection, ModelNames
+from .context.mentions import mentioned, with_mentions
 from .failures import OllamaMagicsError
 from .frontend import in_notebook, is_attended
 from .interpolate import interpolate
@@ -74,7 +75,7 @@ class OllamaMagics(Magics):
         [Enum(["ask", "never"]), List(Unicode())],
         default_value="ask",
         help="""Whether functions of --tools run: "ask" before each call, "never", or a list of the
-        names that run without a question.""",
+        names that run without a question: "in_stock", or "mcp:SERVER.TOOL" of an MCP server.""",
     ).tag(config=True)
     tool_rounds = Int(
         8, min=1, help="How often a model may call functions before it must answer."
@@ -143,17 +144,18 @@ class OllamaMagics(Magics):
     @chat_options
     @no_var_expand
     @cell_magic
-    def chat(self, line: str, cell: str) -> ChatResult:
+    def chat(self, line: str, cell: str) -> ChatResult | None:
         """Send the cell to a model and show its answer while it arrives.
 
         Later cells continue the conversation. {name}, {name.attribute} and {name[index]} in the
         cell are replaced by the values of variables; other braces stay as they are, and {{name}}
-        gives {name}. An interrupt cancels the answer and keeps the text received so far.
+        gives {name}. @name, @cell:3, @file:path, @error and @notebook send what they name above
+        the question. An interrupt cancels the answer and keeps the text received so far.
 
         Returns
         -------
-        ChatResult
-            The answer, which is also in _.
+        ChatResult or None
+            The answer, which is also in _. None with --show-context.
 
         Raises
         ------
@@ -177,11 +179,14 @@ class OllamaMagics(Magics):
         options = arguments.options(args)
         target = self._evaluate(args.schema, namespace) if args.schema else None
         prompt = cell.strip("\n")
+        # The values of {name} fields are data: their @ words name nothing.
+        parts = [] if args.raw else mentioned(prompt, self.shell, self._last_error)
         prompt = prompt if args.raw else interpolate(prompt, namespace, unknown)
         prompt = self._last_error.prompt(prompt) if args.fix else prompt
         tools = self._tools(args.tools, namespace) if args.tools else None
+        message = with_mentions(prompt, parts)
         question = chat_cell.question(
-            args, prompt, target, tools, lambda text: self._evaluate(text, namespace)
+            args, message, target, tools, lambda text: self._evaluate(text, namespace)
         )
         question.tool_rounds = self.tool_rounds
         found = sources.find(
@@ -189,6 +194,10 @@ class OllamaMagics(Magics):
         )
         if found is not None:
             question.add_instruction(found.instruction)
+        if args.show_context:
+            conversation = self._chats.peek(args.conversation, args.new, args.system or "")
+            chat_cell.show_context(question, conversation.before(self.system))
+            return None
         view = NotebookView(self.refresh_hz) if in_notebook(self.shell) else TerminalView()
         if args.bg:
             chat_cell.check_background(question, view)
@@ -291,8 +300,14 @@ class OllamaMagics(Magics):
             line.clear()
 
     def _tools(self, names: str, namespace: dict[str, Any]) -> Tools:
-        functions = [self._evaluate(name, namespace) for name in names.split(",")]
-        return Tools(functions, self.tool_policy, input)
+        tools: list[Any] = []
+        for name in (text.strip() for text in names.split(",")):
+            if name.startswith(mcp_tools.PREFIX):
+                with reported(self._connection, ""):
+                    tools += mcp_tools.find(self._connection.client, name)
+            else:
+                tools.append(self._evaluate(name, namespace))
+        return Tools(tools, self.tool_policy, input)
 
     def _namespace(self, local_ns: dict[str, Any] | None = None) -> dict[str, Any]:
         return {**self.shell.user_ns, **(local_ns or {})}

@@ -102,6 +102,8 @@ class ChatResult:
         self.waited = 0
         self.remarks: list[str] = []
         self.repeats = False
+        self.budget = ""
+        self.is_audited = False
         self.background: BackgroundTask | None = None
         self.forgets = conversation.forgotten
         self._stats = stats
@@ -123,6 +125,8 @@ class ChatResult:
         if chunk.get("done"):
             self.done_reason = chunk.get("done_reason") or "stop"
             self.repeats = bool(chunk.get("repetition"))
+            self.budget = str(chunk.get("budget_warning") or "")
+            self.is_audited = bool(chunk.get("audited"))
             self._count(chunk)
 
     def _count(self, chunk: dict[str, Any]) -> None:
@@ -198,6 +202,9 @@ class ChatResult:
             parts.append("ended because it only repeated itself")
         if lost := self.metrics.get(LOST):
             parts.append(f"{lost} tokens of the prompt did not fit; --num-ctx N raises the limit")
+        parts.append(self.budget)
+        if self.is_audited:
+            parts.append("the server's administrators can read this question")
         if self.forgets:
             parts.append(f"the first {self.forgets} messages are forgotten")
         if self._stats:

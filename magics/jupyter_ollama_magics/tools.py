@@ -1,4 +1,4 @@
-"""Python functions of the user that a model may call as tools."""
+"""What a model may call as tools: Python functions of the user, and tools of MCP servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, cast
 
 from . import schema
 from .failures import OllamaMagicsError
@@ -37,28 +37,76 @@ class ToolCall:
         return f"{self.name}({', '.join(given)})"
 
 
+class Tool(Protocol):
+    """Something that a model may call.
+
+    ``name`` is what the model calls it, ``policy_name`` what OllamaMagics.tool_policy does.
+    ``origin`` goes into the question to the user: "" or " of the MCP server x".
+    """
+
+    name: str
+    policy_name: str
+    origin: str
+
+    def definition(self) -> dict[str, Any]:
+        """Return name, description and parameters in the form of ``/api/chat``."""
+
+    def fault(self, arguments: Mapping[str, Any]) -> str:
+        """Return why it cannot be called with these arguments, "" if it can."""
+
+    def run(self, arguments: Mapping[str, Any]) -> str:
+        """Run a call and return its result; the model gets the text of an exception, too."""
+
+
+class FunctionTool:
+    """A Python function of the user."""
+
+    origin = ""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.name = self.policy_name = _name(function)
+
+    def definition(self) -> dict[str, Any]:
+        """Return name, description and parameters, from signature and docstring."""
+        return definition(self.name, self._function)
+
+    def fault(self, arguments: Mapping[str, Any]) -> str:
+        """Return why the signature does not take these arguments."""
+        try:
+            inspect.signature(self._function).bind(**arguments)
+        except TypeError as error:
+            return str(error)
+        return ""
+
+    def run(self, arguments: Mapping[str, Any]) -> str:
+        """Call the function with values of the types of its hints."""
+        return _text(self._function(**_built(self._function, arguments)))
+
+
 class Tools:
-    """The functions that a model may call, and the policy that allows calls.
+    """The tools that a model may call, and the policy that allows calls.
 
     ``policy`` is "ask" (``confirm`` puts a question to the user before each call), "never", or a
-    list of the names that may run unasked.
+    list of the names that may run unasked. A function among ``tools`` is a `FunctionTool`.
     """
 
     def __init__(
         self,
-        functions: Iterable[Callable[..., Any]],
+        tools: Iterable[Callable[..., Any] | Tool],
         policy: str | list[str],
         confirm: Callable[[str], str],
     ) -> None:
-        self._functions: dict[str, Callable[..., Any]] = {}
+        self._tools: dict[str, Tool] = {}
         self._policy = policy
         self._confirm = confirm
-        for function in functions:
-            name = _name(function)
-            if name in self._functions:
-                raise OllamaMagicsError(f"--tools has two functions named {name}.")
-            self._functions[name] = function
-            self._check(name)
+        for given in tools:
+            is_tool = hasattr(given, "policy_name")
+            tool = cast(Tool, given) if is_tool else FunctionTool(cast(Callable[..., Any], given))
+            if tool.name in self._tools:
+                raise OllamaMagicsError(f"--tools has two functions named {tool.name}.")
+            self._tools[tool.name] = tool
+            self._check(tool.policy_name)
 
     def _check(self, name: str) -> None:
         if self._policy == "never":
@@ -71,39 +119,36 @@ class Tools:
     def definitions(self) -> list[dict[str, Any]]:
         """Return the tools in the form of ``/api/chat``."""
         return [
-            {"type": "function", "function": definition(name, function)}
-            for name, function in self._functions.items()
+            {"type": "function", "function": tool.definition()} for tool in self._tools.values()
         ]
 
     def run(self, call: ToolCall) -> None:
         """Run a call if it is allowed, and record its result or error."""
-        function = self._functions.get(call.name)
-        if function is None:
-            names = ", ".join(self._functions)
+        tool = self._tools.get(call.name)
+        if tool is None:
+            names = ", ".join(self._tools)
             call.outcome = f"Error: there is no function {call.name}. There are: {names}."
             return
-        try:
-            inspect.signature(function).bind(**call.arguments)
-        except TypeError as error:
-            call.outcome = f"Error: {call.name} {error}."
+        if fault := tool.fault(call.arguments):
+            call.outcome = f"Error: {call.name} {fault}."
             return
-        if self._policy == "ask" and not self._confirmed(call):
+        if self._policy == "ask" and not self._confirmed(call, tool):
             call.outcome = "Error: the user did not allow this call."
             return
         try:
-            call.outcome = _text(function(**_built(function, call.arguments)))
+            call.outcome = tool.run(call.arguments)
         except Exception as error:  # the model gets the error and may correct the call
             call.outcome = f"Error: {type(error).__name__}: {error}"
 
-    def _confirmed(self, call: ToolCall) -> bool:
+    def _confirmed(self, call: ToolCall, tool: Tool) -> bool:
         from IPython.core.error import StdinNotImplementedError
 
         try:
-            reply = self._confirm(f"The model wants to run {call}. Run it? [y/N] ")
+            reply = self._confirm(f"The model wants to run {call}{tool.origin}. Run it? [y/N] ")
         except (StdinNotImplementedError, EOFError) as error:
             raise OllamaMagicsError(
                 f"This front end cannot ask whether {call.name} may run. Allow it: "
-                f"%config OllamaMagics.tool_policy = [{call.name!r}]"
+                f"%config OllamaMagics.tool_policy = [{tool.policy_name!r}]"
             ) from error
         return reply.strip().lower() in ("y", "yes")
 

@@ -38,6 +38,8 @@ QUICK, PATIENT = 0.2, 2.0
 def waiting_for(chunk: dict[str, Any]) -> str:
     """Return a status line of the server as text for users."""
     place = chunk.get("position")
+    if reason := chunk.get("reason"):
+        return f"waiting: {reason}"
     if chunk["status"] == "queued" and place:
         ending = {1: "st", 2: "nd", 3: "rd"}.get(place % 10 if place // 10 % 10 != 1 else 0, "th")
         return f"waiting, {place}{ending} in line"
@@ -130,7 +132,7 @@ class Waiting:
     def _words(self, model: str) -> str:
         if not self._chunk:
             return f"waiting for {model}"
-        if self._chunk["status"] != "loading":
+        if self._chunk["status"] != "loading" or self._chunk.get("reason"):
             return waiting_for(self._chunk)
         return f"loading {model}" + (f", {size(self._bytes)}" if self._bytes else "")
 

@@ -25,7 +25,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def jp_server_config(models_dir: Path) -> Config:
+def jp_server_config(models_dir: Path, tmp_path: Path) -> Config:
     """A Jupyter server with the extension, strict about undecorated handlers."""
     return Config(
         {
@@ -33,7 +33,11 @@ def jp_server_config(models_dir: Path) -> Config:
                 "jpserver_extensions": {"jupyter_ollama": True},
                 "allow_unauthenticated_access": False,
             },
-            "OllamaServer": {"models_dir": str(models_dir)},
+            "OllamaServer": {
+                "models_dir": str(models_dir),
+                "batch_dir": str(tmp_path / "batches"),
+                "prefix_dir": str(tmp_path / "prefixes"),
+            },
         }
     )
 
@@ -72,9 +76,13 @@ def jupyter(jupyter_url: str, jp_auth_header: dict[str, str]) -> Fetch:
 
 
 @pytest.fixture
-def ollama_server(models_dir: Path, jp_asyncio_loop: Any) -> Iterator[OllamaServer]:
+def ollama_server(models_dir: Path, tmp_path: Path, jp_asyncio_loop: Any) -> Iterator[OllamaServer]:
     """The settings of the stand-alone server."""
-    server = OllamaServer(models_dir=str(models_dir))
+    server = OllamaServer(
+        models_dir=str(models_dir),
+        batch_dir=str(tmp_path / "batches"),
+        prefix_dir=str(tmp_path / "prefixes"),
+    )
     yield server
     jp_asyncio_loop.run_until_complete(server.stop())
 

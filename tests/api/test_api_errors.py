@@ -21,7 +21,7 @@ NEIGHBOURS = {
     "/v1/responses": {"input": "Hi"},
     "/v1/messages": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 3},
 }
-NO_JSON = {"/api/me", "/api/web_fetch", "/api/web_search", "/v1/audio/transcriptions"}
+NO_JSON = {"/api/me", "/api/web_fetch", "/api/web_search", "/v1/audio/transcriptions", "/v1/files"}
 NO_JSON |= {"/api/experimental/web_fetch", "/api/experimental/web_search", "/api/signout"}
 """Routes that answer before they read a body: it is absent, a form, or not expected here."""
 BODIES = [

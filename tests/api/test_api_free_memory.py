@@ -20,6 +20,7 @@ THREADS = 8
 IN_THREADS = """
 import sys, threading, time
 import psutil
+from jupyter_ollama import heap
 from jupyter_ollama.flow_control import free_memory
 
 size, count, threads = map(int, sys.argv[1:])
@@ -39,7 +40,7 @@ for thread in at_work:
     thread.start()
 for thread in at_work:
     thread.join()
-free_memory._function("malloc_trim")(0)
+heap.return_memory()
 print(psutil.Process().memory_info().rss - before)
 """
 """Prints the bytes that remain of blocks that threads allocate and free at once."""

@@ -57,10 +57,10 @@ MESSAGES = st.fixed_dictionaries(
 OBJECTS = st.lists(MESSAGES | typed_objects(VALUES), min_size=1, max_size=3)
 
 TRANSLATIONS: list[tuple[type[msgspec.Struct], Callable[[Any], Any]]] = [
-    (ChatCompletionRequest, lambda request: chat.chat_request(request, {})),
+    (ChatCompletionRequest, lambda request: chat.chat_request(request, {}, {"low": 9})),
     (CompletionRequest, lambda request: completions.generate_requests(request, {})),
     (EmbeddingsRequest, embeddings.embed_request),
-    (ResponsesRequest, lambda request: responses.chat_request(request, {})),
+    (ResponsesRequest, lambda request: responses.chat_request(request, {}, {"low": 9})),
     (MessagesRequest, lambda request: messages.chat_request(request, THINKER, {}, stream=True)),
 ]
 

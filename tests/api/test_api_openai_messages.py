@@ -25,17 +25,18 @@ TOOLS = [
 ]
 ONE = {"type": "function", "function": {"name": "clock"}}
 DEFAULTS = {"temperature": 1.0, "top_p": 1.0}
+BUDGETS = {"minimal": 64}
 
 
 def chat_request(**fields: Any) -> dict[str, Any]:
     body = msgspec.json.encode({"model": "m", "messages": [USER]} | fields)
-    asked = chat.chat_request(decode(body, ChatCompletionRequest), DEFAULTS)
+    asked = chat.chat_request(decode(body, ChatCompletionRequest), DEFAULTS, BUDGETS)
     return msgspec.to_builtins(asked)
 
 
 def response_request(**fields: Any) -> dict[str, Any]:
     body = msgspec.json.encode({"model": "m", "input": "Hi"} | fields)
-    asked = responses.chat_request(decode(body, ResponsesRequest), DEFAULTS)
+    asked = responses.chat_request(decode(body, ResponsesRequest), DEFAULTS, BUDGETS)
     return msgspec.to_builtins(asked)
 
 
@@ -77,7 +78,7 @@ def test_formats_of_a_chat(fields: dict[str, Any], format: Any) -> None:
     ("effort", "think"),
     [
         ("none", False),
-        ("minimal", "low"),
+        ("minimal", {"tokens": 64, "level": "low"}),
         ("low", "low"),
         ("medium", "medium"),
         ("high", "high"),

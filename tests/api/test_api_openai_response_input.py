@@ -21,7 +21,7 @@ DEFAULTS = {"temperature": 1.0, "top_p": 1.0}
 
 def response_request(**fields: Any) -> dict[str, Any]:
     body = msgspec.json.encode({"model": "m", "input": "Hi"} | fields)
-    asked = responses.chat_request(decode(body, ResponsesRequest), DEFAULTS)
+    asked = responses.chat_request(decode(body, ResponsesRequest), DEFAULTS, {})
     return msgspec.to_builtins(asked)
 
 

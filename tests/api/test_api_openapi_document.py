@@ -70,6 +70,7 @@ BODIES: dict[str, type[msgspec.Struct]] = {
     "EmbeddingsRequest": openai.EmbeddingsRequest,
     "ResponsesRequest": openai.ResponsesRequest,
     "TranscriptionRequest": openai.TranscriptionRequest,
+    "BatchRequest": openai.BatchRequest,
     "Reasoning": openai.Reasoning,
     "StreamOptions": openai.StreamOptions,
     "MessagesRequest": anthropic.MessagesRequest,

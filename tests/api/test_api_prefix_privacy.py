@@ -49,7 +49,7 @@ class Readers:
         reported = await answer(self._shared.user(user), path, {"model": "seeing"} | body)
         await wait_until(lambda: len(self._ended) > before)
         name, computed, cached = self._ended[-1]
-        assert name == user
+        assert name == user.partition("/")[0]
         assert reported.get("prompt_eval_cached_count", cached) == cached
         return computed, cached
 
@@ -154,15 +154,15 @@ WAYS = [
 
 
 async def attack(
-    readers: Readers, path: str, make: Any, victims: int
+    readers: Readers, path: str, make: Any, victims: int, *, groups: str = "", of_eve: str = ""
 ) -> tuple[tuple[int, int], tuple[int, int]]:
     """Return the costs of a wrong and a right guess, after some users have sent the secret."""
     text = f"{make.__name__}: {RULES * 3}The code is "
     for number in range(victims):
-        await readers.ask(f"victim{number}", path, make(f"{text}{SECRET}.", 0))
+        await readers.ask(f"victim{number}{groups}", path, make(f"{text}{SECRET}.", 0))
     guesses = {FIRST: 1, WRONG: 2, SECRET: 0}
     costs = {
-        guess: await readers.ask("eve", path, make(f"{text}{guess}.", place))
+        guess: await readers.ask(f"eve{of_eve}", path, make(f"{text}{guess}.", place))
         for guess, place in guesses.items()
     }
     return costs[WRONG], costs[SECRET]
@@ -174,6 +174,26 @@ async def test_guesses_disclose_nothing(store: Path) -> None:
         for path, make in WAYS:
             wrong, right = await attack(readers, path, make, victims=2)
             assert wrong == right, make.__name__
+
+
+@pytest.mark.parametrize("of_eve", ["", "/history", "/physics/history"])
+async def test_guesses_disclose_nothing_to_other_groups(store: Path, of_eve: str) -> None:
+    """Four members of a group have sent the secret; others learn nothing of it."""
+    async with reading(store, prefix_sharing="group", prefix_accounts=1) as readers:
+        for path, make in WAYS:
+            wrong, right = await attack(
+                readers, path, make, victims=4, groups="/physics", of_eve=of_eve
+            )
+            assert wrong == right, make.__name__
+
+
+async def test_members_of_a_group_share_all(store: Path) -> None:
+    async with reading(store, prefix_sharing="group") as readers:
+        for path, make in WAYS:
+            (more, _), (less, cached) = await attack(
+                readers, path, make, victims=1, groups="/physics", of_eve="/physics"
+            )
+            assert (less < more and cached > 100) or make is embed, make.__name__
 
 
 async def test_an_administrator_may_let_all_share(store: Path) -> None:
@@ -235,6 +255,56 @@ async def test_a_part_of_a_common_system_prompt_reveals_nothing(store: Path) -> 
             )
         assert costs[0] == costs[1]
         assert (await readers.say("flo", system))[1] > 100
+
+
+LONG = RULES * 9
+"""A system prompt of more than 512 tokens."""
+
+
+async def test_the_disk_shares_what_was_shared_before(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "prefixes"
+    traits = {"prefix_dir": str(folder), "prefix_accounts": 1, "shared": True}
+    own = f"The code is {SECRET}. {LONG}"
+    async with reading(store, **traits) as readers:
+        for user, system in (("ann", own), ("ann", own), ("ann", LONG), ("bob", LONG)):
+            await readers.say(user, system)
+        await wait_until(lambda: list(folder.glob("*.prefix")))
+    assert len(list(folder.glob("*.prefix"))) == 1
+    async with reading(store, **traits) as readers:
+        for user in ("eve", "ann", "flo"):
+            assert (await readers.say(user, LONG))[1] > 512
+        assert (await readers.say("ann", own))[1] == 0
+    async with reading(store, **traits | {"prefix_sharing": "all"}) as readers:
+        assert (await readers.say("bob", LONG))[1] == 0
+
+
+async def test_the_disk_keeps_nothing_of_one_account(store: Path, tmp_path: Path) -> None:
+    """Two users have sent a prompt often, one fewer than make it common."""
+    folder = tmp_path / "prefixes"
+    traits = {"prefix_dir": str(folder), "prefix_accounts": 2, "shared": True}
+    async with reading(store, **traits) as readers:
+        for user in ("ann", "bob") * 3:
+            await readers.say(user, LONG)
+        for user in ("ann", "bob", "cyd"):
+            await readers.say(user, f"Hello. {LONG}")
+        await wait_until(lambda: list(folder.glob("*.prefix")))
+    assert len(list(folder.glob("*.prefix"))) == 1
+    async with reading(store, **traits) as readers:
+        for user in ("ann", "eve"):
+            assert (await readers.say(user, LONG))[1] == 0
+
+
+async def test_members_of_a_group_share_the_disk(store: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "prefixes"
+    traits = {"prefix_dir": str(folder), "prefix_sharing": "group"}
+    async with reading(store, **traits) as readers:
+        for _ in range(2):
+            await readers.say("ann/physics", LONG)
+        await wait_until(lambda: list(folder.glob("*.prefix")))
+    async with reading(store, **traits) as readers:
+        for user in ("cyd/physics/tutors", "dan"):
+            assert (await readers.say(user, LONG))[1] == 0
+        assert (await readers.say("bob/physics", LONG))[1] > 512
 
 
 async def test_an_administrator_may_keep_users_apart(store: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,6 +27,12 @@ NUMBERS = chat(
 )
 """A request that runs for seconds, since the model may not stop before."""
 
+MCP_SERVER = {
+    "command": sys.executable,
+    "args": [str(Path(__file__).parents[1] / "small_mcp_server.py")],
+    "tools": ["add"],
+}
+
 
 @pytest.fixture
 def models_dir(scratch_store: Path) -> Path:
@@ -43,6 +50,7 @@ def jp_server_config(jp_server_config: Config, shared_url: str, tmp_path: Path) 
     jp_server_config.OllamaServer.remote_url = shared_url
     jp_server_config.OllamaServer.models_dir = str(tmp_path / "none")
     jp_server_config.OllamaServer.mount_root = True
+    jp_server_config.OllamaServer.mcp_servers = {"small": MCP_SERVER}
     return jp_server_config
 
 
@@ -82,6 +90,16 @@ async def test_answers_are_those_of_the_shared_server(
         assert (here.code, here.body) == (there.code, there.body), path
         assert here.headers.get("Content-Type") == there.headers.get("Content-Type"), path
     assert not (tmp_path / "none").exists()
+
+
+async def test_mcp_servers_are_those_of_the_users_own_server(
+    jupyter: Fetch, standalone: Fetch
+) -> None:
+    (server,) = json.loads((await jupyter("GET", "/api/mcp")).body)["servers"]
+    assert [tool["name"] for tool in server["tools"]] == ["add"]
+    body = {"server": "small", "tool": "add", "arguments": {"a": 20, "b": 22}}
+    assert (await answer(jupyter, "/api/mcp/call", body))["content"] == "42"
+    assert json.loads((await standalone("GET", "/api/mcp")).body) == {"servers": []}
 
 
 async def test_paths_without_the_prefix_are_passed_on(

@@ -148,6 +148,8 @@ async def test_names_are_passed_on(jupyter: Fetch) -> None:
 
 async def test_every_route_leads_to_itself(jupyter: Fetch) -> None:
     for route in ROUTES:
+        if route.path.startswith("/api/mcp"):  # the tools are those of the user's own server
+            continue
         path = route.path.replace("\\.", ".")
         for group in ("([^/]+)", "([A-Za-z0-9_.:-]+)", "(.+?)"):
             path = path.replace(group, "name")

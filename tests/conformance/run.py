@@ -1,6 +1,6 @@
 """Run clients of Ollama, OpenAI and Anthropic against a server of ours, and print a table.
 
-The clients live in an environment of their own in the user's cache, so that their dependencies and
+The clients live in environments of their own in the user's cache, so that their dependencies and
 the server's cannot conflict. Node.js 20 or newer is needed.
 """
 
@@ -24,6 +24,7 @@ ROOT = FOLDER.parent.parent
 sys.path[:0] = [str(ROOT / "tools"), str(ROOT / "examples"), str(ROOT / "tests")]
 
 from conformance_server import conformance_server  # noqa: E402
+from further_environments import FURTHER, Further  # noqa: E402
 from install_environment import create_venv  # noqa: E402
 
 from jupyter_ollama.backends.build_cache import CACHE, lock  # noqa: E402
@@ -50,6 +51,9 @@ CLIENTS = {
     "suite_llm": "llm, llm-ollama",
     "suite_llm_comply": "llm-comply",
     "suite_canitoolcall": "canitoolcall",
+    "suite_jupyter_ai": "jupyter-ai",
+    "suite_notebook_intelligence": "notebook-intelligence",
+    "suite_jupyter_server_mcp": "jupyter-server-mcp",
 }
 """The subject of each file of tests."""
 
@@ -64,6 +68,7 @@ def main() -> int:
     try:
         with lock(HOME / "install.lock"):
             python, suite = install()
+            further = {one: one.install(HOME, logged) for one in FURTHER}
     except Failure as failure:
         sys.exit(f"Error: {failure}")
     left_out = tomllib.loads((FOLDER / "left_out.toml").read_text(encoding="utf-8"))
@@ -71,6 +76,7 @@ def main() -> int:
         for alias, model in ALIASES.items():
             copy_model(served.host, model, alias)
         counts = run_suites(python, suite, served.host, Path(folder), left_out)
+        run_further(further, served.host, Path(folder), counts)
     print_table(counts, left_out)
     return 1 if any(names["failed"] for names in counts.values()) or not counts else 0
 
@@ -133,6 +139,7 @@ def run_suites(
     command += ["--continue-on-collection-errors", "-o", "junit_family=xunit1"]
     command += ["-o", "asyncio_default_fixture_loop_scope=function"]
     ours = ["-o", "python_files=test_conformance_*.py suite_*.py", f"--confcutdir={FOLDER}"]
+    ours += [f"--ignore=tests/conformance/{name}.py" for one in FURTHER for name in one.suites]
     counts: Counts = defaultdict(lambda: defaultdict(list))
     for place, tests, more in (
         (ROOT, "tests/conformance", ours),
@@ -153,6 +160,31 @@ def run_suites(
         )
         read_report(report, counts, LANGCHAIN if place == suite else None)
     return counts
+
+
+def run_further(further: dict[Further, Path], host: str, folder: Path, counts: Counts) -> None:
+    """Run the suites of the other environments, each with its own interpreter."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("OLLAMA_")}
+    environment = {
+        **kept,
+        "CONFORMANCE_HOST": host,
+        "CONFORMANCE_LAUNCH": str(Path(sys.executable).with_name("jupyter-ollama")),
+        "HOME": str(folder),
+    }
+    for one, python in further.items():
+        report = folder / f"{one.name}.xml"
+        subprocess.run(
+            [
+                *(str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=280"),
+                *("-c", os.devnull, f"--rootdir={FOLDER}", f"--confcutdir={FOLDER}"),
+                *("-o", "junit_family=xunit1", f"--junitxml={report}", *sys.argv[1:]),
+                *(str(FOLDER / f"{name}.py") for name in one.suites),
+            ],
+            cwd=folder,
+            env=environment,
+            check=False,
+        )
+        read_report(report, counts, None)
 
 
 def read_report(report: Path, counts: Counts, client_of_all: str | None) -> None:

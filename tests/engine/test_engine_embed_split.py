@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from interruptions import requests_all_the_time
 from numpy.typing import NDArray
 
 from jupyter_ollama.engine.embed_job import EmbedJob
 from jupyter_ollama.engine.embed_lane import Lane, can_split
-from jupyter_ollama.engine.embedder import Embedder
+from jupyter_ollama.engine.embedder import INTERRUPTIONS, Embedder
 from jupyter_ollama.engine.events import Embedded, Event, Failed
 from jupyter_ollama.engine.loading import ModelLoader
+from jupyter_ollama.engine.preemption import Preemption
 from jupyter_ollama.engine.protocol import Embed, LoadSpec
+from jupyter_ollama.engine.step_costs import StepCosts
 
 LONGEST = 512
 LEAST = 8
@@ -36,15 +39,21 @@ class Steps:
         self.seconds = 0.0
         context = loaded.embedding_context(LONGEST)
         assert can_split(context, is_causal=loaded.plan.is_causal)
+        self.preemption = Preemption()
+        self.interrupted = 0
         self.embedder = Embedder(
             loaded.model, context, LONGEST, self, splits=True,
             seconds=lambda: self.seconds,
+            preemption=self.preemption,
+            can_start=lambda: True,
         )  # fmt: skip
         run = Lane.run
 
         def watched(lane: Lane, threads: int) -> int:
             self.sizes.append(lane.batch.size)
-            return run(lane, threads)
+            code = run(lane, threads)
+            self.interrupted += lane.is_interrupted
+            return code
 
         monkeypatch.setattr(Lane, "run", watched)
 
@@ -101,6 +110,27 @@ def test_a_text_has_the_same_vector_in_parts_as_in_one_batch(
     likeness = steps.rows[1] @ np.stack(alone).T
     assert likeness.diagonal().min() > 0.9999
     assert likeness[0, 2] < 0.999
+
+
+@pytest.mark.parametrize("accounts", [1, 2, 5])
+def test_interrupted_batches_run_again(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch, accounts: int
+) -> None:
+    """Two accounts interrupt a batch once each, however many streams arrive; no text is lost."""
+    loaded = ModelLoader(LoadSpec(model=str(smollm2_f16), num_ctx=LONGEST, num_batch=64))
+    steps = Steps(loaded, monkeypatch)
+    texts = [LONG, "short", LONG + "and back", "other words"]
+    alone = [steps.alone(text) for text in texts]
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1000.0)
+    monkeypatch.setattr(steps, "seconds", 1e6)
+    steps.sizes.clear()
+    steps.add(1, *texts)
+    with requests_all_the_time(steps.preemption, accounts):
+        steps.finish()
+    times = min(accounts, INTERRUPTIONS)
+    assert 4 * times < steps.interrupted <= len(steps.sizes) * times // (times + 1)
+    likeness = steps.rows[1] @ np.stack(alone).T
+    assert likeness.diagonal().min() > 0.9999
 
 
 def test_short_texts_do_not_wait_for_a_long_one(steps: Steps) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from interruptions import requests_all_the_time
 from plain_loop import PlainLoop
 from steps import Steps
 from tiny_recurrent import write_recurrent
@@ -32,22 +31,6 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     monkeypatch.setattr(LlamaContext, "decode", record)
     monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1000.0)
     return codes
-
-
-@contextmanager
-def requests_all_the_time(preemption: Preemption) -> Iterator[None]:
-    """Submit work at intervals while steps run."""
-    over = threading.Event()
-
-    def ask() -> None:
-        while not over.wait(0.002):
-            preemption.hand_over(lambda: None)
-
-    thread = threading.Thread(target=ask)
-    thread.start()
-    yield
-    over.set()
-    thread.join()
 
 
 def finish(steps: Steps, preemption: Preemption) -> None:

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import random
-from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-from runners import running
+from runners import Answer, answer_with_probabilities, running
 
-from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.reading_order import Reading, next_count, reusable
-from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
 WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "once", "in", "Rome"]
-
-Answer = list[tuple[bytes, float]]
-"""Tokens with their log-probabilities."""
-
-
-async def ask(
-    runner: RunnerClient, prompt: RawPrompt | ChatPrompt, options: Options
-) -> tuple[Answer, Done]:
-    found: Answer = []
-    async with aclosing(runner.generate(prompt, options, logprobs=0)) as events:
-        async for event in events:
-            if isinstance(event, Text):
-                found += [(one.piece, one.logprob) for one in event.logprobs or ()]
-            if isinstance(event, Done):
-                return found, event
-    raise AssertionError("no Done")
 
 
 def prompts_with_common_beginnings(rng: random.Random) -> list[str]:
@@ -58,7 +39,7 @@ async def test_the_same_request_gets_the_same_answer_after_any_history(
     async with running(path, num_ctx=1024) as runner:
         for _ in range(30):
             text, way = rng.choice(texts), rng.randrange(2)
-            answer, done = await ask(runner, RawPrompt(text), options[way])
+            answer, done = await answer_with_probabilities(runner, RawPrompt(text), options[way])
             assert len(answer) == done.eval_count
             reused += done.cached
             assert answers.setdefault((text, way), answer) == answer
@@ -66,7 +47,7 @@ async def test_the_same_request_gets_the_same_answer_after_any_history(
     # Nor does it matter whether there was a request before.
     (text, way), answer = max(answers.items(), key=lambda item: len(item[0][0]))
     async with running(path, num_ctx=1024) as runner:
-        assert (await ask(runner, RawPrompt(text), options[way]))[0] == answer
+        assert (await answer_with_probabilities(runner, RawPrompt(text), options[way]))[0] == answer
 
 
 async def test_drafts_and_turns_of_conversations_are_repeatable(smollm2_f16: Path) -> None:
@@ -77,12 +58,12 @@ async def test_drafts_and_turns_of_conversations_are_repeatable(smollm2_f16: Pat
     first: list[Answer] = []
     async with running(smollm2_f16, num_ctx=1024) as runner:
         for _ in range(3):
-            answer, _ = await ask(runner, ChatPrompt(opening), options)
+            answer, _ = await answer_with_probabilities(runner, ChatPrompt(opening), options)
             text = b"".join(piece for piece, _ in answer).decode().removesuffix("<|im_end|>")
             turns = [*opening, Message("assistant", text), Message("user", "Go on.")]
-            second, done = await ask(runner, ChatPrompt(turns), options)
+            second, done = await answer_with_probabilities(runner, ChatPrompt(turns), options)
             assert done.cached >= len(answer)
-            await ask(runner, ChatPrompt(other), options)
+            await answer_with_probabilities(runner, ChatPrompt(other), options)
             first = first or [answer, second]
             assert [answer, second] == first
 

@@ -12,7 +12,7 @@ import pytest
 from jupyter_ollama.engine.account_trees import SystemPrefix
 from jupyter_ollama.engine.llama_model import LlamaModel
 from jupyter_ollama.engine.prompting import Prompt, Prompter
-from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt, SuffixPrompt
+from jupyter_ollama.engine.protocol import ChatPrompt, PrefixSharing, RawPrompt, SuffixPrompt
 from jupyter_ollama.engine.system_prefix import system_prefix
 from jupyter_ollama.prompt.messages import Message
 
@@ -40,7 +40,8 @@ class Reader:
         """Return the system prompt that a prompt begins with, and the text of its tokens."""
         rendered = self.prompter.render(prompt, num_ctx)
         tokens = self.prompter.tokens(prompt, rendered).tokens
-        found = system_prefix(self.model, self.prompter, prompt, rendered, tokens, 3)
+        sharing = PrefixSharing(1, after=3)
+        found = system_prefix(self.model, self.prompter, prompt, rendered, tokens, sharing)
         length = found.length if found else 0
         return found, self.model.detokenize(tokens[:length], special=True)
 

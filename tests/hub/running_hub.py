@@ -8,20 +8,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx2
 from cli_process import free_port
-from proxy import proxy_command
+from hub_proxy import proxy_command
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "jupyterhub"
 DRIVER = "the-token-of-the-tests"
 SERVICE = "the-token-of-the-endpoint"
 PROXY = "the-token-of-the-proxy"
+PASSWORD = "the-password-of-all-users"
 START_TIMEOUT = 90.0
 WAIT = 0.1
 
@@ -29,6 +31,7 @@ WAIT = 0.1
 SITE = """
 load_subconfig({example!r})
 c.JupyterHub.authenticator_class = "dummy"
+c.DummyAuthenticator.password = {password!r}
 c.Authenticator.allow_all = True
 c.Authenticator.admin_users = {{"root"}}
 c.JupyterHub.spawner_class = "simple"
@@ -62,6 +65,7 @@ class Hub:
     proxy_api: str = field(default_factory=lambda: f"http://127.0.0.1:{free_port()}")
     endpoint: str = field(default_factory=lambda: f"127.0.0.1:{free_port()}")
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    replaced: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         jupyter = {
@@ -89,6 +93,7 @@ class Hub:
             ("127.0.0.1:9999", self.endpoint),
             ("/srv/ollama/models", str(self.models)),
             ("/opt/jupyter-ollama/bin", str(Path(sys.executable).parent)),
+            *self.replaced.items(),
         ):
             text = text.replace(there, here)
         return text
@@ -107,6 +112,7 @@ class Hub:
             proxy_api=self.proxy_api,
             proxy_token=PROXY,
             driver=DRIVER,
+            password=PASSWORD,
             environment=self.own,
         )
         (self.folder / "jupyterhub_config.py").write_text(site, encoding="utf-8")
@@ -202,9 +208,25 @@ class Hub:
 
 
 @contextmanager
-def running_hub(example: str, folder: Path, models: Path) -> Iterator[Hub]:
-    """Run the Hub of an example, with alice, bob and carol as its users."""
-    hub = Hub(folder, models)
+def running_hub(
+    example: str,
+    folder: Path,
+    models: Path,
+    *,
+    settings: str = "",
+    replaced: Mapping[str, str] = MappingProxyType({}),
+    **variables: str,
+) -> Iterator[Hub]:
+    """Run the Hub of an example, with alice, bob and carol as its users.
+
+    Its endpoint gets the ``settings``; the Hub and its services get the ``variables``. Texts of the
+    example are ``replaced``.
+    """
+    hub = Hub(folder, models, replaced=replaced)
+    hub.own |= variables
+    hub.environment |= variables
+    with (folder / "jupyter_config_dir" / "jupyter_ollama_config.py").open("a") as config:
+        config.write(settings)
     hub.configure(example)
     try:
         hub.start_proxy()

@@ -19,7 +19,10 @@ OPEN = {
     "JupyterHubLogoutHandler": {302},
     "JupyterHubOAuthCallbackHandler": {400},
     "TrailingSlashHandler": {302},
-    # To the login of the Hub: unknown paths, and other methods than GET.
+    # Scripts and styles of the page, which have no data; a name that no file has is none.
+    "PageFile": {404, 405},
+    # To the login of the Hub: the page, unknown paths, and other methods than GET.
+    "JupyterPage": {302},
     "Template404": {302},
     "PrometheusMetricsHandler": {302},
 }

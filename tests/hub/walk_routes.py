@@ -17,6 +17,7 @@ from jupyter_ollama.hub.server import HubServer, make
 SAMPLES = {
     r"([A-Za-z0-9_.:-]+)": "x",
     r"([^/]+)": "x",
+    r"([\w.-]+)": "x",
     "(.+?)": "x",
     "(.*)": "x",
     ".*": "x",

@@ -21,9 +21,9 @@ from tiny_checkpoint import (
     write_safetensors,
 )
 
+from jupyter_ollama.engine.adapters import load_adapters
 from jupyter_ollama.engine.llama_context import Batch, LlamaContext
 from jupyter_ollama.engine.llama_model import LlamaModel
-from jupyter_ollama.engine.loading import load_adapters
 from jupyter_ollama.library.convert.adapter import convert_adapter
 from jupyter_ollama.library.convert.convert import convert
 from jupyter_ollama.library.convert.model_folder import ConversionError

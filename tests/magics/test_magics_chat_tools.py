@@ -34,11 +34,18 @@ def allow(shell: InteractiveShell) -> None:
 
 
 def test_thinking_is_requested(shell: InteractiveShell, server: ScriptedServer) -> None:
-    for line in ("--think", "--think high", "--think=low smollm2:135m", "--no-think", ""):
+    for line in (
+        "--think",
+        "--think high",
+        "--think=low smollm2:135m",
+        "--no-think",
+        "--think 64",
+        "",
+    ):
         chat(shell, f"{line} smollm2:135m" if "smoll" not in line else line)
     sent = [body.get("think") for body in server.bodies("/api/chat")]
-    assert sent == [True, "high", "low", False, None]
-    with pytest.raises(OllamaMagicsError, match="invalid choice: 'much'"):
+    assert sent == [True, "high", "low", False, {"budget": 64}, None]
+    with pytest.raises(OllamaMagicsError, match="'much' is neither a number of tokens nor"):
         chat(shell, "--think=much")
 
 

@@ -25,6 +25,10 @@ from scripted_server import ScriptedServer
         ({"status": "queued", "position": 3}, "waiting, 3rd in line"),
         ({"status": "queued", "position": 12}, "waiting, 12th in line"),
         ({"status": "queued", "position": 22}, "waiting, 22nd in line"),
+        (
+            {"status": "queued", "position": 2, "reason": "Slurm job 7 is pending: Resources"},
+            "waiting: Slurm job 7 is pending: Resources",
+        ),
         ({"status": "loading"}, "loading the model"),
         ({"status": "prompt", "completed": 30, "total": 120}, "reading the prompt, 25 %"),
     ],

@@ -10,10 +10,12 @@ from types import ModuleType
 from typing import Any
 
 import jupyter_ollama_magics
+import pandas as pd
 import pytest
 from docstring_examples import report
 from IPython.core.interactiveshell import InteractiveShell
 from jupyter_ollama_client import Client
+from jupyter_ollama_magics import Job
 from jupyter_ollama_magics.magics import OllamaMagics
 from jupyter_ollama_magics.result import ChatResult
 from jupyter_ollama_magics.widgets.chat import Chat
@@ -29,6 +31,9 @@ MAGICS = (
     Chat,
     ModelManager,
     PullProgress,
+    Job.load,
+    Job.wait,
+    Job.frame,
     jupyter_ollama_magics.endpoint,
     jupyter_ollama_magics.open_index,
     jupyter_ollama_magics.similarity,
@@ -60,7 +65,7 @@ def names(
     monkeypatch.setenv("JUPYTER_OLLAMA_URL", chat_server)
     monkeypatch.chdir(tmp_path)
     client = Client(chat_server)
-    yield {"url": chat_server, "client": client}
+    yield {"url": chat_server, "client": client, "pd": pd, "Job": Job}
     client.close()
 
 

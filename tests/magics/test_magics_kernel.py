@@ -208,8 +208,11 @@ def test_an_interrupted_embedding_leaves_no_output(kernel: Kernel, server: Scrip
 
 
 def test_completion_over_the_wire(kernel: Kernel) -> None:
-    kernel.client.complete("%%chat smollm2:1\nhello", 16)
-    content = kernel.client.get_shell_msg(timeout=30)["content"]
+    for _ in range(30):
+        kernel.client.complete("%%chat smollm2:1\nhello", 16)
+        content = kernel.client.get_shell_msg(timeout=30)["content"]
+        if content["matches"]:
+            break  # names that arrive late, on a busy host, are for the next Tab
     assert content["matches"] == ["smollm2:135m"]
     assert (content["cursor_start"], content["cursor_end"]) == (7, 16)
 

@@ -123,7 +123,7 @@ def test_targets_of_make_exist(page: str) -> None:
 def test_commands_exist(page: str) -> None:
     for code in code_of(page):
         for line in code.splitlines():
-            for part in re.findall(r"\bjupyter[ -]ollama ([a-z].*)", line):
+            for part in re.findall(r"\bjupyter[ -]ollama ([a-z][^)]*)", line):
                 for alternative in part.split(" | "):
                     name = alternative.split()[0].rstrip(",.")
                     assert name in OllamaApp.subcommands, line

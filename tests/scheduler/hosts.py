@@ -29,25 +29,25 @@ class Host:
         self.runners: list[RunnerClient] = []
         self._start = RunnerClient.start
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> RunnerClient:
+    async def start(self, spec: LoadSpec, load_timeout: float, spare: None = None) -> RunnerClient:
         """Start a runner if it fits."""
         if sum(runner.is_alive for runner in self.runners) >= self.capacity:
             self.refused += 1
             raise refusal(self.shortage)
         self.started += 1
-        self.runners.append(await self._start(spec, load_timeout))
+        self.runners.append(await self._start(spec, load_timeout, spare))
         return self.runners[-1]
 
 
 class SmallHost(Host):
     """A host whose memory holds short contexts only."""
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> RunnerClient:
+    async def start(self, spec: LoadSpec, load_timeout: float, spare: None = None) -> RunnerClient:
         """Start a runner if its context may be short."""
         if (spec.num_ctx or spec.min_num_ctx) > 512:
             self.refused += 1
             raise refusal(self.shortage)
-        return await super().start(spec, load_timeout)
+        return await super().start(spec, load_timeout, spare)
 
 
 class SimulatedRunner:
@@ -56,6 +56,7 @@ class SimulatedRunner:
     def __init__(self, spec: LoadSpec, size: int, host: SimulatedHost) -> None:
         self.spec = spec
         self.pid = 0
+        self.gpu_layers = 0
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.ready = Ready(spec.num_ctx, spec.num_parallel, size, 0)
         self.users = 0
@@ -116,7 +117,9 @@ class SimulatedHost:
         self.used += size
         assert self.used <= self.budget, "more was loaded than fits"
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> SimulatedRunner:
+    async def start(
+        self, spec: LoadSpec, load_timeout: float, spare: None = None
+    ) -> SimulatedRunner:
         size = self.size(spec.model, spec.num_ctx)
         await self.take(size)
         runner = SimulatedRunner(spec, size, self)

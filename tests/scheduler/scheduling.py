@@ -21,6 +21,7 @@ from jupyter_ollama.scheduler.scheduler import Scheduler
 
 @asynccontextmanager
 async def scheduling(store: Path, **traits: object) -> AsyncIterator[Scheduler]:
+    traits = {"spare_runner_seconds": 0} | traits
     server = OllamaServer(models_dir=str(store), **traits)
     try:
         yield server.scheduler

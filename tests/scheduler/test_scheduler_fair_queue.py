@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from jupyter_ollama.scheduler.account import Account
 from jupyter_ollama.scheduler.fair_queue import FairQueue
 from jupyter_ollama.scheduler.limits import Limits
-from jupyter_ollama.scheduler.loaded import RunnerGone
+from jupyter_ollama.scheduler.loaded_base import RunnerGone
 from jupyter_ollama.scheduler.request import ModelRequest, SlotClaim
 from jupyter_ollama.scheduler.share import Grant
 

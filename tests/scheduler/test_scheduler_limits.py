@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.library.name import ModelName
 from jupyter_ollama.options import Options
 from jupyter_ollama.scheduler.limits import LimitReached, Limits, limits_of
-from jupyter_ollama.scheduler.sliding_window import SlidingWindow
 
 TABLE: dict[str, dict[str, Any]] = {
     "*": {"concurrent": 4, "queue": 8, "tokens_per_day": 1000, "models": ["tiny*"]},
@@ -97,50 +95,6 @@ def test_caps(asked: dict[str, int], given: tuple[int, int]) -> None:
     options = Options(**asked)
     Limits().cap(options, 4096)
     assert options == Options(**asked)
-
-
-def test_amounts_leave_a_window() -> None:
-    window = SlidingWindow(60)
-    now = time.time()
-    for ago, tokens in ((100, 7), (50, 10), (20, 30), (0, 5)):
-        window.add(tokens, now - ago)
-    assert window.total == 45
-    assert window.wait(46) == 0
-    assert window.wait(45) == pytest.approx(10, abs=1)
-    assert window.wait(35) == pytest.approx(40, abs=1)
-    assert window.wait(1) == pytest.approx(60, abs=1)
-
-
-@pytest.mark.parametrize("jump", [-3 * 86400, 3 * 86400])
-def test_a_clock_that_jumps_locks_no_user_out(monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
-    window = SlidingWindow(60)
-    window.add(10)
-    before, wall, steady = window.wait(5), time.time, time.monotonic
-    monkeypatch.setattr(time, "time", lambda: wall() + jump)
-    assert window.total == 10
-    assert window.wait(5) == pytest.approx(before, abs=5)
-    window.add(10)
-    monkeypatch.setattr(time, "time", wall)
-    assert window.wait(5) == pytest.approx(60, abs=5)
-    monkeypatch.setattr(time, "monotonic", lambda: steady() + 61)
-    assert window.total == window.wait(5) == 0
-
-
-def test_records_of_the_future_are_dropped() -> None:
-    window = SlidingWindow(60)
-    window.add(7, time.time() + 3 * 86400)
-    assert window.total == 0
-    window.add(7, time.time() - 30)
-    assert window.wait(5) == pytest.approx(30, abs=5)
-
-
-def test_a_window_is_bounded() -> None:
-    window = SlidingWindow(60)
-    start = time.time() - 60
-    for number in range(20000):
-        window.add(1, start + number * 0.003)
-    assert len(window._buckets) < 300
-    assert window.total == pytest.approx(20000, rel=0.01)
 
 
 def test_retry_after_is_whole_seconds() -> None:

@@ -119,7 +119,7 @@ async def test_models_of_other_users_stay_for_a_while(
             await ask(scheduler, model, Account(name))
         start = time.monotonic()
         for loaded in scheduler.loaded():
-            loaded.loaded_at = start
+            loaded.base.loaded_at = start
         waiting = asyncio.create_task(ask(scheduler, d))
         another = asyncio.create_task(ask(scheduler, d))
         # Other models load meanwhile: the load that has to wait does not delay them.

@@ -15,8 +15,8 @@ class Users:
     def __init__(self, **traits: Any) -> None:
         self.admission = OllamaServer(**traits).admission
 
-    def ask(self, name: str) -> PrefixSharing:
-        with self.admission.admit(name, (), "", "", None, lambda: None) as request:
+    def ask(self, name: str, *groups: str) -> PrefixSharing:
+        with self.admission.admit(name, groups, "", "", None, lambda: None) as request:
             return request.sharing
 
 
@@ -28,7 +28,7 @@ def test_a_user_has_one_number() -> None:
 
 
 def test_a_server_with_one_user_shares_all() -> None:
-    users = Users()
+    users = Users(prefix_disk_bytes=0)
     assert users.ask(OWNER_NAME) == OWN_PREFIXES
     alone = Users()
     assert [alone.ask("ann").after for _ in range(2)] == [0, 0]
@@ -40,5 +40,57 @@ def test_the_settings_of_an_administrator() -> None:
         users = Users(prefix_sharing=policy, prefix_accounts=5)
         ann, bob = users.ask("ann"), users.ask("bob")
         assert (bob.after, bob.account == ann.account) == (after, False)
-    users = Users(prefix_sharing="all")
+    users = Users(prefix_sharing="all", prefix_disk_bytes=0)
     assert users.ask("ann") == users.ask("bob") == OWN_PREFIXES
+
+
+def test_members_of_the_same_groups_share() -> None:
+    users = Users(prefix_sharing="group")
+    ann, bob = users.ask("ann", "physics"), users.ask("bob", "physics")
+    assert ann == bob
+    assert ann.after == 0
+    tutor = users.ask("cyd", "physics", "tutors")
+    assert tutor == users.ask("dan", "tutors", "physics")
+    others = [users.ask("eve", "history"), users.ask("flo"), users.ask("gus"), tutor, ann]
+    assert len({one.account for one in others}) == len(others)
+    assert (users.ask(OWNER_NAME).account, users.ask(OWNER_NAME).after) == (0, 0)
+
+
+def scope_of(name: str, *groups: str, before: tuple[str, ...] = (), **traits: Any) -> str:
+    """Return who shares the system prompts of a user on the disk, in a server that has started."""
+    users = Users(**traits)
+    for other in before:
+        users.ask(other)
+    return users.ask(name, *groups).scope
+
+
+def test_system_prompts_on_the_disk_are_read_by_those_who_share_them() -> None:
+    common = {"shared": True}
+    assert scope_of("ann", **common) == scope_of("bob", before=("cyd",)) != ""
+    physics = scope_of("ann", "physics", "tutors", prefix_sharing="group")
+    assert physics == scope_of("bob", "tutors", "physics", prefix_sharing="group")
+    everyone = scope_of("ann", prefix_sharing="all")
+    assert everyone == scope_of(OWNER_NAME, prefix_sharing="all")
+    alone = scope_of("ann")
+    assert alone == scope_of("ann")
+    apart = [
+        scope_of("ann", **common),
+        scope_of("ann", **common, prefix_accounts=4),
+        physics,
+        scope_of("ann", "physics", prefix_sharing="group"),
+        everyone,
+        scope_of(OWNER_NAME),
+        alone,
+        scope_of("bob"),
+    ]
+    assert len(set(apart)) == len(apart)
+    assert "" not in apart
+    for traits in (
+        {"prefix_sharing": "account"},
+        {"prefix_sharing": "account", "shared": True},
+        {"prefix_sharing": "group"},
+        {"prefix_disk_bytes": 0},
+        {"prefix_disk_bytes": 0, "shared": True},
+        {"prefix_disk_bytes": 0, "prefix_sharing": "all"},
+    ):
+        assert scope_of("ann", **traits) == ""

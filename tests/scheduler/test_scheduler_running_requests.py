@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from jupyter_ollama.budgets.budget import Budget, Key
+from jupyter_ollama.budgets.ledger import Ledger
+from jupyter_ollama.budgets.request_budgets import RequestBudgets
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.scheduler.account import Account, Counts
 from jupyter_ollama.scheduler.events import Events
@@ -31,17 +34,21 @@ def running(emitted: list[tuple[str, dict[str, Any]]]) -> RunningRequests:
 
 async def test_counters_follow_the_states_of_a_request_with_two_answers() -> None:
     queue, ann, total = FairQueue(1), Account("ann"), Counts()
-    request = ModelRequest(ann, expected_tokens=70)
+    ledger, budget = Ledger(), Budget(Key("user:ann", "", "day"), 1000)
+    reserved = ledger.counter(budget.key)
+    budgets = RequestBudgets(ledger, "ann", (), [budget])
+    request = ModelRequest(ann, expected_tokens=70, budgets=budgets)
     assert request.state is State.PREPARING
     claims = [SlotClaim(request, total=total) for _ in range(2)]
     claims[0].enter(State.LOADING)
     assert (request.state, ann.waiting, total.waiting) == (State.LOADING, 1, 1)
     first = await queue.acquire(claims[0])
-    assert (request.state, ann.waiting, ann.running, ann.reserved) == (State.RUNNING, 0, 1, 70)
+    assert (request.state, ann.waiting, ann.running) == (State.RUNNING, 0, 1)
+    assert reserved.reserved == 70
     waiting = asyncio.create_task(queue.acquire(claims[1]))
     await asyncio.sleep(0)
     assert (request.state, request.position, queue.claims) == (State.QUEUED, 1, 2)
-    assert (total.running, total.waiting, total.reserved) == (1, 1, 70)
+    assert (total.running, total.waiting, reserved.reserved) == (1, 1, 70)
     queue.release(first)
     second = await waiting
     assert (request.state, request.position, ann.running, ann.waiting) == (
@@ -56,7 +63,7 @@ async def test_counters_follow_the_states_of_a_request_with_two_answers() -> Non
     request.close(200)
     assert request.state is State.DONE
     for counts in (ann, total):
-        assert (counts.running, counts.waiting, counts.reserved) == (0, 0, 0)
+        assert (counts.running, counts.waiting, reserved.reserved) == (0, 0, 0)
 
 
 def test_users_and_administrators_cancel_with_the_same_event(
@@ -111,9 +118,9 @@ async def test_the_event_loop_runs_while_the_usage_file_is_locked(
         waiting = [asyncio.create_task(after.admission.restored()) for _ in range(40)]
         await asyncio.wait(waiting, timeout=0.2)
         assert not any(task.done() for task in waiting)
-        assert (after.admission.account("ann").day.total, after.admission.blocked) == (0, set())
+        assert (after.admission.spent("ann", "day"), after.admission.blocked) == (0, set())
         lock.rollback()
     lock.close()
     await asyncio.gather(*waiting)
-    assert (after.admission.account("ann").day.total, after.admission.blocked) == (7, {"eve"})
+    assert (after.admission.spent("ann", "day"), after.admission.blocked) == (7, {"eve"})
     await after.stop()

@@ -41,6 +41,7 @@ class Course(SimulatedHost):
             max_loaded_models=self.chance.choice([2, 9]),
             num_parallel=REQUESTS if self.calm else self.chance.choice([1, 3]),
             pinned_models=self.pinned,
+            spare_runner_seconds=0,
         )
         self.failing = 0.0 if self.calm else 0.1
         self.answers: list[int] = []
@@ -98,13 +99,15 @@ class Course(SimulatedHost):
                 runner.users -= 1  # type: ignore[attr-defined]
         self.answers.append(200)
 
-    async def start(self, spec: LoadSpec, load_timeout: float) -> SimulatedRunner:
+    async def start(
+        self, spec: LoadSpec, load_timeout: float, spare: None = None
+    ) -> SimulatedRunner:
         """Load; it must be the model of the request that has waited longest."""
         if self.calm:
             loaded = [loaded.spec.model for loaded in self.server.scheduler.loaded()]
             wanted = (path for path in self._waiting.values() if path not in loaded)
             assert next(wanted, None) == spec.model
-        return await super().start(spec, load_timeout)
+        return await super().start(spec, load_timeout, spare)
 
 
 async def test_random_events(

@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ import pytest
 from jupyter_ollama.errors import OllamaError
 from jupyter_ollama.scheduler.account import Account
 from jupyter_ollama.scheduler.request import ModelRequest
-from jupyter_ollama.usage.store import LastDay, UsageStore
+from jupyter_ollama.usage.records import Past, Since
+from jupyter_ollama.usage.store import UsageStore
 
 
 @pytest.fixture
@@ -32,20 +33,28 @@ def finished(
     return request
 
 
-def last_day(path: Path) -> LastDay:
-    """Start a store and close it; return the last day that it has read."""
-    store = UsageStore(path, 90)
+def a_day() -> dict[str, Since]:
+    return {"day": Since(time.time() - 86400, 300)}
+
+
+def past(path: Path, host: str = "") -> Past:
+    """Start a store and close it; return what it has read."""
+    store = UsageStore(path, 90, a_day(), host)
     store.start()
     store.close()
-    assert store.last_day is not None
-    return store.last_day
+    assert store.past is not None
+    return store.past
+
+
+def users(past: Past) -> set[str]:
+    return {row.user for row in past.spent["day"]}
 
 
 @contextmanager
 def started(path: Path, keep_days: float = 90) -> Iterator[UsageStore]:
     store = UsageStore(path, keep_days)
     store.start()
-    store.wait_for_last_day()
+    store.wait_for_past()
     yield store
     store.close()
 
@@ -94,14 +103,14 @@ def test_budgets_are_read_at_the_start(path: Path) -> None:
         for _ in range(3):
             store.add(finished("ann", tokens=100))
         store.add(finished("bob"))
-    spent = last_day(path).spent
-    assert {user: [tokens for _, tokens in parts] for user, parts in spent.items()} == {
-        "ann": [900],
-        "bob": [30],
+    found = past(path).spent["day"]
+    assert {row.user: (row.groups, row.model, row.tokens) for row in found} == {
+        "ann": ((), "tiny", 900),
+        "bob": ((), "tiny", 30),
     }
     with sqlite3.connect(path) as connection:
         connection.execute("UPDATE usage SET time = time - 2 * 86400 WHERE user = 'ann'")
-    assert {*last_day(path).spent} == {"bob"}
+    assert users(past(path)) == {"bob"}
 
 
 def test_old_rows_are_removed(path: Path) -> None:
@@ -158,7 +167,7 @@ def test_a_removed_file_is_created_again(path: Path) -> None:
             one.unlink()
         store.add(finished("bob"))
     assert [row["user"] for row in store.sums("user", 0)] == ["bob"]
-    assert last_day(path).blocked == {"eve"}
+    assert past(path).blocked == {"eve"}
 
 
 @pytest.mark.parametrize("when", ["before the start", "while it is used"])
@@ -188,18 +197,18 @@ def test_rows_wait_for_a_locked_file(path: Path, monkeypatch: pytest.MonkeyPatch
     with started(path) as store:
         store.add(finished("ann", tokens=100))
         store.block("eve", True)
-    store = UsageStore(path, 90)
+    store = UsageStore(path, 90, a_day())
     with locked(path):
         store.start()
-        store.wait_for_last_day()
+        store.wait_for_past()
         store.add(finished("bob"))
         with pytest.raises(OllamaError, match="cannot be read now: database is locked") as caught:
             store.sums("user", 0)
         assert caught.value.status == 503
-        assert store.last_day is None
-    wait_for(lambda: store.last_day is not None)
-    assert {*store.last_day.spent} == {"ann"}
-    assert store.last_day.blocked == {"eve"}
+        assert store.past is None
+    wait_for(lambda: store.past is not None)
+    assert users(store.past) == {"ann"}
+    assert store.past.blocked == {"eve"}
     store.close()
     assert {row["user"] for row in store.sums("user", 0)} == {"ann", "bob"}
 
@@ -224,4 +233,68 @@ def test_blocked_users(path: Path) -> None:
         store.block("ann", True)
         store.block("bob", True)
         store.block("bob", False)
-    assert last_day(path).blocked == {"ann"}
+    assert past(path).blocked == {"ann"}
+
+
+def test_a_request_is_one_row_however_often_it_is_added(path: Path) -> None:
+    request = finished("ann")
+    written = threading.Event()
+    with started(path) as store:
+        store.add(request, written.set)
+        assert written.wait(10)
+        assert rows(path) == 1
+        request.generated_tokens += 5
+        request.status = 499
+        store.add(request)
+    (row,) = store.sums("user", 0)
+    assert (row["requests"], row["generated_tokens"]) == (1, 25)
+
+
+def test_a_file_of_an_earlier_version_gets_its_columns(path: Path) -> None:
+    columns = (
+        "time REAL, user TEXT, groups TEXT, model TEXT, digest TEXT, path TEXT, status INTEGER"
+    )
+    numbers = "prompt_tokens, cached_tokens, generated_tokens, waited_ms, total_ms"
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"CREATE TABLE usage ({columns}, {numbers})")
+        old = (time.time(), "ann", "[]", "tiny", "d", "/api/chat", 200, 1, 0, 2, 3, 4)
+        connection.execute(f"INSERT INTO usage VALUES ({', '.join('?' * 12)})", old)
+        connection.commit()
+    with started(path) as store:
+        store.add(finished("bob"))
+    assert users(past(path)) == {"ann", "bob"}
+
+
+def test_a_host_reads_its_own_rows(path: Path) -> None:
+    for host in ("one", "two"):
+        store = UsageStore(path, 90, a_day(), host)
+        store.start()
+        store.add(finished(f"user of {host}"))
+        store.close()
+    assert users(past(path, "one")) == {"user of one"}
+    assert users(past(path)) == {"user of one", "user of two"}
+
+
+def test_rows_of_a_long_term_are_kept(path: Path) -> None:
+    with started(path) as store:
+        store.add(finished("ann"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE usage SET time = time - 100 * 86400")
+        connection.commit()
+    store = UsageStore(path, 90, {"term": Since(time.time() - 150 * 86400, time.time())})
+    store.start()
+    store.close()
+    assert store.past is not None
+    assert [row.tokens for row in store.past.spent["term"]] == [30]
+    with started(path):
+        pass
+    assert rows(path) == 0
+
+
+def test_limits_until_a_date_are_kept(path: Path) -> None:
+    with started(path) as store:
+        store.override("limits user:ann", "{}")
+        store.override("limits user:bob", "{}")
+        store.override("limits user:bob", "")
+    assert past(path).overrides == {"limits user:ann": "{}"}

@@ -10,7 +10,7 @@ from ..endpoint import Call, Reply, Stream
 from ..models import find_model
 from ..openai.tools import choose_tools
 from ..translation import answer_fields, events, native_options, parts, whole
-from ..wire import ChatRequest
+from ..wire import ChatRequest, ThinkingBudget, parse_think
 from .answers import MessageWriter
 from .conversation import native_messages, native_tools, openai_tool_choice
 from .wire import CountRequest, MessagesRequest
@@ -84,10 +84,13 @@ def chat_request(
     )
 
 
-def _think(request: CountRequest) -> bool | str | None:
+def _think(request: CountRequest) -> bool | str | ThinkingBudget | None:
     if request.think is not None:
         return request.think
     kind = str(request.thinking.get("type"))
+    budget = request.thinking.get("budget_tokens")
+    if kind == "enabled" and budget is not None:
+        return parse_think({"budget": budget})
     if kind in ("enabled", "disabled"):
         return kind == "enabled"
     effort = str(request.output_config.get("effort") or "").strip().lower()

@@ -11,7 +11,7 @@ from ...errors import OllamaError
 from .. import chat as native
 from ..endpoint import Call, Reply, Stream
 from ..request_bounds import check_messages
-from ..translation import answer_fields, merged, parts, together, whole
+from ..translation import answer_fields, merged, parts, together, whole_of
 from ..wire import ChatRequest
 from .answers import Part, finish_reason, head, logprobs, usage
 from .messages import native_messages
@@ -23,20 +23,24 @@ from .wire import ChatCompletionRequest
 async def chat_completions(call: Call) -> Reply | Stream:
     """Answer with one message or several, whole or in chunks."""
     request = call.decode(ChatCompletionRequest)
-    asked = chat_request(request, await default_options(call, request.model))
+    defaults = await default_options(call, request.model)
+    asked = chat_request(request, defaults, call.server.effort_budgets)
     check_messages(call.server, asked.messages, request.n)
     calls = [
         call.carrying(msgspec.structs.replace(asked, options=choice_options(asked.options, choice)))
         for choice in range(request.n)
     ]
     if not asked.stream:
-        return Reply(completion(request, await together([whole(native.chat(c)) for c in calls])))
+        answers = await together([whole_of(native.chat, one) for one in calls])
+        return Reply(completion(request, answers))
     streams = [parts(answer) for answer in await together([native.chat(c) for c in calls])]
     return _chunks(request, streams)
 
 
-def chat_request(request: ChatCompletionRequest, defaults: dict[str, Any]) -> ChatRequest:
-    """Translate to a request of /api/chat. Raises OllamaError(400)."""
+def chat_request(
+    request: ChatCompletionRequest, defaults: dict[str, Any], budgets: dict[str, int]
+) -> ChatRequest:
+    """Translate to a request of /api/chat; see `think` for ``budgets``. Raises OllamaError(400)."""
     if not request.messages:
         raise OllamaError(400, "[] is too short - 'messages'")
     longest = request.max_completion_tokens
@@ -54,7 +58,7 @@ def chat_request(request: ChatCompletionRequest, defaults: dict[str, Any]) -> Ch
         options=completion_options(request, defaults, num_predict),
         format=request.format
         or response_format(asked, schema.get("schema") if isinstance(schema, dict) else None),
-        think=think(request, request.reasoning.effort or request.reasoning_effort),
+        think=think(request, request.reasoning.effort or request.reasoning_effort, budgets),
         logprobs=request.logprobs,
         top_logprobs=request.top_logprobs,
         debug_render_only=request.debug_render_only,

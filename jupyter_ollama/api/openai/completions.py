@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from ...errors import OllamaError
+from ...scheduler.remote_model import RemoteModel
 from .. import generate as native
 from ..endpoint import Call, Reply, Stream
+from ..models import find_model
 from ..request_bounds import check_choices
-from ..translation import answer_fields, merged, parts, together, whole
+from ..translation import answer_fields, merged, parts, together, whole_of
 from ..wire import GenerateRequest
 from .answers import Part, finish_reason, head, logprobs, usage
 from .options import choice_options, completion_options, default_options
@@ -25,10 +27,14 @@ async def completions(call: Call) -> Reply | Stream:
     longest = max(map(len, prompts)) + len(request.suffix)
     check_choices(call.server, len(prompts) * request.n, longest)
     asked = generate_requests(request, await default_options(call, request.model))
-    answers = [native.generate(call.carrying(one)) for one in asked]
+    model = await find_model(call, request.model)
+    if isinstance(model, RemoteModel) and model.completes_raw and not request.suffix:
+        asked = [msgspec.structs.replace(one, raw=True) for one in asked]
+    calls = [call.carrying(one) for one in asked]
     if not asked[0].stream:
-        return Reply(completion(request, await together([whole(answer) for answer in answers])))
-    streams = [parts(answer) for answer in await together(answers)]
+        answers = await together([whole_of(native.generate, one) for one in calls])
+        return Reply(completion(request, answers))
+    streams = [parts(answer) for answer in await together([native.generate(c) for c in calls])]
     return _chunks(request, streams)
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 from ...errors import OllamaError
 from ...option_bounds import check_field
+from ...scheduler.remote_model import RemoteModel
 from ..endpoint import Call
 from ..models import find_model
 from ..translation import Extensions, native_options
+from ..wire import ThinkingBudget
 from .wire import CompletedRequest, SampledRequest
 
 _EFFORTS: dict[str, bool | str | None] = {
@@ -40,6 +42,8 @@ async def default_options(call: Call, model: str) -> dict[str, Any]:
     if not model:
         raise OllamaError(400, "model is required")
     found = await find_model(call, model)
+    if isinstance(found, RemoteModel):  # its own server has defaults
+        return {}
     return {name: 1.0 for name in ("temperature", "top_p") if name not in found.params}
 
 
@@ -76,12 +80,20 @@ def choice_options(options: dict[str, Any], choice: int) -> dict[str, Any]:
     return options | {"seed": seed + choice}
 
 
-def think(request: Extensions, effort: str) -> bool | str | None:
-    """Return Ollama's ``think`` for a reasoning effort. Raises OllamaError(400)."""
+def think(
+    request: Extensions, effort: str, budgets: dict[str, int]
+) -> bool | str | ThinkingBudget | None:
+    """Return Ollama's ``think`` for a reasoning effort. Raises OllamaError(400).
+
+    ``budgets`` are the tokens of thinking at efforts that limit it.
+    """
     if effort not in _EFFORTS:
         names = ", ".join(f'"{name}"' for name in _EFFORTS if name)
         raise OllamaError(400, f'invalid reasoning value: "{effort}" (must be one of {names})')
-    return _EFFORTS[effort] if request.think is None else request.think
+    if request.think is not None:
+        return request.think
+    level = _EFFORTS[effort]
+    return ThinkingBudget(budgets[effort], level) if level and effort in budgets else level
 
 
 def response_format(asked: dict[str, Any], schema: Any) -> Any:

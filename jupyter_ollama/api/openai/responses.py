@@ -22,7 +22,8 @@ _STATELESS = "responses are not stored, send the whole conversation as input"
 async def responses(call: Call) -> Reply | Stream:
     """Answer with a response, whole or as the events that make one."""
     request = call.decode(ResponsesRequest)
-    asked = chat_request(request, await default_options(call, request.model))
+    defaults = await default_options(call, request.model)
+    asked = chat_request(request, defaults, call.server.effort_budgets)
     answer = native.chat(call.carrying(asked))
     if asked.stream:
         return events(ResponseWriter(request), parts(await answer))
@@ -31,7 +32,9 @@ async def responses(call: Call) -> Reply | Stream:
     return Reply(writer.response)
 
 
-def chat_request(request: ResponsesRequest, defaults: dict[str, Any]) -> ChatRequest:
+def chat_request(
+    request: ResponsesRequest, defaults: dict[str, Any], budgets: dict[str, int]
+) -> ChatRequest:
     """Translate to a request of /api/chat. Raises OllamaError(400)."""
     for name in ("previous_response_id", "conversation"):
         if getattr(request, name):
@@ -51,7 +54,7 @@ def chat_request(request: ResponsesRequest, defaults: dict[str, Any]) -> ChatReq
         stream=request.stream,
         options=sampling_options(request, defaults, num_predict=request.max_output_tokens),
         format=request.format or response_format(asked, asked.get("schema")),
-        think=think(request, request.reasoning.effort),
+        think=think(request, request.reasoning.effort, budgets),
         logprobs=logprobs,
         top_logprobs=request.top_logprobs,
         **answer_fields(request),

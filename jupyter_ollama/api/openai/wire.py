@@ -117,6 +117,16 @@ class ResponsesRequest(SampledRequest, kw_only=True):
     conversation: Any = None
 
 
+class BatchRequest(msgspec.Struct, kw_only=True):
+    """The body of POST /v1/batches."""
+
+    input_file_id: str = ""
+    endpoint: str = ""
+    completion_window: str = "24h"
+    metadata: dict[str, Any] = {}
+    output_expires_after: dict[str, Any] = {}
+
+
 _ERROR_TYPES = {400: "invalid_request_error", 404: "not_found_error"}
 
 

@@ -131,7 +131,7 @@ class FileRows:
             for other in others:
                 servers.having(model, other)
             try:
-                made = operator.task(_without_score(servers), model)
+                made = operator.task(without_score(servers), model)
             except OllamaMagicsError as error:
                 if "/api/score" not in str(error):
                     raise
@@ -206,7 +206,7 @@ class _WithoutScore(Servers):
         return False
 
 
-def _without_score(servers: Servers) -> Servers:
+def without_score(servers: Servers) -> Servers:
     """Return servers whose answers to files are words, since /api/score takes none."""
     return _WithoutScore(
         servers.connections, servers.model, servers.embed_model, shared=servers.shared

@@ -156,14 +156,15 @@ class Plan:
         return row_report.RowReport(self.name, model or "", "", count, count, 0)
 
     def _result(self, job: rows.Job | None) -> Any:
-        result = self._columns(job.answers if job else {}, job.failures if job else {})
+        result = self.columns(job.answers if job else {}, job.failures if job else {})
         report = self._report(job)
         row_report.remember(report)
         if isinstance(result, pd.Series | pd.DataFrame):
             result.attrs["ollama"] = report.as_dict()
         return result
 
-    def _columns(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
+    def columns(self, answers: dict[str, Any], failures: dict[str, str]) -> Any:
+        """Return the result, from the values and the failures of the texts."""
         name = self.data.name if isinstance(self.data, pd.Series) else None
         values = [None if text is None else answers.get(text) for text in self.texts]
         result = self.operator.columns(values, self.data.index, name)

@@ -27,7 +27,7 @@ def proxy_command() -> str:
 def _install() -> None:
     npm = shutil.which("npm")
     if npm is None:
-        raise RuntimeError("the tests of JupyterHub need Node.js and npm: apt-get install npm")
+        raise RuntimeError("JupyterHub's proxy needs Node.js and npm: apt-get install npm")
     install = [npm, "install", "--prefix", str(FOLDER), "--no-audit", "--no-fund", PACKAGE]
     run = subprocess.run([*install, "--ignore-scripts"], capture_output=True, text=True)
     if run.returncode != 0:

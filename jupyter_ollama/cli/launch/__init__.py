@@ -1,0 +1,1 @@
+"""`jupyter ollama launch`: other programs, set up to use this server."""
