@@ -9,6 +9,10 @@ export type CreateRequest = Schemas['CreateRequest'];
 export type Device = Schemas['Device'];
 export type GenerateRequest = Schemas['GenerateRequest'];
 export type LoadedModel = Schemas['Ps'];
+export type McpCallRequest = Schemas['McpCallRequest'];
+export type McpCallResult = Schemas['McpCallResponse'];
+export type McpServer = Schemas['McpServer'];
+export type McpTool = Schemas['McpTool'];
 export type ModelDetails = Schemas['ShowResponse'];
 export type ModelSummary = Schemas['ModelSummary'];
 export type RequestUnderWay = Schemas['RequestUnderWay'];
@@ -33,6 +37,8 @@ export type SendFile = (
 
 /** The Ollama API of this page's server, below the path `prefix`. */
 export class OllamaApi {
+  private _usage: Promise<{ rights?: Rights }> | undefined;
+
   constructor(
     private readonly send: Send,
     private readonly sendFile: SendFile,
@@ -57,6 +63,31 @@ export class OllamaApi {
   /** List the devices of the server with their memory. */
   async devices(): Promise<Device[]> {
     return (await this.get<{ devices: Device[] }>('api/devices')).devices;
+  }
+
+  /**
+   * List the MCP servers of the settings with the tools that may be called; empty without any.
+   *
+   * Servers that do not run yet start for it, so ask when the tools are needed, not regularly.
+   */
+  async mcpTools(signal?: AbortSignal): Promise<McpServer[]> {
+    return (await this.get<{ servers: McpServer[] }>('api/mcp', signal)).servers;
+  }
+
+  /**
+   * Call a tool of an MCP server. The server does not ask the user: the caller must have.
+   *
+   * A result with `is_error` is the tool's own error, for the model. An `OllamaError` is a fault of
+   * the MCP server (502, 504) or of the request (403: the tool is not allowed).
+   */
+  async callMcpTool(
+    server: string,
+    tool: string,
+    args: Record<string, unknown>,
+    signal?: AbortSignal
+  ): Promise<McpCallResult> {
+    const request: McpCallRequest = { server, tool, arguments: args };
+    return (await this.call('POST', 'api/mcp/call', request, signal)).json();
   }
 
   /** Return the details of a model. */
@@ -142,22 +173,37 @@ export class OllamaApi {
     return this.stream('api/chat', { progress: true, ...request }, signal);
   }
 
+  /** Return the user's conversations that the server keeps, as they were saved. */
+  async conversations(): Promise<unknown[]> {
+    return (await this.get<{ conversations: unknown[] }>('conversations')).conversations;
+  }
+
+  /** Save a conversation. The status 409 says that another page has changed it. */
+  async saveConversation(id: string, json: string): Promise<void> {
+    await this.checked(`conversations/${id}`, { method: 'PUT', body: json });
+  }
+
+  /** Delete a conversation, if the server has it. */
+  async deleteConversation(id: string): Promise<void> {
+    await this.checked(`conversations/${id}`, { method: 'DELETE' });
+  }
+
   /**
    * Return whether the user has a permission on the server that runs the models, which may be a
    * shared server behind this one. A server that does not report it is assumed to grant it.
    */
   async may(right: keyof Rights): Promise<boolean> {
-    const usage = await this.get<{ rights?: Rights }>('usage');
-    return usage.rights?.[right] ?? true;
+    // Components ask for several rights at once when Lab starts.
+    this._usage ??= this.get<{ rights?: Rights }>('usage').finally(() => {
+      this._usage = undefined;
+    });
+    return (await this._usage).rights?.[right] ?? true;
   }
 
-  private async get<T>(path: string): Promise<T> {
+  private async get<T>(path: string, signal?: AbortSignal): Promise<T> {
     // Polling must not count as activity, which would keep an idle server from being culled.
-    const response = await this.send(`${this.prefix}/${path}?no_track_activity=1`, {});
-    if (!response.ok) {
-      throw await errorOf(response);
-    }
-    return response.json();
+    const init = signal ? { signal } : {};
+    return (await this.checked(`${path}?no_track_activity=1`, init)).json();
   }
 
   private async call(
@@ -171,6 +217,10 @@ export class OllamaApi {
       signal.throwIfAborted();
       init.signal = signal;
     }
+    return this.checked(path, init);
+  }
+
+  private async checked(path: string, init: RequestInit): Promise<Response> {
     const response = await this.send(`${this.prefix}/${path}`, init);
     if (!response.ok) {
       throw await errorOf(response);

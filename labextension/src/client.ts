@@ -13,6 +13,7 @@ import { Token } from '@lumino/coreutils';
 import { type ModelSummary, OllamaApi } from './api';
 import { Transfers } from './models/pulls';
 import { fileSender } from './sendFile';
+import { followSettings } from './settings';
 import { type IServerState, ServerWatch } from './watch';
 
 export const CLIENT_ID = 'jupyter-ollama:client';
@@ -113,24 +114,20 @@ export const client: JupyterFrontEndPlugin<IOllamaClient> = {
       void watch.refresh();
     });
     let chosen = '';
-    void settingRegistry
-      ?.load(CLIENT_ID)
-      .then(loaded => {
-        const configure = () => {
-          chosen = loaded.get('defaultModel').composite as string;
-          watch.interval = 1000 * (loaded.get('refreshSeconds').composite as number);
-        };
-        configure();
-        loaded.changed.connect(configure);
-      })
-      .catch(() => undefined);
+    followSettings(app, settingRegistry, CLIENT_ID, settings => {
+      chosen = settings.get('defaultModel').composite as string;
+      watch.interval = 1000 * (settings.get('refreshSeconds').composite as number);
+    });
+    // Requests for the start of JupyterLab itself come first.
+    const may = (right: 'manage' | 'run') =>
+      app.restored.then(() => api.may(right)).catch(() => true);
     return {
       api,
       watch,
       transfers,
       pull: model => transfers.start(model, signal => api.pull(model, signal)),
-      mayManage: api.may('manage').catch(() => true),
-      mayRun: api.may('run').catch(() => true),
+      mayManage: may('manage'),
+      mayRun: may('run'),
       defaultModel: () => chosen || modelAtHand(watch.state)
     };
   }

@@ -8,5 +8,9 @@ export const CommandIDs = {
   explainError: 'jupyter-ollama:explain-error',
   fixCell: 'jupyter-ollama:fix-cell',
   explainSelection: 'jupyter-ollama:explain-selection',
-  documentSelection: 'jupyter-ollama:document-selection'
+  documentSelection: 'jupyter-ollama:document-selection',
+  editCell: 'jupyter-ollama:edit-cell',
+  acceptProposal: 'jupyter-ollama:accept-proposal',
+  refuseProposal: 'jupyter-ollama:refuse-proposal',
+  nextChange: 'jupyter-ollama:next-change'
 } as const;

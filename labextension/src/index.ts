@@ -1,3 +1,4 @@
+import { agent } from './agent/plugin';
 import { chat } from './chat/plugin';
 import { client } from './client';
 import { commands } from './commands/plugin';
@@ -9,4 +10,16 @@ import { running } from './running';
 import { status } from './status';
 
 export { IOllamaClient } from './client';
-export default [client, status, running, models, completer, chat, commands, quickstart, prompts];
+export { proposeDeletion, proposeNewCell, proposeSource } from './diff';
+export default [
+  client,
+  status,
+  running,
+  models,
+  completer,
+  agent,
+  chat,
+  commands,
+  quickstart,
+  prompts
+];

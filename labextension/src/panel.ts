@@ -29,6 +29,15 @@ export abstract class Panel extends ReactWidget {
   protected override onAfterShow(message: Message): void {
     super.onAfterShow(message);
     this._watching ??= this._watch.watch(true);
+    this.update();
+  }
+
+  // Lab attaches hidden panels at its start. They are rendered when they are shown first.
+  protected override onUpdateRequest(message: Message): void {
+    this._isShown ||= this.isVisible;
+    if (this._isShown) {
+      super.onUpdateRequest(message);
+    }
   }
 
   protected override onAfterHide(message: Message): void {
@@ -45,4 +54,5 @@ export abstract class Panel extends ReactWidget {
   }
 
   private _watching: IDisposable | null = null;
+  private _isShown = false;
 }

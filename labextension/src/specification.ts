@@ -470,10 +470,74 @@ export interface paths {
     patch?: never;
     trace?: never;
   };
+  '/api/mcp': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /**
+     * List the MCP servers and the tools that may be called
+     * @description Starts the servers that do not run yet. Without `OllamaServer.mcp_servers`, and on a shared
+     *     server without `OllamaServer.mcp_shared`, the list is empty.
+     */
+    get: operations['listMcpTools'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/mcp/call': {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description Extension. An id by which `/api/requests/{id}` can end the request. */
+        'X-Request-Id'?: components['parameters']['RequestId'];
+      };
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /**
+     * Call a tool of an MCP server
+     * @description The client asks the user, this route does not. A server that fails or takes too long
+     *     is stopped; the next call starts it again.
+     */
+    post: operations['callMcpTool'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
+    /** @description A limit of tokens. */
+    Budget: {
+      /** @description "user:NAME", "group:NAME" for all members together, or "*". */
+      of: string;
+      /** @description The pattern of the models that count, if not all do. */
+      model?: string;
+      /** @enum {string} */
+      period: 'minute' | 'day' | 'week' | 'month' | 'term';
+      limit: number;
+      used: number;
+      left: number;
+      /** @description The part from which on answers have a warning. */
+      soft?: number;
+      /**
+       * Format: date-time
+       * @description When the month or term ends; of a spent minute or day, when requests run again.
+       */
+      ends_at?: string;
+    };
     /** @description completion, tools, thinking, vision, audio, insert, embedding and others. */
     Capabilities: string[];
     ChatAnswer: {
@@ -586,6 +650,10 @@ export interface components {
       stop_sequence?: string;
       /** @description Extension. True where the answer was ended because it only repeated itself. */
       repetition?: boolean;
+      /** @description Extension. That a budget of tokens is nearly spent, whose and how far. */
+      budget_warning?: string;
+      /** @description Extension. True where the audit log contains the text of requests. */
+      audited?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -625,6 +693,10 @@ export interface components {
       stop_sequence?: string;
       /** @description Extension. True where the answer was ended because it only repeated itself. */
       repetition?: boolean;
+      /** @description Extension. That a budget of tokens is nearly spent, whose and how far. */
+      budget_warning?: string;
+      /** @description Extension. True where the audit log contains the text of requests. */
+      audited?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -819,6 +891,10 @@ export interface components {
       stop_sequence?: string;
       /** @description Extension. True where the answer was ended because it only repeated itself. */
       repetition?: boolean;
+      /** @description Extension. That a budget of tokens is nearly spent, whose and how far. */
+      budget_warning?: string;
+      /** @description Extension. True where the audit log contains the text of requests. */
+      audited?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -858,6 +934,10 @@ export interface components {
       stop_sequence?: string;
       /** @description Extension. True where the answer was ended because it only repeated itself. */
       repetition?: boolean;
+      /** @description Extension. That a budget of tokens is nearly spent, whose and how far. */
+      budget_warning?: string;
+      /** @description Extension. True where the audit log contains the text of requests. */
+      audited?: boolean;
       /** @description Nanoseconds. */
       prompt_eval_duration?: number;
       /** @description Tokens of the answer. */
@@ -874,16 +954,43 @@ export interface components {
      *     unloads it at once, a negative value never.
      */
     KeepAlive: string | number;
+    /** @description Limits that hold until a date. */
+    LimitOverride: {
+      of: string;
+      shared: boolean;
+      /** @description As in Limits; null lifts one. */
+      limits: Record<string, never>;
+      /** Format: date-time */
+      until: string;
+    };
     /** @description Those that are set. */
     Limits: {
-      /** @description Requests that run at once; further ones wait. */
-      concurrent?: number;
-      /** @description Requests that may wait; further ones get 429. */
-      queue?: number;
       /** @description Tokens of prompts and answers in 60 seconds; then requests get 429. */
       tokens_per_minute?: number;
       /** @description Tokens of prompts and answers in 24 hours; then requests get 429. */
       tokens_per_day?: number;
+      /** @description Tokens of prompts and answers in 7 days; then requests get 429. */
+      tokens_per_week?: number;
+      /** @description Tokens in a calendar month of time_zone; then requests get 429. */
+      tokens_per_month?: number;
+      /** @description Tokens in a term, see terms; then requests get 429. */
+      tokens_per_term?: number;
+      /** @description Limits of tokens with the models that a pattern names, {"gemma3*": {"tokens_per_day": 1000}}, besides those of all models. */
+      per_model?: {
+        [key: string]: {
+          tokens_per_minute?: number;
+          tokens_per_day?: number;
+          tokens_per_week?: number;
+          tokens_per_month?: number;
+          tokens_per_term?: number;
+        };
+      };
+      /** @description The part of a limit of tokens from which on answers have a warning, 0.8. */
+      soft?: number;
+      /** @description Requests that run at once; further ones wait. */
+      concurrent?: number;
+      /** @description Requests that may wait; further ones get 429. */
+      queue?: number;
       /** @description Patterns of the models that are shown and may be used or changed, ["gemma3*", "*:1b"]; others get 403. */
       models?: string[];
       /** @description The longest context, in tokens. */
@@ -905,6 +1012,43 @@ export interface components {
         bytes: number[];
       }[];
     }[];
+    McpCallRequest: {
+      server: string;
+      tool: string;
+      /** @default {} */
+      arguments?: {
+        [key: string]: unknown;
+      };
+    };
+    McpCallResponse: {
+      /** @description The text for the model. Pictures are only named. */
+      content: string;
+      /** @description Whether the tool reports an error. */
+      is_error: boolean;
+      /** @description Whether the text was cut (mcp_max_result). */
+      truncated: boolean;
+    };
+    McpServer: {
+      /** @description Its name in the settings. */
+      name: string;
+      /** @description The tools that may be called. */
+      tools: components['schemas']['McpTool'][];
+      /** @description Names of further tools that the settings do not list. */
+      not_allowed: string[];
+      /** @description Why it has no tools, or too few; empty if it works. */
+      error: string;
+    };
+    McpServersResponse: {
+      servers: components['schemas']['McpServer'][];
+    };
+    McpTool: {
+      name: string;
+      description: string;
+      /** @description A JSON schema, as in the `tools` of `/api/chat`. */
+      parameters: {
+        [key: string]: unknown;
+      };
+    };
     ModelDetails: {
       parent_model: string;
       /** @description `gguf`. */
@@ -1088,7 +1232,9 @@ export interface components {
       name: string;
       /** @description The name again. */
       model: string;
+      /** @description The name on the upstream that runs it. */
       remote_model?: string;
+      /** @description The upstreams that run it, by their names. */
       remote_host?: string;
       /** @description RFC 3339. */
       modified_at: string;
@@ -1109,6 +1255,8 @@ export interface components {
       status: 'queued' | 'loading' | 'prompt';
       /** @description The place in the queue. */
       position?: number;
+      /** @description Why an endpoint in a Slurm job does not serve yet. */
+      reason?: string;
       /** @description Tokens of the prompt that are read. */
       completed?: number;
       /** @description Tokens of the prompt. */
@@ -1129,6 +1277,8 @@ export interface components {
       size_vram: number;
       /** @description Tokens. */
       context_length: number;
+      /** @description Bytes of `size` that other loaded models use as well: models that differ in their adapters have one copy of the weights. */
+      size_shared?: number;
     };
     PsResponse: {
       models: components['schemas']['Ps'][];
@@ -1186,6 +1336,8 @@ export interface components {
       bulk: boolean;
       /** @description Since when it is under way. */
       seconds: number;
+      /** @description The server that runs it if it is not this one. */
+      upstream?: string;
       /** @description For administrators. */
       user?: string;
       groups?: string[];
@@ -1338,7 +1490,13 @@ export interface components {
      * @description Whether to think, or how much. Models that can think do so by default, for others
      *     only `false` is allowed.
      */
-    Think: boolean | ('low' | 'medium' | 'high' | 'max');
+    Think:
+      | boolean
+      | ('low' | 'medium' | 'high' | 'max')
+      | {
+          budget: number;
+          level?: boolean | ('low' | 'medium' | 'high' | 'max');
+        };
     TokenPiece: {
       id: number;
       /** @description Text, or bytes where they are a part of a character. */
@@ -1399,13 +1557,23 @@ export interface components {
       groups: string[];
       rights: components['schemas']['Rights'];
       limits: components['schemas']['Limits'];
+      /** @description Those of the user, of the user's groups and of all users together. */
+      budgets: components['schemas']['Budget'][];
+      /** @description Those that apply to the user. */
+      overrides: components['schemas']['LimitOverride'][];
       tokens_last_minute: number;
       tokens_last_day: number;
       running: number;
       waiting: number;
       /** @description Whether the server writes usage down. */
       recorded: boolean;
+      /**
+       * @description What the audit log contains of requests, their texts or no texts.
+       * @enum {string}
+       */
+      audited: 'no' | 'requests' | 'text';
       day?: components['schemas']['UsageSums'];
+      week?: components['schemas']['UsageSums'];
       month?: components['schemas']['UsageSums'];
     };
     UsageSum: {
@@ -1478,13 +1646,31 @@ export interface components {
       };
     };
     /**
-     * @description A limit of the user is reached: requests that wait, tokens in a minute or a day, or fetches of
-     *     pages. The error says which.
+     * @description A limit is reached: requests of the user that wait, fetches of pages, or tokens of the user, of
+     *     a group or of all in a minute, a day, a month or a term. The error says which, and until when.
      */
     LimitReached: {
       headers: {
         /** @description In how many seconds to try again. */
         'Retry-After'?: string;
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['ErrorResponse'];
+      };
+    };
+    /** @description The MCP server fails, or does not answer in time. The error names it. */
+    McpFailed: {
+      headers: {
+        [name: string]: unknown;
+      };
+      content: {
+        'application/json': components['schemas']['ErrorResponse'];
+      };
+    };
+    /** @description The server is not set up for this. */
+    NotConfigured: {
+      headers: {
         [name: string]: unknown;
       };
       content: {
@@ -1518,6 +1704,11 @@ export interface components {
   };
   requestBodies: never;
   headers: {
+    /**
+     * @description Extension. A warning about the budget of tokens that is the closest to its end, in a stream as
+     *     of its begin. Missing where none is close.
+     */
+    Budget: string;
     /**
      * @description Extension. The options of the request that had no effect, separated by commas: on a shared
      *     server only users who may change models decide how models are loaded, and for how long.
@@ -1699,6 +1890,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           'X-Ollama-Truncated': components['headers']['Truncated'];
           [name: string]: unknown;
         };
@@ -1754,6 +1946,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           'X-Ollama-Truncated': components['headers']['Truncated'];
           [name: string]: unknown;
         };
@@ -2180,6 +2373,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           [name: string]: unknown;
         };
         content: {
@@ -2227,6 +2421,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           [name: string]: unknown;
         };
         content: {
@@ -2274,6 +2469,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           [name: string]: unknown;
         };
         content: {
@@ -2311,6 +2507,7 @@ export interface operations {
         headers: {
           'X-Request-Id': components['headers']['RequestId'];
           'X-Ollama-Ignored': components['headers']['Ignored'];
+          'X-Ollama-Budget': components['headers']['Budget'];
           [name: string]: unknown;
         };
         content: {
@@ -2391,6 +2588,73 @@ export interface operations {
         };
       };
       403: components['responses']['Forbidden'];
+    };
+  };
+  listMcpTools: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description The servers, in the order of the settings. */
+      200: {
+        headers: {
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['McpServersResponse'];
+        };
+      };
+      403: components['responses']['Forbidden'];
+    };
+  };
+  callMcpTool: {
+    parameters: {
+      query?: never;
+      header?: {
+        /** @description Extension. An id by which `/api/requests/{id}` can end the request. */
+        'X-Request-Id'?: components['parameters']['RequestId'];
+      };
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        /**
+         * @example {
+         *       "server": "files",
+         *       "tool": "read_file",
+         *       "arguments": {
+         *         "path": "notes.txt"
+         *       }
+         *     }
+         */
+        'application/json': components['schemas']['McpCallRequest'];
+      };
+    };
+    responses: {
+      /** @description The result of the tool, which may be an error of the tool. */
+      200: {
+        headers: {
+          'X-Request-Id': components['headers']['RequestId'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['McpCallResponse'];
+        };
+      };
+      400: components['responses']['BadRequest'];
+      403: components['responses']['Forbidden'];
+      404: components['responses']['NotFound'];
+      413: components['responses']['TooLarge'];
+      429: components['responses']['LimitReached'];
+      499: components['responses']['Cancelled'];
+      501: components['responses']['NotConfigured'];
+      502: components['responses']['McpFailed'];
+      504: components['responses']['McpFailed'];
     };
   };
 }

@@ -6,9 +6,10 @@ import { ReactWidget, UseSignal } from '@jupyterlab/ui-components';
 import { type ISignal, Signal } from '@lumino/signaling';
 import type { CommandRegistry } from '@lumino/commands';
 
-import { DOMAIN, IOllamaClient } from './client';
+import { CLIENT_ID, DOMAIN, IOllamaClient } from './client';
 import { CommandIDs } from './commandIds';
 import { modelIcon } from './icon';
+import { followSettings } from './settings';
 import { bytes } from './sizes';
 import type { IServerState, ServerWatch } from './watch';
 
@@ -131,15 +132,8 @@ export const status: JupyterFrontEndPlugin<void> = {
       activeStateChanged: item.activeChanged
     });
     void app.restored.then(() => client.watch.watch());
-    void settingRegistry
-      ?.load(STATUS_ID)
-      .then(loaded => {
-        const configure = () => {
-          item.warnFrom = loaded.get('warnGigabytes').composite as number;
-        };
-        configure();
-        loaded.changed.connect(configure);
-      })
-      .catch(() => undefined);
+    followSettings(app, settingRegistry, CLIENT_ID, settings => {
+      item.warnFrom = settings.get('warnGigabytes').composite as number;
+    });
   }
 };

@@ -2,7 +2,7 @@ import type { CompletionHandler, IInlineCompletionContext } from '@jupyterlab/co
 import { beforeEach, describe, expect, it } from 'vitest';
 
 import type { GenerateEvent, GenerateRequest } from '../src/api';
-import { cellMark, gapOf, trimmed } from '../src/completer/context';
+import { cellMark, gapOf, scopeComment, trimmed } from '../src/completer/context';
 import { languageOf, OllamaCompleter } from '../src/completer/provider';
 
 const NEAR = {
@@ -33,6 +33,16 @@ describe('cellMark', () => {
       '// %%'
     ]);
     expect(gapOf(NEAR, 20, 0, '// %%').prompt).toBe('x = 1\n\n// %%\ny = ');
+  });
+});
+
+describe('scopeComment', () => {
+  it('is a comment of the language above the code', () => {
+    expect(scopeComment(['df: DataFrame[a: int64]', 'n: int'], 'python')).toBe(
+      '# Names in scope:\n# df: DataFrame[a: int64]\n# n: int\n\n'
+    );
+    expect(scopeComment(['n: int'], 'javascript')).toBe('// Names in scope:\n// n: int\n\n');
+    expect(scopeComment([], 'python')).toBe('');
   });
 });
 
@@ -71,12 +81,14 @@ describe('OllamaCompleter', () => {
   let capabilities: string[];
   let edit: () => void;
   let prefix: string;
+  let scope: string[];
   let events: (signal: AbortSignal) => AsyncGenerator<GenerateEvent>;
   let completer: OllamaCompleter;
 
   beforeEach(() => {
     asked = [];
     prefix = NEAR.prefix;
+    scope = [];
     capabilities = ['completion'];
     events = async function* () {
       yield { response: '1' };
@@ -93,7 +105,7 @@ describe('OllamaCompleter', () => {
       defaultModel: () => 'small',
       surroundings: (_request, _context, onEdit) => {
         edit = onEdit;
-        return { ...NEAR, prefix };
+        return { ...NEAR, prefix, scope };
       },
       name: 'Ollama'
     });
@@ -113,6 +125,18 @@ describe('OllamaCompleter', () => {
 
   it('streams the text of a model', async () => {
     expect(await complete()).toEqual(['1', '1 + 1']);
+  });
+
+  it('sends the names in scope above the code', async () => {
+    scope = ['df: DataFrame[a: int64]'];
+    await complete();
+    expect(asked[0].prompt).toBe(
+      '# Names in scope:\n# df: DataFrame[a: int64]\n\nimport os\n\n# %%\nx = 1\n\n# %%\ny = '
+    );
+    completer.settings = { ...completer.settings, namesInScope: false };
+    prefix = 'z = ';
+    await complete();
+    expect(asked[1].prompt).toMatch(/^import os/);
   });
 
   it('fills the gap with a model that can insert', async () => {

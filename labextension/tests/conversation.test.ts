@@ -1,9 +1,12 @@
+import { nullTranslator } from '@jupyterlab/translation';
 import { describe, expect, it } from 'vitest';
 
 import type { ChatEvent, ChatRequest } from '../src/api';
 import { Conversation, fenced, type ITurn, messageOf } from '../src/chat/conversation';
 import { asMarkdown, asNotebook, partsOf } from '../src/chat/documents';
+import { usageLine } from '../src/chat/usage';
 
+const done: ChatEvent = { message: { role: 'assistant', content: '' }, done: true };
 const text = (content: string): ChatEvent => ({ message: { role: 'assistant', content } });
 
 function speaking(answer: (signal: AbortSignal) => AsyncGenerator<ChatEvent>) {
@@ -20,6 +23,7 @@ async function* hello(): AsyncGenerator<ChatEvent> {
   yield { message: { role: 'assistant', content: '', thinking: 'Hm.' } };
   yield text('Hel');
   yield text('lo');
+  yield done;
 }
 
 describe('Conversation', () => {
@@ -31,7 +35,8 @@ describe('Conversation', () => {
       role: 'assistant',
       content: 'Hello',
       thinking: 'Hm.',
-      model: 'm'
+      model: 'm',
+      usage: { firstAfter: expect.any(Number) }
     });
     expect(asked[1].messages).toEqual([
       { role: 'user', content: 'Hi' },
@@ -45,6 +50,7 @@ describe('Conversation', () => {
     const seen: unknown[] = [];
     const { conversation } = speaking(async function* () {
       for (const event of [
+        { status: 'queued', position: 3, reason: 'Slurm: Resources' },
         { status: 'queued', position: 2 },
         { status: 'loading' },
         { status: 'prompt', completed: 30, total: 120 },
@@ -57,6 +63,7 @@ describe('Conversation', () => {
     const before = performance.now();
     await conversation.ask('m', 'Hi');
     expect(seen).toEqual([
+      { status: 'queued', position: 3, reason: 'Slurm: Resources' },
       { status: 'queued', position: 2 },
       { status: 'loading' },
       { status: 'prompt', completed: 30, total: 120 },
@@ -100,14 +107,67 @@ describe('Conversation', () => {
     expect(conversation.turns[1]).toMatchObject({ content: 'Hel', stopped: true });
   });
 
-  it('restores the last conversation', async () => {
-    const { conversation } = speaking(hello);
+  it('sends its settings, and none that is empty', async () => {
+    const { asked, conversation } = speaking(hello);
     await conversation.ask('m', 'Hi');
-    expect(conversation.hasLast).toBe(false);
-    conversation.reset();
-    expect([conversation.turns.length, conversation.hasLast]).toEqual([0, true]);
-    conversation.restoreLast();
-    expect(conversation.turns.map(turn => turn.content)).toEqual(['Hi', 'Hello']);
+    conversation.configure({ system: 'Be brief.', temperature: 0, context: 8192 });
+    await conversation.regenerate('m');
+    expect(asked[0]).toEqual({ model: 'm', messages: [{ role: 'user', content: 'Hi' }] });
+    expect(asked[1]).toEqual({
+      model: 'm',
+      messages: [
+        { role: 'system', content: 'Be brief.' },
+        { role: 'user', content: 'Hi' }
+      ],
+      options: { temperature: 0, num_ctx: 8192 }
+    });
+  });
+
+  it('has the counts of the last event', async () => {
+    const { conversation } = speaking(async function* () {
+      yield text('Hello');
+      yield {
+        ...done,
+        prompt_eval_count: 1812,
+        prompt_eval_cached_count: 640,
+        eval_count: 90,
+        eval_duration: 2e9
+      };
+    });
+    await conversation.ask('m', 'Hi');
+    const { usage } = conversation.turns[1];
+    expect(usage).toMatchObject({ read: 1812, cached: 640, written: 90, perSecond: 45 });
+    const line = usageLine({ ...usage, firstAfter: 0.42 }, nullTranslator.load(''));
+    expect(line.replace(/\u00a0/g, ' ')).toBe(
+      '1,812 tokens read, 640 of them cached · 90 written · 45 tokens/s · first after 0.4 s'
+    );
+  });
+
+  it('keeps the text of an answer that the connection cut off', async () => {
+    const lost = speaking(async function* () {
+      yield text('Hel');
+      throw new TypeError('network error');
+    });
+    const ended = speaking(async function* () {
+      yield text('Hel');
+    });
+    for (const { conversation } of [lost, ended]) {
+      await conversation.ask('m', 'Hi');
+      expect(conversation.turns[1]).toEqual({
+        role: 'assistant',
+        content: 'Hel',
+        model: 'm',
+        isCutOff: true
+      });
+    }
+  });
+
+  it('sends no image that was left out', () => {
+    const attachments = [{ kind: 'image', name: 'Plot', content: '', isLeftOut: true }] as const;
+    expect(messageOf({ role: 'user', content: 'Why?', attachments })).toEqual({
+      role: 'user',
+      content: 'Why?'
+    });
   });
 
   it('shows an error in the answer', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { fits, memoryOf, needs, recommended } from '../src/models/fit';
+import { capacityOf, fitOf, fits, memoryOf, needs, recommended } from '../src/models/fit';
 import { LIBRARY } from '../src/models/library';
 
 const GB = 1e9;
@@ -14,6 +14,7 @@ describe('the memory of a server', () => {
       { name: 'CPU', description: 'EPYC', free: 7, total: 9, is_cpu: true }
     ];
     expect(memoryOf(devices)).toEqual({ host: 7, gpu: 11 });
+    expect(capacityOf(devices)).toEqual({ host: 9, gpu: 18 });
   });
 
   it('holds weights, a context and a process', () => {
@@ -21,6 +22,19 @@ describe('the memory of a server', () => {
     expect(needs(model)).toBeGreaterThan(5.2 * GB);
     expect(fits(model, { host: 4 * GB, gpu: 4 * GB })).toBe(true);
     expect(fits(model, { host: 6 * GB, gpu: 0 })).toBe(false);
+  });
+});
+
+describe('the place of a model', () => {
+  it.each([
+    ['on the GPU', 4, 8, 'gpu'],
+    ['in the free memory of both', 4, 4, 'free'],
+    ['after others are unloaded', 2, 2, 'busy'],
+    ['nowhere', 0, 0, 'never']
+  ])('is %s', (_, host, gpu, place) => {
+    const model = LIBRARY.find(one => one.name === 'qwen3:8b')!;
+    const capacity = { host: 2 * host * GB, gpu: 2 * gpu * GB };
+    expect(fitOf(model, { host: host * GB, gpu: gpu * GB }, capacity)).toBe(place);
   });
 });
 

@@ -52,8 +52,37 @@ return 1
 ```
 """
 FILLED = "Frame({'a': [1]})"
+LINES = "[\n    name.upper()\n    for name in names\n]"
+"""A completion of several lines."""
 THOUGHT = "First I look at it."
 ANSWER = "It is done."
+LOOP = """\
+import os
+total = 0
+for x in range(3):
+    total += x
+print(total)"""
+"""A cell that the model "editor" edits."""
+EDITED = """\
+import math
+total = 0
+for x in range(3):
+    total += x * 2
+print(total)
+print("done")"""
+DOCUMENTED = """\
+import os
+# The sum of the numbers below three.
+total = 0
+for x in range(3):
+    total += x
+print(total)"""
+GENERATED = """\
+def area(radius: float) -> float:
+    return 3.14159 * radius**2"""
+PROSE = "# A *short* title\n\nOne line."
+ONE_LINE = "total -= x"
+"""The answers of the model "editor" to instructions that name them."""
 ENDLESS = {
     "temperature": 0,
     "num_predict": -1,
@@ -68,13 +97,15 @@ COMMA = 28
 def fill(folder: Path, library: Library) -> None:
     """Add the models that a library with smollm2 lacks.
 
-    "coder" writes markdown and HTML, "teacher" formulas, "talker" never ends and "comma" writes
-    nothing but commas. The others are "filler", "thinker" and "seeing".
+    "coder" writes markdown and HTML, "teacher" formulas, "editor" cells, "talker" never ends and
+    "comma" writes nothing but commas. The others are "filler", "thinker" and "seeing".
     """
     add_model(library, "coder", write_scripts(folder / "coder.gguf", {"SAY": HOSTILE}))
     add_model(library, "teacher", write_scripts(folder / "teacher.gguf", {"SAY": LESSON}))
     filler = write_scripts(folder / "filler.gguf", {"SAY": FILLED}, infill=True)
     add_model(library, "filler", filler)
+    liner = write_scripts(folder / "liner.gguf", {"SAY": LINES}, infill=True)
+    add_model(library, "liner", liner)
     thinker = write_scripts(
         folder / "thinker.gguf",
         {"SAY": f"<think>\n{THOUGHT}\n</think>\n\n{ANSWER}"},
@@ -82,6 +113,15 @@ def fill(folder: Path, library: Library) -> None:
         template="{# <think> </think> #}" + MESSAGES,
     )
     add_model(library, "thinker", thinker)
+    edits = {
+        "EDIT": f"Here it is:\n```python\n{EDITED}\n```\n",
+        "DOCUMENT": f"```python\n{DOCUMENTED}\n```\n",
+        "GENERATE": f"```python\n{GENERATED}\n```\n",
+        "SAME": f"```python\n{LOOP}\n```\n",
+        "LINE": f"```python\n{ONE_LINE}\n```\n",
+        "PROSE": PROSE,
+    }
+    add_model(library, "editor", write_scripts(folder / "editor.gguf", edits))
     add_seeing_model(library, "seeing", folder)
     talker = CreateRequest("talker", from_="smollm2", parameters=ENDLESS)
     only_commas = {**ENDLESS, "logit_bias": {str(COMMA): 100}}

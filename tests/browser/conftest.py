@@ -62,7 +62,8 @@ def lab(ollama_store: Path, lab_home: Path) -> Iterator[Server]:
     path = os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH")]))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", path)
-        with lab_server(home, models) as server:
+        # A spare runner has already run the code that has loads wait.
+        with lab_server(home, models, spare_runner_seconds=0) as server:
             yield server
 
 

@@ -133,7 +133,18 @@ def test_keys_models_and_thinking(notebook: Notebook) -> None:
     box = chat.get_by_label(QUESTION)
     picker = chat.get_by_label("Model", exact=True)
     expect(picker.locator("option")).to_have_text(
-        ["coder", "comma", "filler", "seeing", "smollm2", "talker", "teacher", "thinker"]
+        [
+            "coder",
+            "comma",
+            "editor",
+            "filler",
+            "liner",
+            "seeing",
+            "smollm2",
+            "talker",
+            "teacher",
+            "thinker",
+        ]
     )
     picker.select_option("thinker")
     box.fill("one")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from browser_models import ANSWER, THOUGHT
+from chat_panel import answered, ask, open_chat
 from jupyterlab_page import open_notebook, requests_of, wait_until
 from playwright.sync_api import Locator, Page, Response, expect
 from run_notebook import Server
@@ -16,26 +17,7 @@ from run_notebook import Server
 pytestmark = pytest.mark.usefixtures("quiet")
 CODE = "answer = 6 * 7  # <b>no tag</b>"
 """The code in the answer of the model "coder"."""
-
-
-def open_chat(page: Page, model: str) -> Locator:
-    """Show the chat with a model."""
-    chat = page.locator("#jupyter-ollama-chat")
-    if not chat.is_visible():
-        page.locator('[data-id="jupyter-ollama-chat"]').click()
-    chat.get_by_role("combobox", name="Model").select_option(f"{model}:latest")
-    return chat
-
-
-def ask(chat: Locator, text: str) -> None:
-    """Type a question and send it."""
-    chat.get_by_role("textbox", name="Your question").fill(text)
-    chat.get_by_role("textbox", name="Your question").press("Enter")
-
-
-def answered(chat: Locator) -> None:
-    """Wait until the last answer is complete."""
-    expect(chat.get_by_role("button", name="Regenerate")).to_be_visible()
+ACCEPT, REFUSE = "Accept all changes", "Refuse all changes"
 
 
 def source(cell: Locator) -> Locator:
@@ -53,7 +35,7 @@ def saves_chat(response: Response) -> bool:
     """Return whether the page has saved the conversation."""
     request = response.request
     saved = request.post_data or ""
-    return request.method == "PUT" and "/lab/api/workspaces" in request.url and ANSWER in saved
+    return request.method == "PUT" and "/ollama/conversations/" in request.url and ANSWER in saved
 
 
 def test_cells_are_attached_and_code_is_inserted(page: Page, lab: Server) -> None:
@@ -65,7 +47,7 @@ def test_cells_are_attached_and_code_is_inserted(page: Page, lab: Server) -> Non
     expect(cells.first.locator(".jp-OutputArea")).to_contain_text("seven")
     chat = open_chat(page, "coder")
     chat.get_by_role("button", name="Error", exact=True).click()
-    expect(chat.get_by_role("status")).to_have_text("The cell has no error.")
+    expect(chat.locator(".jpo-notice")).to_have_text("The cell has no error.")
     chat.get_by_role("button", name="Cell", exact=True).click()
     chat.get_by_role("button", name="Output", exact=True).click()
     expect(chat.get_by_role("button", name="Do not attach Output")).to_be_visible()
@@ -81,9 +63,13 @@ def test_cells_are_attached_and_code_is_inserted(page: Page, lab: Server) -> Non
     expect(source(cells.nth(1))).to_have_text(CODE)
     source(cells.nth(2)).click()
     chat.get_by_role("button", name="Replace cell").click()
+    # The empty cell has the code once it is accepted.
+    expect(cells.nth(2).locator(".jpo-diff-added-line")).to_have_text(CODE)
+    cells.nth(2).get_by_role("button", name=ACCEPT).click()
+    expect(chat.locator(".jpo-notice")).to_have_text("Replaced.")
     expect(source(cells.nth(2))).to_have_text(CODE)
     chat.get_by_role("button", name="Copy", exact=True).click()
-    expect(chat.get_by_role("status")).to_have_text("Copied.")
+    expect(chat.locator(".jpo-notice")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == CODE
     # The text of a model runs no script and fetches nothing.
     expect(chat.get_by_role("link", name="picture")).to_be_visible()
@@ -186,26 +172,25 @@ def test_an_error_is_explained_and_a_fix_accepted(page: Page, lab: Server) -> No
     expect(toolbar.locator('[data-command="jupyter-ollama:fix-cell"]')).to_be_visible()
     toolbar.locator('[data-command="jupyter-ollama:explain-error"]').click()
     chat = page.locator("#jupyter-ollama-chat")
-    expect(chat.get_by_text("Explain the error.")).to_be_visible()
+    expect(chat.locator(".jpo-question", has_text="Explain the error.")).to_be_visible()
     answered(chat)
     chat.locator("summary", has_text="Error").click()
     expect(chat.locator("details", has_text="Error")).to_contain_text("ZeroDivisionError")
     broken.click()
-    dialog = page.locator(".jp-Dialog")
-    accept = dialog.get_by_role("button", name="Accept")
+    accept = cells.nth(1).get_by_role("button", name=ACCEPT)
     with page.expect_request("**/ollama/api/chat*") as request:
         page.keyboard.press("Alt+Shift+f")
     sent: dict[str, Any] = request.value.post_data_json
     assert sent["messages"][0]["content"].startswith("Cells before:\n```python\nzero = 0\n```")
-    expect(dialog.locator('[data-kind="-"]')).to_contain_text("SAY = 1 / zero")
-    expect(accept).to_be_enabled()
-    expect(dialog.locator('[data-kind="+"]')).to_contain_text(CODE)
-    dialog.get_by_role("button", name="Refuse").click()
+    expect(accept).to_be_visible()
+    expect(broken.locator(".jpo-diff-removed")).to_have_text("SAY = 1 / zero")
+    expect(broken.locator(".jpo-diff-added-line")).to_have_text(CODE)
+    cells.nth(1).get_by_role("button", name=REFUSE).click()
     expect(broken).to_have_text("SAY = 1 / zero")
     broken.click()
     page.keyboard.press("Alt+Shift+f")
-    expect(accept).to_be_enabled()
-    page.keyboard.press("Enter")
+    expect(accept).to_be_visible()
+    page.keyboard.press("Alt+Shift+y")
     expect(broken).to_have_text(CODE)
     page.keyboard.press("Control+z")
     expect(broken).to_have_text("SAY = 1 / zero")
@@ -226,16 +211,15 @@ def test_a_selection_is_explained_and_a_cell_documented(
     expect(chat.locator("details pre")).to_have_text("y = 2")
     chat.get_by_role("button", name="Stop").click()
     lab.call("POST", "/ollama/api/generate", {"model": "talker", "keep_alive": 0})
-    dialog = page.locator(".jp-Dialog")
+    bar = cells.first.locator(".jpo-proposal-bar")
     with held_loads():
         source(cells.first).click(button="right")
         page.get_by_role("menuitem", name="Document Cell").click()
-        expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"loading talker, \d+ MB…"))
-    expect(dialog.get_by_role("status")).to_contain_text("talker:latest is writing…")
-    # An incomplete proposal cannot be accepted, and refusing it ends the request.
-    page.keyboard.press("Enter")
-    expect(dialog).to_be_visible()
-    dialog.get_by_role("button", name="Refuse").click()
+        expect(bar).to_contain_text(re.compile(r"loading talker, \d+ MB…"))
+    expect(bar).to_contain_text("talker:latest is writing…")
+    # An incomplete proposal cannot be accepted, and stopping it ends the request.
+    expect(bar.get_by_role("button", name=ACCEPT)).to_have_count(0)
+    bar.get_by_role("button", name="Stop and refuse").click()
     wait_until(page, lambda: not requests_of(lab))
     expect(source(cells.first)).to_contain_text("y = 2")
     use_model(lab, "")

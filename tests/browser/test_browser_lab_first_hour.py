@@ -126,10 +126,9 @@ def test_a_cell_that_loads_the_magics_is_used_again(page: Page, lab: Server) -> 
 def offers(lab: Server, lab_home: Path) -> Iterator[Path]:
     """Let the panel offer autoload again; the configuration that accepting it writes."""
     config = lab_home / "ipython" / "profile_default" / "ipython_config.py"
-    settings = "/lab/api/settings/jupyter-ollama:models"
-    lab.call("PUT", settings, {"raw": "{}"})
+    lab.call("PUT", SETTINGS, {"raw": "{}"})
     yield config
-    lab.call("PUT", settings, {"raw": "{}"})
+    lab.call("PUT", SETTINGS, {"raw": "{}"})
     config.unlink(missing_ok=True)
     end_kernels(lab)
 

@@ -70,7 +70,9 @@ def test_a_failed_pull_says_why_and_can_be_cancelled(jupyterlab: Page) -> None:
     panel = open_models(jupyterlab)
     panel.get_by_role("tab", name="Library").click()
     # No server listens on this port.
-    panel.get_by_role("textbox", name="Name of a model to pull").fill("127.0.0.1:9/library/none")
+    panel.get_by_role("searchbox", name="Search, or name a model to pull").fill(
+        "127.0.0.1:9/library/none"
+    )
     panel.get_by_role("button", name="Pull", exact=True).click()
     expect(panel.get_by_role("status").filter(has_text="Failed: ")).to_be_visible()
     panel.get_by_role("button", name="Resume 127.0.0.1:9/library/none").click()
@@ -88,7 +90,7 @@ def test_a_pull_is_paused_resumed_and_cancelled(jupyterlab: Page, lab: Server) -
         name = f"http://{registry.host}/library/slow"
         panel = open_models(jupyterlab)
         panel.get_by_role("tab", name="Library").click()
-        panel.get_by_role("textbox", name="Name of a model to pull").fill(name)
+        panel.get_by_role("searchbox", name="Search, or name a model to pull").fill(name)
         panel.get_by_role("button", name="Pull", exact=True).click()
         transfer = panel.get_by_role("group", name=name)
         layer = transfer.get_by_role("progressbar").first
@@ -103,7 +105,7 @@ def test_a_pull_is_paused_resumed_and_cancelled(jupyterlab: Page, lab: Server) -
         # A new pull resumes at the same byte.
         registry.always = None
         sent = registry.sent
-        panel.get_by_role("textbox", name="Name of a model to pull").fill(name)
+        panel.get_by_role("searchbox", name="Search, or name a model to pull").fill(name)
         panel.get_by_role("button", name="Pull", exact=True).click()
         expect(jupyterlab.get_by_text(f"{name} is installed.")).to_be_visible()
         assert registry.sent - sent < len(content)

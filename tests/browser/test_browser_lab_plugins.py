@@ -16,6 +16,7 @@ PLUGINS = {
     "running",
     "models",
     "completer",
+    "agent",
     "chat",
     "commands",
     "quickstart",

@@ -9,7 +9,7 @@ from jupyterlab_page import Notebook, open_notebook, write_notebook
 from playwright.sync_api import Locator, Page, expect
 from run_notebook import Server
 
-SETTINGS = "/lab/api/settings/jupyter-ollama:prompts"
+SETTINGS = "/lab/api/settings/jupyter-ollama:client"
 PROMPT = "%%chat smollm2 --new\nA **short** poem about {place} and {nothing}."
 
 
@@ -53,12 +53,12 @@ def test_a_prompt_is_prose_with_its_model_and_variables(page: Page, lab: Server)
 
 @pytest.mark.usefixtures("quiet", "switch")
 def test_a_setting_turns_it_off(page: Page, lab: Server) -> None:
-    lab.call("PUT", SETTINGS, {"raw": '{"highlight": false}'})
+    lab.call("PUT", SETTINGS, {"raw": '{"highlightPrompts": false}'})
     cells = open_notebook(page, lab, "lab-prompts-off.ipynb", PROMPT)
     language_of(cells.nth(0), "python")
     expect(cells.nth(0).locator("[class^=jpo-prompt]")).to_have_count(0)
     # Open cells follow the setting: its editor writes it and loads it again.
-    page.evaluate("jupyterapp.commands.execute('settingeditor:open', { query: 'prompt cells' })")
+    page.evaluate("jupyterapp.commands.execute('settingeditor:open', { query: 'as prose' })")
     page.get_by_role("checkbox", name="Show prompts as prose").check()
     page.locator(".lm-TabBar-tabLabel", has_text="lab-prompts-off.ipynb").click()
     language_of(cells.nth(0), "markdown")

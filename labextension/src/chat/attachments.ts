@@ -1,11 +1,14 @@
 import { type Cell, CodeCell } from '@jupyterlab/cells';
 import type { IError, IOutput } from '@jupyterlab/nbformat';
-import type { Contents } from '@jupyterlab/services';
 
+import { commentOf } from '../comments';
+import { estimateTokens } from '../context/tokens';
+import { around, type IShortError, shortError } from '../context/traceback';
 import type { IAttachment } from './conversation';
+import { LONGEST } from './files';
 
-/** The maximum length of an attached text, in characters. */
-const LONGEST = 20_000;
+/** The tokens of an error and its cell; the names, fences and the question have 40 others. */
+const FAILURE_TOKENS = 350;
 // The escape sequences of colours in tracebacks.
 // eslint-disable-next-line no-control-regex
 const COLOURS = /\u001b\[[0-9;]*m/g;
@@ -16,19 +19,30 @@ export function cellSource(cell: Cell, name: string, language: string): IAttachm
   return { kind: 'text', name, content, language: cell.model.type === 'code' ? language : '' };
 }
 
-/** Return the error of a cell as a traceback without colours. */
+/** Return the error of a cell: its message, and the frames of the user's own code. */
 export function cellError(cell: Cell | null | undefined, name: string): IAttachment | undefined {
-  const error = outputsOf(cell).find(output => output.output_type === 'error') as
-    IError | undefined;
-  if (!error) {
-    return undefined;
+  const error = errorOf(cell);
+  return error && { kind: 'text', name, content: error.text };
+}
+
+/** Return the part of a cell around its error, and the error, in about 400 tokens. */
+export function cellFailure(
+  cell: Cell | null | undefined,
+  name: string,
+  errorName: string,
+  language: string
+): IAttachment[] {
+  const error = errorOf(cell);
+  if (!cell || !error) {
+    return [];
   }
-  const traceback = error.traceback.join('\n').replace(COLOURS, '');
-  return {
-    kind: 'text',
-    name,
-    content: traceback.slice(-LONGEST) || `${error.ename}: ${error.evalue}`
-  };
+  const source = cellSource(cell, name, language);
+  const left = FAILURE_TOKENS - estimateTokens(error.text);
+  const content = around(source.content, error.line, left, commentOf(language));
+  return [
+    { ...source, content },
+    { kind: 'text', name: errorName, content: error.text }
+  ];
 }
 
 /** Return the outputs of a cell. */
@@ -55,17 +69,14 @@ export function cellOutputs(cell: Cell | null | undefined, name: string): IAttac
   return attachments;
 }
 
-/** Return a file of the server, or undefined if it is neither text nor an image. */
-export function fileAttachment(model: Contents.IModel): IAttachment | undefined {
-  const { name, mimetype, format, content } = model;
-  if (mimetype?.startsWith('image/') && format === 'base64') {
-    return { kind: 'image', name, content: (content as string).replace(/\s/g, '') };
-  }
-  if (format === 'base64') {
+function errorOf(cell: Cell | null | undefined): IShortError | undefined {
+  const error = outputsOf(cell).find(output => output.output_type === 'error') as
+    IError | undefined;
+  if (!error || !(cell instanceof CodeCell)) {
     return undefined;
   }
-  const text = typeof content === 'string' ? content : JSON.stringify(content, null, 1);
-  return { kind: 'text', name, content: text.slice(0, LONGEST) };
+  const found = shortError(error.traceback.join('\n'), cell.model.executionCount);
+  return found.text ? found : { text: `${error.ename}: ${error.evalue}`, line: 0 };
 }
 
 function outputsOf(cell: Cell | null | undefined): IOutput[] {

@@ -3,6 +3,7 @@ import { UUID } from '@lumino/coreutils';
 
 import { safeMarkdown } from './answer/markdown';
 import { fenced, type ITurn } from './conversation';
+import type { Chat } from './history/chat';
 
 /** Aliases of languages in the answers of models. */
 const NAMES: Readonly<Record<string, string>> = {
@@ -48,6 +49,12 @@ export function asMarkdown(turns: readonly ITurn[]): string {
     return `## ${safeMarkdown(speaker(turn))}\n\n${written}`;
   });
   return sections.join('\n\n') + '\n';
+}
+
+/** Return a conversation as JSON: its name, its model, its settings, and its turns with images. */
+export function asJson({ name, record }: Chat): string {
+  const { model, settings, turns } = record;
+  return JSON.stringify({ name, model, settings, turns }, null, 1) + '\n';
 }
 
 /** Return a conversation as a notebook; code in the answers becomes cells. */

@@ -1,4 +1,4 @@
-import { HTMLSelect } from '@jupyterlab/ui-components';
+import { HTMLSelect, listIcon } from '@jupyterlab/ui-components';
 
 import { Action } from '../action';
 import type { IPartProps } from './props';
@@ -13,6 +13,12 @@ export function Header(props: IPartProps): React.ReactElement {
   const options = names.includes(model) || !model ? names : [model, ...names];
   return (
     <div className="jpo-header">
+      <Action
+        icon={listIcon}
+        label={trans.__('Conversations')}
+        pressed={panel.isListed}
+        onClick={() => panel.showList(!panel.isListed)}
+      />
       <div className="jpo-picker">
         <HTMLSelect
           aria-label={trans.__('Model')}

@@ -1,16 +1,25 @@
-import { closeIcon } from '@jupyterlab/ui-components';
-
+import { ModeSwitch } from '../agent/modeSwitch';
+import { Attached } from '../context/attached';
+import { QuestionText } from '../context/questionText';
 import type { IPartProps } from './props';
 
 /** The editor of the next question and its attachments. */
 export function Input(props: IPartProps): React.ReactElement {
-  const { conversation, trans, panel, attachActions } = props;
+  const { agent, conversation, trans, panel, attachActions } = props;
   const { draft, attachments } = panel;
   const canSend = !!draft.trim() && panel.canAsk;
-  const send = () => {
-    if (canSend) {
+  const send = async () => {
+    if (!canSend) {
+      return;
+    }
+    // Words that were typed without choosing them from the list.
+    const reason = panel.mentions.missing(draft).length ? await panel.mentions.complete() : '';
+    if (reason) {
+      panel.edit({ notice: `${reason} ${trans.__('Send again to ask without it.')}` });
+    } else if (panel.draft === draft) {
+      const { attachments: all } = panel;
       panel.edit({ draft: '', attachments: [] });
-      void panel.ask(draft.trim(), attachments);
+      void panel.ask(draft.trim(), all);
     }
   };
   return (
@@ -37,48 +46,40 @@ export function Input(props: IPartProps): React.ReactElement {
           </button>
         ))}
       </div>
-      {attachments.length > 0 && (
-        <div className="jpo-attach" role="group" aria-label={trans.__('Attached')}>
-          {attachments.map((one, index) => (
-            <button
-              key={index}
-              className="jpo-chip jpo-chip-attached"
-              aria-label={trans.__('Do not attach %1', one.name)}
-              title={one.kind === 'text' ? one.content.slice(0, 500) : one.name}
-              onClick={() =>
-                panel.edit({ attachments: attachments.filter((_, at) => at !== index) })
-              }
-            >
-              {one.name}
-              <closeIcon.react tag="span" height="12px" width="12px" />
-            </button>
-          ))}
-        </div>
+      <Attached
+        attachments={attachments}
+        trans={trans}
+        onRemove={one => panel.mentions.remove(one)}
+      />
+      {agent && (
+        <ModeSwitch
+          mode={conversation.mode}
+          allows={mode => agent.allows(mode)}
+          runs={agent.runs}
+          problem={panel.problem}
+          trans={trans}
+          onChoose={mode => conversation.configure({ ...conversation.settings, mode })}
+        />
       )}
       <div className="jpo-question-row">
-        <textarea
-          className="jpo-text"
-          rows={3}
-          value={draft}
-          aria-label={trans.__('Your question')}
-          placeholder={trans.__('Ask…')}
-          title={trans.__('Enter sends, Shift Enter starts a new line, Escape stops the answer')}
-          onChange={event => panel.edit({ draft: event.target.value })}
-          onKeyDown={event => {
-            if (event.key === 'Enter' && !event.shiftKey && !event.nativeEvent.isComposing) {
-              event.preventDefault();
-              send();
-            } else if (event.key === 'Escape') {
-              conversation.stop();
-            }
-          }}
+        <QuestionText
+          panel={panel}
+          mentions={panel.mentions}
+          source={props.mentionSource}
+          trans={trans}
+          onSend={() => void send()}
+          onEscape={() => conversation.stop()}
         />
         {conversation.isRunning ? (
           <button className="jp-mod-styled jp-mod-reject" onClick={() => conversation.stop()}>
             {trans.__('Stop')}
           </button>
         ) : (
-          <button className="jp-mod-styled jp-mod-accept" disabled={!canSend} onClick={send}>
+          <button
+            className="jp-mod-styled jp-mod-accept"
+            disabled={!canSend}
+            onClick={() => void send()}
+          >
             {trans.__('Send')}
           </button>
         )}

@@ -1,11 +1,15 @@
-import type { IRenderMime, IRenderMimeRegistry } from '@jupyterlab/rendermime';
+import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { LabIcon } from '@jupyterlab/ui-components';
 import { Widget } from '@lumino/widgets';
 import { useLayoutEffect, useRef } from 'react';
 
+import { adopt } from './answer/adopt';
 import { safeMarkdown } from './answer/markdown';
+import { AwaitedTypesetter } from './answer/typesetter';
 
 const MARKDOWN = 'text/markdown';
+/** What a text with a formula has. Without one there is no need to wait for MathJax to load. */
+const FORMULA = /\$|\\begin\{/;
 
 /** An action on the code of an answer. */
 export interface ICodeAction {
@@ -20,45 +24,75 @@ interface IMarkdownProps {
   actions: readonly ICodeAction[];
 }
 
-/** Markdown that may still grow, with buttons for its code blocks. */
+/**
+ * Markdown that may still grow, with buttons for its code blocks.
+ *
+ * Each rendering is drawn out of sight, its formulas included, before it replaces the one before.
+ */
 export function Markdown({ rendermime, text, actions }: IMarkdownProps): React.ReactElement {
   const host = useRef<HTMLDivElement>(null);
-  const shown = useRef<{ renderer: IRenderMime.IRenderer; done: Promise<void>; text: string }>();
-  // A widget can be detached only while it is in the page; in an effect's cleanup it is not.
+  const last = useRef({ text: '', done: Promise.resolve() });
   useLayoutEffect(() => {
-    const renderer = rendermime.createRenderer(MARKDOWN);
-    shown.current = { renderer, done: Promise.resolve(), text: '' };
-    if (host.current) {
-      Widget.attach(renderer, host.current);
-    }
-    return () => {
-      shown.current = undefined;
-      renderer.dispose();
-    };
-  }, [rendermime]);
-  useLayoutEffect(() => {
-    const now = shown.current;
-    if (!now) {
-      return;
-    }
+    const now = last.current;
     now.text = text;
-    now.done = now.done.then(async () => {
-      // Of the texts that arrived during a rendering, only the last is rendered.
-      if (now.text === text && !now.renderer.isDisposed) {
-        const data = { [MARKDOWN]: safeMarkdown(text) };
-        await now.renderer.renderModel(rendermime.createModel({ data }));
-        addBars(now.renderer.node, actions);
-      }
-    });
+    now.done = now.done
+      .then(async () => {
+        // Of the texts that arrived during a rendering, only the last is rendered.
+        if (now.text === text && host.current?.isConnected) {
+          await draw(host.current, text, rendermime, actions);
+        }
+      })
+      .catch((error: Error) => {
+        host.current?.replaceChildren(error.message);
+      });
   }, [rendermime, text, actions]);
-  return <div className="jpo-markdown" ref={host} />;
+  return (
+    <div className="jpo-markdown">
+      <div
+        className="jp-RenderedHTMLCommon jp-RenderedMarkdown"
+        data-mime-type={MARKDOWN}
+        ref={host}
+      />
+    </div>
+  );
+}
+
+async function draw(
+  host: HTMLElement,
+  text: string,
+  rendermime: IRenderMimeRegistry,
+  actions: readonly ICodeAction[]
+): Promise<void> {
+  const renderer = rendermime.createRenderer(MARKDOWN);
+  // MathJax measures the text around a formula, so the draft is in the page.
+  const draft = document.createElement('div');
+  draft.className = 'jpo-draft';
+  draft.setAttribute('aria-hidden', 'true');
+  (host.closest('.jpo-panel') ?? host).append(draft);
+  Widget.attach(renderer, draft);
+  try {
+    const source = safeMarkdown(text);
+    await renderer.renderModel(rendermime.createModel({ data: { [MARKDOWN]: source } }));
+    const { latexTypesetter } = rendermime;
+    if (latexTypesetter instanceof AwaitedTypesetter && FORMULA.test(source)) {
+      await latexTypesetter.drawn(renderer.node);
+    }
+    addBars(renderer.node, actions);
+    adopt(host, renderer.node);
+  } finally {
+    // A widget can be detached only while it is in the page.
+    if (draft.isConnected) {
+      Widget.detach(renderer);
+    }
+    renderer.dispose();
+    draft.remove();
+  }
 }
 
 function addBars(node: HTMLElement, actions: readonly ICodeAction[]): void {
   for (const block of node.querySelectorAll('pre')) {
-    if (block.previousElementSibling?.classList.contains('jpo-code-bar')) {
-      continue;
-    }
+    // A long line is reached by keys.
+    block.tabIndex = 0;
     const bar = document.createElement('div');
     bar.className = 'jpo-code-bar';
     for (const { icon, label, run } of actions) {
@@ -67,7 +101,8 @@ function addBars(node: HTMLElement, actions: readonly ICodeAction[]): void {
       button.title = label;
       button.setAttribute('aria-label', label);
       button.append(icon.element({ tag: 'span', height: '14px', width: '14px' }));
-      button.onclick = () => run((block.textContent ?? '').replace(/\n$/, ''));
+      // The block after an unchanged bar may be a newer one.
+      button.onclick = () => run((bar.nextElementSibling?.textContent ?? '').replace(/\n$/, ''));
       bar.append(button);
     }
     block.before(bar);

@@ -7,9 +7,13 @@ import type { ServiceManager } from '@jupyterlab/services';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { addBelowIcon, copyIcon, editIcon } from '@jupyterlab/ui-components';
 
-import { cellError, cellOutputs, cellSource, fileAttachment } from './attachments';
+import { type Outcome, proposeSource } from '../diff';
+import { languageIn } from '../kernel';
+import { cellError, cellOutputs, cellSource } from './attachments';
 import type { IAttachment } from './conversation';
+import { readContents } from './files';
 import type { ICodeAction } from './markdown';
+import { activePlace } from './openSource';
 import type { IAttachAction } from './props';
 
 /** Return the kernel metadata of the current notebook, or of the server's default kernel. */
@@ -26,10 +30,14 @@ export function kernelIn(
   );
 }
 
-/** Return the language of the current notebook. */
-export function languageIn(notebooks: INotebookTracker): string {
-  const info = notebooks.currentWidget?.model?.getMetadata('language_info');
-  return info?.name ?? 'python';
+/** Return a notice for each decision about proposed code. */
+function notices(trans: TranslationBundle): Readonly<Record<Outcome, string>> {
+  return {
+    accepted: trans.__('Replaced.'),
+    partly: trans.__('Replaced in part.'),
+    refused: trans.__('Refused.'),
+    unchanged: trans.__('The cell has this code already.')
+  };
 }
 
 /** Return the actions on the code of an answer. */
@@ -49,7 +57,7 @@ export function codeActions(
   if (!notebooks) {
     return [copy];
   }
-  const put = (code: string, below: boolean) => {
+  const put = async (code: string, below: boolean) => {
     const content = notebooks.currentWidget?.content;
     if (!content) {
       notify(trans.__('No notebook is open.'));
@@ -57,10 +65,21 @@ export function codeActions(
     }
     if (below) {
       NotebookActions.insertBelow(content);
+      content.activeCell?.model.sharedModel.setSource(code);
     }
-    content.activeCell?.model.sharedModel.setSource(code);
     void content.scrollToItem(content.activeCellIndex, 'smart');
-    notify(below ? trans.__('Inserted below.') : trans.__('Replaced.'));
+    if (below) {
+      notify(trans.__('Inserted below.'));
+    } else if (content.activeCell) {
+      notify(trans.__('Accept or refuse the changes in the cell.'));
+      try {
+        const options = { trans, author: trans.__('The chat') };
+        const outcome = await proposeSource(content.activeCell, code, options);
+        notify(notices(trans)[outcome]);
+      } catch (error) {
+        notify((error as Error).message);
+      }
+    }
   };
   return [
     { icon: addBelowIcon, label: trans.__('Insert below'), run: code => put(code, true) },
@@ -78,13 +97,15 @@ export function attachActions(
   const actions: IAttachAction[] = [];
   if (notebooks) {
     const cell = () => notebooks.currentWidget?.content.activeCell;
+    const placed = (found: readonly IAttachment[]) =>
+      found.map(one => ({ ...one, source: activePlace(notebooks) }));
     actions.push(
       {
         label: trans.__('Cell'),
         attach: async () => {
           const active = cell();
           return active
-            ? [cellSource(active, trans.__('Cell'), languageIn(notebooks))]
+            ? placed([cellSource(active, trans.__('Cell'), languageIn(notebooks))])
             : trans.__('No notebook is open.');
         }
       },
@@ -92,14 +113,14 @@ export function attachActions(
         label: trans.__('Output'),
         attach: async () => {
           const found = cellOutputs(cell(), trans.__('Output'));
-          return found.length ? found : trans.__('The cell has no output.');
+          return found.length ? placed(found) : trans.__('The cell has no output.');
         }
       },
       {
         label: trans.__('Error'),
         attach: async () => {
           const found = cellError(cell(), trans.__('Error'));
-          return found ? [found] : trans.__('The cell has no error.');
+          return found ? placed([found]) : trans.__('The cell has no error.');
         }
       }
     );
@@ -109,15 +130,9 @@ export function attachActions(
       label: trans.__('File…'),
       attach: async () => {
         const chosen = await FileDialog.getOpenFiles({ manager: documents });
-        const found: IAttachment[] = [];
-        for (const { path } of chosen.value ?? []) {
-          const one = fileAttachment(await documents.services.contents.get(path));
-          if (!one) {
-            return trans.__('%1 is neither text nor an image.', path);
-          }
-          found.push(one);
-        }
-        return found;
+        const paths = (chosen.value ?? []).map(({ path }) => path);
+        const read = await readContents(paths, documents.services.contents, trans);
+        return read.problems.length ? read.problems.join(' ') : read.attachments;
       }
     });
   }

@@ -3,28 +3,37 @@ import type { Message } from '@lumino/messaging';
 import { type ISignal, Signal } from '@lumino/signaling';
 
 import { modelAtHand, sizeOf } from '../client';
+import { DraftMentions } from '../context/draft';
 import { chatIcon } from '../icon';
 import { Panel } from '../panel';
 import type { IAttachment } from './conversation';
+import type { IRead } from './files';
 import { Header } from './header';
+import type { Chat } from './history/chat';
+import { ChatList } from './history/list';
 import { Input } from './input';
 import type { IChatPanel, IChatProps, IDraft } from './props';
+import { TitleRow } from './titleRow';
 import { Turns } from './turns';
 import { Welcome } from './welcome';
 
-/** A conversation beside the notebook. */
+/** The conversations beside the notebook. */
 export class ChatPanel extends Panel implements IChatPanel {
   constructor(private readonly _props: IChatProps) {
     const { trans, client } = _props;
     super('jupyter-ollama-chat', trans.__('Chat'), chatIcon, client.watch);
+    this.mentions = new DraftMentions(this, _props.mentionSource);
     this.addClass('jpo-chat');
     void client.mayRun.then(may => {
       this.mayRun = may;
       this._edited.emit();
     });
     client.watch.changed.connect(this._onWatched, this);
+    _props.agent?.changed.connect(() => this._edited.emit(), this);
   }
 
+  /** Attaches what the draft refers to by `@` words. */
+  readonly mentions: DraftMentions;
   /** The text that is typed and not sent yet. */
   draft = '';
   /** The attachments of the next question. */
@@ -36,23 +45,45 @@ export class ChatPanel extends Panel implements IChatPanel {
 
   /** The model of the next answer. */
   get model(): string {
-    return this._model || (this._props.client.defaultModel() ?? '');
+    return this._props.chats.current.model || (this._props.client.defaultModel() ?? '');
   }
 
-  /** Select the model of the next answers. */
+  /** Select the model of the next answers in this conversation. */
   choose(model: string): void {
-    this._model = model;
-    this._edited.emit();
+    const { chats } = this._props;
+    chats.choose(chats.current, model);
   }
 
-  /** Emitted when the draft, the model, the attachments or the notice have changed. */
-  get edited(): ISignal<this, void> {
-    return this._edited;
+  /** Whether the list of conversations is shown instead of one. */
+  get isListed(): boolean {
+    return this._isListed;
+  }
+
+  /** Show the list of conversations, or the conversation. */
+  showList(isListed: boolean): void {
+    this._isListed = isListed;
+    this.edit({});
+    if (isListed) {
+      this._listed.emit();
+    } else {
+      this._focus();
+    }
+  }
+
+  /** Emitted when the panel or the list of conversations is shown. */
+  get listed(): ISignal<this, void> {
+    return this._listed;
   }
 
   /** Whether a question can be sent. */
   get canAsk(): boolean {
-    return !!this.model && this.mayRun;
+    return !!this.model && this.mayRun && !this.problem;
+  }
+
+  /** Why the model cannot work in the mode of the conversation; empty if it can. */
+  get problem(): string {
+    const { agent, chats } = this._props;
+    return agent?.problem(chats.current.conversation.mode, this.model) ?? '';
   }
 
   /** Change the draft, its attachments or the notice. */
@@ -61,23 +92,52 @@ export class ChatPanel extends Panel implements IChatPanel {
     this._edited.emit();
   }
 
+  /** Attach files that were read, and say what was not. */
+  attach({ attachments, problems }: IRead): void {
+    const { client, trans } = this._props;
+    const isSeen = attachments.some(one => one.kind === 'image');
+    const known = client.watch.state.models.find(one => one.name === this.model);
+    const isBlind = isSeen && known?.capabilities && !known.capabilities.includes('vision');
+    const blind = isBlind ? [trans.__('%1 does not see images.', this.model)] : [];
+    this.edit({
+      attachments: [...this.attachments, ...attachments],
+      notice: [...problems, ...blind].join(' ')
+    });
+  }
+
   /** Send a question as if it were typed. */
   async ask(text: string, attachments: readonly IAttachment[]): Promise<void> {
-    const { client, conversation, trans } = this._props;
+    const { client, chats, trans, loaded } = this._props;
+    await loaded();
     if (!this.model) {
       await client.watch.refresh();
     }
+    this._isListed = false;
     if (this.canAsk) {
-      await conversation.ask(this.model, text, attachments);
+      await chats.current.conversation.ask(this.model, text, attachments);
     } else {
-      this.edit({ draft: text, attachments, notice: trans.__('There is no model to ask.') });
+      const notice = this.problem || trans.__('There is no model to ask.');
+      this.edit({ draft: text, attachments, notice });
     }
   }
 
   override dispose(): void {
-    this._props.conversation.stop();
+    this._props.chats.stop();
+    this.mentions.dispose();
     Signal.clearData(this);
     super.dispose();
+  }
+
+  protected override onAfterShow(message: Message): void {
+    super.onAfterShow(message);
+    this._listed.emit();
+  }
+
+  protected override onAfterAttach(message: Message): void {
+    super.onAfterAttach(message);
+    if (this.isVisible) {
+      this._listed.emit();
+    }
   }
 
   protected override onActivateRequest(message: Message): void {
@@ -85,8 +145,11 @@ export class ChatPanel extends Panel implements IChatPanel {
     this._focus();
   }
 
+  /** Focus the question, once it is drawn. */
   private _focus(): void {
-    this.node.querySelector<HTMLElement>('.jpo-input textarea')?.focus();
+    const question = this.node.querySelector<HTMLElement>('.jpo-input textarea');
+    this._wantsFocus = !question;
+    question?.focus();
   }
 
   /** Focus the question when the first model is installed, unless the user works elsewhere. */
@@ -102,42 +165,66 @@ export class ChatPanel extends Panel implements IChatPanel {
   }
 
   protected override render(): React.ReactElement {
-    const { client, conversation, trans } = this._props;
-    const turns = () =>
-      conversation.turns.length ? (
-        <Turns
-          {...this._props}
-          model={() => this.model}
-          sizeOf={model => sizeOf(client.watch.state, model)}
-        />
-      ) : (
-        <Welcome panel={this} {...this._props} />
-      );
+    const { client, chats } = this._props;
     return (
       <UseSignal signal={client.watch.changed}>
         {() => (
           <UseSignal signal={this._edited}>
-            {() => (
-              <UseSignal signal={conversation.changed}>
-                {() => (
-                  <>
-                    <Header panel={this} {...this._props} />
-                    {turns()}
-                    <p className="jpo-detail jpo-notice" role="status">
-                      {this.notice || (this.mayRun ? '' : trans.__('You may not run models here.'))}
-                    </p>
-                    <Input panel={this} {...this._props} />
-                  </>
-                )}
-              </UseSignal>
-            )}
+            {() => <UseSignal signal={chats.changed}>{() => this.parts(chats.current)}</UseSignal>}
           </UseSignal>
         )}
       </UseSignal>
     );
   }
 
+  private parts({ id, conversation }: Chat): React.ReactElement {
+    const { client, trans } = this._props;
+    const props = { ...this._props, panel: this, conversation };
+    const notice = (
+      <p className="jpo-detail jpo-notice" role="status">
+        {this.notice || (this.mayRun ? '' : trans.__('You may not run models here.'))}
+      </p>
+    );
+    if (this._isListed) {
+      return (
+        <>
+          <Header {...props} />
+          <ChatList {...props} />
+          {notice}
+        </>
+      );
+    }
+    return (
+      <>
+        <Header {...props} />
+        <TitleRow key={`title ${id}`} {...props} />
+        {conversation.turns.length ? (
+          <Turns
+            key={id}
+            {...props}
+            model={() => this.model}
+            sizeOf={model => sizeOf(client.watch.state, model)}
+          />
+        ) : (
+          <Welcome {...props} />
+        )}
+        {notice}
+        <Input {...props} />
+        <span key="drawn" hidden ref={this._onDrawn} />
+      </>
+    );
+  }
+
+  /** Focus the question when it has replaced the list. */
+  private readonly _onDrawn = (node: HTMLElement | null) => {
+    if (node && this._wantsFocus) {
+      this._focus();
+    }
+  };
+
   private readonly _edited = new Signal<this, void>(this);
-  private _model = '';
+  private readonly _listed = new Signal<this, void>(this);
+  private _isListed = false;
+  private _wantsFocus = false;
   private _lacksModel = false;
 }

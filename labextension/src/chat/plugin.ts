@@ -11,26 +11,27 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
-import { addIcon, saveIcon, textEditorIcon } from '@jupyterlab/ui-components';
-import type { ReadonlyJSONValue } from '@lumino/coreutils';
-import { Throttler } from '@lumino/polling';
+import { addIcon, codeIcon, saveIcon, textEditorIcon } from '@jupyterlab/ui-components';
 
+import { type Agent, IOllamaAgent } from '../agent/agent';
 import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { CommandIDs } from '../commandIds';
+import { MentionSource } from '../context/source';
 import { chatIcon } from '../icon';
 import { strict } from './answer/sanitizer';
-import { Conversation, type IAttachment, type ITurn } from './conversation';
-import { asMarkdown, asNotebook } from './documents';
+import { AwaitedTypesetter } from './answer/typesetter';
+import { Conversation, type IAttachment } from './conversation';
+import { asJson, asMarkdown, asNotebook } from './documents';
+import { acceptFiles } from './drop';
+import { Chats } from './history/chats';
+import { keepChats } from './history/restoring';
 import { attachActions, codeActions, kernelIn } from './notebook';
+import { openSource } from './openSource';
 import { ChatPanel } from './panel';
 import type { IChatAction } from './props';
+import { NotebookSuggestions } from './suggestions';
 
 const CHAT_ID = 'jupyter-ollama:chat';
-
-interface ISaved {
-  model: string;
-  turns: ITurn[];
-}
 
 export const chat: JupyterFrontEndPlugin<void> = {
   id: CHAT_ID,
@@ -45,7 +46,8 @@ export const chat: JupyterFrontEndPlugin<void> = {
     IDefaultFileBrowser,
     ILauncher,
     IStateDB,
-    ITranslator
+    ITranslator,
+    IOllamaAgent
   ],
   activate: (
     app: JupyterFrontEnd,
@@ -58,46 +60,65 @@ export const chat: JupyterFrontEndPlugin<void> = {
     browser: IDefaultFileBrowser | null,
     launcher: ILauncher | null,
     state: IStateDB | null,
-    translator: ITranslator | null
+    translator: ITranslator | null,
+    agent: Agent | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
-    const conversation = new Conversation(client.api);
-    const save = async (kind: 'notebook' | 'file') => {
-      const { contents } = app.serviceManager;
+    const { contents } = app.serviceManager;
+    const chats = new Chats(() => new Conversation(client.api, agent));
+    const save = async (kind: 'notebook' | 'markdown' | 'json') => {
+      const { turns } = chats.current.conversation;
+      const type = kind === 'notebook' ? 'notebook' : 'file';
       try {
         const path = browser?.model.path ?? '';
-        const { turns } = conversation;
-        const file = await contents.newUntitled({ path, type: kind, ext: '.md' });
+        const ext = kind === 'json' ? '.json' : '.md';
+        const file = await contents.newUntitled({ path, type, ext });
         const content =
           kind === 'notebook'
             ? asNotebook(turns, kernelIn(notebooks, app.serviceManager))
-            : asMarkdown(turns);
+            : kind === 'json'
+              ? asJson(chats.current)
+              : asMarkdown(turns);
         const format = kind === 'notebook' ? 'json' : 'text';
-        await contents.save(file.path, { type: kind, format, content });
+        await contents.save(file.path, { type, format, content });
         documents?.openOrReveal(file.path);
       } catch (error) {
         Notification.error((error as Error).message);
       }
     };
+    const start = () => {
+      chats.start();
+      panel.showList(false);
+    };
     const chatActions: IChatAction[] = [
-      { icon: addIcon, label: trans.__('New chat'), run: () => conversation.reset() },
+      { icon: addIcon, label: trans.__('New chat'), run: start },
       { icon: saveIcon, label: trans.__('Save as notebook'), run: () => save('notebook') },
-      { icon: textEditorIcon, label: trans.__('Save as markdown'), run: () => save('file') }
+      { icon: textEditorIcon, label: trans.__('Save as markdown'), run: () => save('markdown') },
+      { icon: codeIcon, label: trans.__('Save as JSON'), run: () => save('json') }
     ];
+    const { latexTypesetter, sanitizer } = rendermime;
     const panel: ChatPanel = new ChatPanel({
       client,
-      conversation,
-      rendermime: rendermime.clone({ sanitizer: strict(rendermime.sanitizer) }),
+      agent,
+      chats,
+      rendermime: rendermime.clone({
+        sanitizer: strict(sanitizer),
+        ...(latexTypesetter ? { latexTypesetter: new AwaitedTypesetter(latexTypesetter) } : {})
+      }),
       trans,
       chatActions,
+      mentionSource: new MentionSource(notebooks, app.serviceManager.contents, browser, trans),
       codeActions: codeActions(notebooks, trans, notice => panel.edit({ notice })),
-      attachActions: attachActions(notebooks, documents, trans)
+      attachActions: attachActions(notebooks, documents, trans),
+      suggestions: new NotebookSuggestions(notebooks, trans),
+      openSource: source => void openSource(source, documents, notebooks).catch(report),
+      loaded: () => loaded()
     });
+    const report = (error: Error) => panel.edit({ notice: error.message });
+    const loaded = keepChats({ chats, panel, api: client.api, state, key: CHAT_ID, trans });
+    acceptFiles(panel.node, { contents, trans, onRead: read => panel.attach(read) });
     app.shell.add(panel, 'right', { rank: 710, type: 'Chat' });
     restorer?.add(panel, panel.id);
-    if (state) {
-      remember(panel, conversation, state);
-    }
     const open = () => app.shell.activateById(panel.id);
     app.commands.addCommand(CommandIDs.openChat, {
       label: args => (args.isLauncher ? trans.__('Chat') : trans.__('Open Chat')),
@@ -128,39 +149,3 @@ export const chat: JupyterFrontEndPlugin<void> = {
     });
   }
 };
-
-/** Save the conversation across reloads of the page, without images, which are too large. */
-function remember(panel: ChatPanel, conversation: Conversation, state: IStateDB): void {
-  const small = (turn: ITurn): ITurn => ({
-    ...turn,
-    attachments: turn.attachments?.filter(one => one.kind === 'text')
-  });
-  const save = new Throttler(
-    async () => {
-      const turns = conversation.turns.map(small);
-      const last = turns.pop();
-      if (last) {
-        // Closing the page ends the answer.
-        turns.push(conversation.isRunning ? { ...last, stopped: true } : last);
-      }
-      const saved = { model: panel.model, turns };
-      // JupyterLab does not accept undefined values as JSON.
-      await state.save(CHAT_ID, JSON.parse(JSON.stringify(saved)) as ReadonlyJSONValue);
-    },
-    { limit: 1000, edge: 'trailing' }
-  );
-  void state
-    .fetch(CHAT_ID)
-    .then(value => {
-      const saved = value as unknown as ISaved | undefined;
-      if (saved?.turns?.length && !conversation.turns.length) {
-        panel.choose(saved.model);
-        conversation.reset(saved.turns);
-      }
-    })
-    .catch(() => undefined)
-    .finally(() => {
-      conversation.changed.connect(() => void save.invoke());
-      panel.edited.connect(() => void save.invoke());
-    });
-}

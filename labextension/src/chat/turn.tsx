@@ -4,15 +4,24 @@ import type { TranslationBundle } from '@jupyterlab/translation';
 import { copyIcon, editIcon, refreshIcon } from '@jupyterlab/ui-components';
 import { useEffect, useRef, useState } from 'react';
 
+import type { Agent } from '../agent/agent';
+import { WorkLog } from '../agent/workLog';
 import { Action } from '../action';
-import type { IAttachment, ITurn } from './conversation';
+import { Attached } from './attached';
+import type { IAttachment, ISource, ITurn } from './conversation';
 import { type ICodeAction, Markdown } from './markdown';
+import { Sources } from './sources';
+import { usageLine } from './usage';
 
 export interface ITurnProps {
   turn: ITurn;
+  agent: Agent | null;
   rendermime: IRenderMimeRegistry;
   actions: readonly ICodeAction[];
   trans: TranslationBundle;
+  /** The attachments of the question to an answer. */
+  sources: readonly IAttachment[];
+  openSource: (source: ISource) => void;
   onEdit: (content: string) => void;
   /** Undefined if the answer cannot be regenerated. */
   onRegenerate?: () => void;
@@ -48,9 +57,13 @@ export function Turn(props: ITurnProps): React.ReactElement {
       {turn.role === 'assistant' && <Answer {...props} />}
       {turn.role === 'user' && !isEdited && <p className="jpo-question">{turn.content}</p>}
       {isEdited && <EditForm {...props} onEnd={() => setEdited(false)} />}
-      {turn.attachments?.map((one, index) => (
-        <Attached key={index} attachment={one} />
-      ))}
+      {turn.attachments && (
+        <div className="jpo-attached">
+          {turn.attachments.map((one, index) => (
+            <Attached key={index} attachment={one} trans={trans} />
+          ))}
+        </div>
+      )}
     </article>
   );
 }
@@ -105,22 +118,9 @@ function EditForm(props: ITurnProps & { onEnd: () => void }): React.ReactElement
   );
 }
 
-function Attached({ attachment }: { attachment: IAttachment }): React.ReactElement {
-  const { kind, name, content } = attachment;
-  return (
-    <details className="jpo-aside">
-      <summary>{name}</summary>
-      {kind === 'text' ? (
-        <pre>{content}</pre>
-      ) : (
-        // Browsers detect the image type from the bytes, whatever the URL declares.
-        <img src={`data:image/png;base64,${content}`} alt={name} />
-      )}
-    </details>
-  );
-}
-
-function Answer({ turn, trans, rendermime, actions }: ITurnProps): React.ReactElement {
+function Answer(props: ITurnProps): React.ReactElement {
+  const { turn, agent, trans, rendermime, actions, sources, onRegenerate } = props;
+  const { error, isCutOff, usage } = turn;
   return (
     <>
       {turn.thinking && (
@@ -129,6 +129,9 @@ function Answer({ turn, trans, rendermime, actions }: ITurnProps): React.ReactEl
           <p>{turn.thinking}</p>
         </details>
       )}
+      {turn.work && (
+        <WorkLog work={turn.work} isStopped={!!turn.stopped} agent={agent} trans={trans} />
+      )}
       <Markdown rendermime={rendermime} text={turn.content} actions={actions} />
       {turn.toolCalls?.map((call, index) => (
         <details className="jpo-aside" key={index}>
@@ -136,12 +139,23 @@ function Answer({ turn, trans, rendermime, actions }: ITurnProps): React.ReactEl
           <pre>{JSON.stringify(call.function.arguments ?? {}, null, 2)}</pre>
         </details>
       ))}
-      {turn.stopped && <p className="jpo-detail">{trans.__('Stopped.')}</p>}
-      {turn.error && (
-        <p className="jpo-error" role="alert">
-          {turn.error}
-        </p>
+      {turn.stopped && !turn.work && <p className="jpo-detail">{trans.__('Stopped.')}</p>}
+      {(error || isCutOff) && (
+        <div className="jpo-failed">
+          <p className="jpo-error" role="alert">
+            {error || trans.__('The connection was lost before the answer was complete.')}
+          </p>
+          {onRegenerate && (
+            <button className="jp-mod-styled" onClick={onRegenerate}>
+              {trans.__('Retry')}
+            </button>
+          )}
+        </div>
       )}
+      {sources.length > 0 && turn.content && (
+        <Sources {...{ sources, trans }} open={props.openSource} />
+      )}
+      {usage && <p className="jpo-detail jpo-usage">{usageLine(usage, trans)}</p>}
     </>
   );
 }

@@ -2,16 +2,19 @@ import type { IRenderMimeRegistry } from '@jupyterlab/rendermime';
 import type { TranslationBundle } from '@jupyterlab/translation';
 import { useLayoutEffect, useRef } from 'react';
 
-import type { Conversation } from './conversation';
+import type { Agent } from '../agent/agent';
+import type { Conversation, ISource, ITurn } from './conversation';
 import type { ICodeAction } from './markdown';
 import { Turn } from './turn';
 import { Waiting } from './waiting';
 
 export interface ITurnsProps {
   conversation: Conversation;
+  agent: Agent | null;
   rendermime: IRenderMimeRegistry;
   trans: TranslationBundle;
   codeActions: readonly ICodeAction[];
+  openSource: (source: ISource) => void;
   /** The model of the next answers. */
   model: () => string;
   /** Return the size of a model's files in bytes, if known. */
@@ -20,7 +23,7 @@ export interface ITurnsProps {
 
 /** The questions and answers, scrolled to the end unless the user has scrolled up. */
 export function Turns(props: ITurnsProps): React.ReactElement {
-  const { conversation, trans, rendermime, model } = props;
+  const { conversation, agent, trans, rendermime, model } = props;
   const list = useRef<HTMLDivElement>(null);
   const content = useRef<HTMLDivElement>(null);
   const follows = useRef(true);
@@ -55,8 +58,10 @@ export function Turns(props: ITurnsProps): React.ReactElement {
         {turns.map((turn, index) => (
           <Turn
             key={index}
-            {...{ turn, rendermime, trans }}
+            {...{ turn, agent, rendermime, trans }}
             actions={props.codeActions}
+            sources={turn.role === 'assistant' ? (turns[index - 1]?.attachments ?? []) : []}
+            openSource={props.openSource}
             onEdit={text => void conversation.edit(model(), index, text)}
             onRegenerate={
               turn === last && turn.role === 'assistant' && !isRunning
@@ -65,10 +70,16 @@ export function Turns(props: ITurnsProps): React.ReactElement {
             }
           />
         ))}
-        {isRunning && !last?.content && <Pending {...props} />}
+        {isRunning && !last?.content && !isAtWork(last) && <Pending {...props} />}
       </div>
     </div>
   );
+}
+
+/** Whether the steps of an answer show what is under way. */
+function isAtWork(turn: ITurn | undefined): boolean {
+  const steps = turn?.work?.steps ?? [];
+  return ['runs', 'asks'].includes(steps[steps.length - 1]?.state);
 }
 
 /** The state of an answer before its first text. */

@@ -34,6 +34,9 @@ export function Waiting(props: IWaitingProps): React.ReactElement {
 
 function waitsFor({ progress, model, size, trans }: IWaitingProps): string {
   const name = model.replace(/:latest$/, '');
+  if (progress?.reason) {
+    return trans.__('Waiting: %1', progress.reason);
+  }
   switch (progress?.status) {
     case 'queued':
       return trans.__('Waiting, place %1', progress.position ?? '');

@@ -1,36 +1,43 @@
 import type { JupyterFrontEnd, JupyterFrontEndPlugin } from '@jupyterlab/application';
 import { ICommandPalette, Notification } from '@jupyterlab/apputils';
 import type { Cell } from '@jupyterlab/cells';
+import { IEditorLanguageRegistry } from '@jupyterlab/codemirror';
 import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
+import { IStateDB } from '@jupyterlab/statedb';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 import { codeCheckIcon, textEditorIcon } from '@jupyterlab/ui-components';
 
-import { cellError, cellSource } from '../chat/attachments';
+import { cellError, cellFailure, cellSource } from '../chat/attachments';
 import { messageOf } from '../chat/conversation';
-import { languageIn } from '../chat/notebook';
-import { DOMAIN, IOllamaClient, sizeOf } from '../client';
+import { languageIn } from '../kernel';
+import { activePlace } from '../chat/openSource';
+import { DOMAIN, IOllamaClient } from '../client';
 import { CommandIDs } from '../commandIds';
+import { addProposalCommands } from '../diff/commands';
 import { chatIcon } from '../icon';
-import { propose } from './proposal';
+import { addInlinePrompt } from '../inline/command';
+import { codeOf } from './answerCode';
+import { codeBefore, modelFor } from './context';
+import { rewrite } from './rewrite';
 
 const COMMANDS_ID = 'jupyter-ollama:commands';
 const ONLY_CODE = 'Answer with the whole cell in one fence and nothing else.';
-/** The number of characters of earlier cells in a request. */
-const BEFORE = 4000;
 
 export const commands: JupyterFrontEndPlugin<void> = {
   id: COMMANDS_ID,
   description: 'Commands that have a model explain, fix and document cells.',
   autoStart: true,
   requires: [IOllamaClient, INotebookTracker],
-  optional: [ICommandPalette, ISettingRegistry, ITranslator],
+  optional: [ICommandPalette, ISettingRegistry, IEditorLanguageRegistry, IStateDB, ITranslator],
   activate: (
     app: JupyterFrontEnd,
     client: IOllamaClient,
     notebooks: INotebookTracker,
     palette: ICommandPalette | null,
     settingRegistry: ISettingRegistry | null,
+    languages: IEditorLanguageRegistry | null,
+    state: IStateDB | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
@@ -47,19 +54,21 @@ export const commands: JupyterFrontEndPlugin<void> = {
     const hasChat = () => app.commands.hasCommand(CommandIDs.askChat);
     const ask = (text: string, attachments: unknown[]) =>
       app.commands.execute(CommandIDs.askChat, { text, attachments } as never);
-    const source = (cell: Cell) => cellSource(cell, trans.__('Cell'), languageIn(notebooks));
+    const source = (cell: Cell) => ({
+      ...cellSource(cell, trans.__('Cell'), languageIn(notebooks)),
+      source: activePlace(notebooks)
+    });
     const selected = (cell: Cell) => ({ ...source(cell), content: selectionOf(cell) });
 
-    const rewrite = async (title: string, task: string, withError: boolean) => {
+    const propose = async (task: string, withError: boolean) => {
       const cell = active();
-      const model = client.defaultModel() ?? (await modelAfterLook(client));
+      const model = await modelFor(client);
       if (!cell || !model) {
         Notification.warning(trans.__('No model is installed.'), { autoClose: 5000 });
         return;
       }
-      const before = cell.model.sharedModel.getSource();
       const error = withError ? cellError(cell, trans.__('Error')) : undefined;
-      const earlier = codeBefore(notebooks).slice(-BEFORE);
+      const earlier = codeBefore(notebooks);
       const context = { ...source(cell), name: trans.__('Cells before'), content: earlier };
       const attachments = [
         ...(withError && earlier ? [context] : []),
@@ -67,21 +76,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
         ...(error ? [error] : [])
       ];
       const question = messageOf({ role: 'user', content: `${task} ${ONLY_CODE}`, attachments });
-      const size = () => sizeOf(client.watch.state, model);
-      if (size() === undefined) {
-        // No panel has listed the models yet.
-        void client.watch.refresh();
-      }
-      const { api } = client;
-      const code = await propose({ api, model, messages: [question], before, title, trans, size });
-      // If the cell was edited meanwhile, the proposal is for another text.
-      if (code !== undefined && !cell.isDisposed) {
-        if (cell.model.sharedModel.getSource() === before) {
-          cell.model.sharedModel.setSource(code);
-        } else {
-          Notification.warning(trans.__('The cell has changed meanwhile.'), { autoClose: 5000 });
-        }
-      }
+      await rewrite(cell, { client, model, messages: [question], trans, sourceOf: codeOf });
     };
 
     const described = { args: { type: 'object', properties: {} } } as const;
@@ -93,10 +88,10 @@ export const commands: JupyterFrontEndPlugin<void> = {
       isVisible: () => hasChat() && hasError(),
       isEnabled: () => hasChat() && hasError(),
       execute: () => {
-        const cell = active();
-        const error = cellError(cell, trans.__('Error'));
-        if (cell && error) {
-          return ask(trans.__('Explain the error.'), [source(cell), error]);
+        const names = [trans.__('Cell'), trans.__('Error')] as const;
+        const failure = cellFailure(active(), ...names, languageIn(notebooks));
+        if (failure.length) {
+          return ask(trans.__('Explain the error.'), failure);
         }
       }
     });
@@ -107,7 +102,7 @@ export const commands: JupyterFrontEndPlugin<void> = {
       describedBy: described,
       isVisible: hasError,
       isEnabled: hasError,
-      execute: () => rewrite(trans.__('Fix Cell'), 'Fix the error in the cell.', true)
+      execute: () => propose('Fix the error in the cell.', true)
     });
     app.commands.addCommand(CommandIDs.explainSelection, {
       label: trans.__('Explain Selection'),
@@ -134,19 +129,21 @@ export const commands: JupyterFrontEndPlugin<void> = {
         const whole = !cell || part === cell.model.sharedModel.getSource();
         const where = whole ? 'this code' : `this part of the code:\n\n${part}\n\n`;
         const task = `Add docstrings and helpful comments to ${where}. Change nothing else.`;
-        return rewrite(trans.__('Document Cell'), task, false);
+        return propose(task, false);
       }
     });
     const ids = [
       CommandIDs.explainError,
       CommandIDs.fixCell,
       CommandIDs.explainSelection,
-      CommandIDs.documentSelection
+      CommandIDs.documentSelection,
+      addInlinePrompt(app, { client, notebooks, state, mayRun: () => mayRun, trans })
     ];
     const changed = () => ids.forEach(id => app.commands.notifyCommandChanged(id));
     notebooks.activeCellChanged.connect(changed);
     NotebookActions.executed.connect(changed);
-    ids.forEach(command => palette?.addItem({ command, category: trans.__('Ollama') }));
+    const all = [...ids, ...addProposalCommands(app, notebooks, languages, trans)];
+    all.forEach(command => palette?.addItem({ command, category: trans.__('Ollama') }));
   }
 };
 
@@ -160,19 +157,4 @@ function selectionOf(cell: Cell): string {
   const { start, end } = editor.getSelection();
   const [from, to] = [editor.getOffsetAt(start), editor.getOffsetAt(end)].sort((a, b) => a - b);
   return text.slice(from, to).trim() ? text.slice(from, to) : text;
-}
-
-/** Return the code of the cells before the active one. */
-function codeBefore(notebooks: INotebookTracker): string {
-  const { widgets = [], activeCellIndex = 0 } = notebooks.currentWidget?.content ?? {};
-  return widgets
-    .slice(0, activeCellIndex)
-    .filter(cell => cell.model.type === 'code')
-    .map(cell => cell.model.sharedModel.getSource())
-    .join('\n\n');
-}
-
-async function modelAfterLook(client: IOllamaClient): Promise<string | undefined> {
-  await client.watch.refresh();
-  return client.defaultModel();
 }

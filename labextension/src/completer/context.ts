@@ -1,9 +1,16 @@
+import { commentOf } from '../comments';
+
+/** The first line of the comment about the names in scope. */
+const SCOPE = 'Names in scope:';
+
 /** The text around the cursor: of its cell and of the cells near it. */
 export interface ISurroundings {
   before: readonly string[];
   prefix: string;
   suffix: string;
   after: readonly string[];
+  /** Lines about the names that the kernel knows. */
+  scope?: readonly string[];
 }
 
 /** The text before and after the completion. */
@@ -12,18 +19,15 @@ export interface IGap {
   suffix: string;
 }
 
-/** The languages whose comments do not start with "#". */
-const COMMENTS: Readonly<Record<string, string>> = {
-  '//': 'c c++ csharp dart go java javascript kotlin rust scala swift typescript',
-  '--': 'haskell lua sql',
-  '%': 'erlang matlab octave stex',
-  ';': 'clojure common-lisp scheme'
-};
-
 /** Return the separator of two cells; a model that writes it has started another cell. */
 export function cellMark(language: string): string {
-  const found = Object.entries(COMMENTS).find(([, names]) => names.split(' ').includes(language));
-  return `${found?.[0] ?? '#'} %%`;
+  return `${commentOf(language)} %%`;
+}
+
+/** Return lines about the names in scope as comments of a language, "" without lines. */
+export function scopeComment(lines: readonly string[], language: string): string {
+  const sign = commentOf(language);
+  return lines.length ? `${[SCOPE, ...lines].map(line => `${sign} ${line}`).join('\n')}\n\n` : '';
 }
 
 /** Add cells around the cursor's cell up to the numbers of characters. */

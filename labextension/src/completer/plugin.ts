@@ -10,11 +10,13 @@ import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
 import { DOMAIN, IOllamaClient } from '../client';
+import { scopeOf } from '../context/scope';
 import { modelIcon } from '../icon';
+import { followSettings } from '../settings';
 import type { ISurroundings } from './context';
 import { type ICompleterSettings, OllamaCompleter } from './provider';
 
-const COMPLETER_ID = 'jupyter-ollama:completer';
+export const COMPLETER_ID = 'jupyter-ollama:completer';
 
 export const completer: JupyterFrontEndPlugin<void> = {
   id: COMPLETER_ID,
@@ -39,26 +41,21 @@ export const completer: JupyterFrontEndPlugin<void> = {
     });
     // JupyterLab passes settings only to providers that are registered at startup.
     manager.registerInlineProvider?.(provider);
+    // Until they are known, users who do not want completions get none.
+    provider.enabled = !settingRegistry;
     let looked = false;
-    void settingRegistry
-      ?.load(COMPLETER_ID)
-      .then(loaded => {
-        const configure = () => {
-          const { enabled, ...settings } = loaded.composite as unknown as ICompleterSettings & {
-            enabled: boolean;
-          };
-          provider.settings = settings;
-          provider.enabled = enabled;
-          if (enabled && !looked) {
-            looked = true;
-            // The default model has to be known before the first key.
-            void app.restored.then(() => client.watch.refresh());
-          }
-        };
-        configure();
-        loaded.changed.connect(configure);
-      })
-      .catch(() => undefined);
+    followSettings(app, settingRegistry, COMPLETER_ID, ({ composite }) => {
+      const { enabled, ...settings } = composite as unknown as ICompleterSettings & {
+        enabled: boolean;
+      };
+      provider.settings = settings;
+      provider.enabled = enabled;
+      if (enabled && !looked) {
+        looked = true;
+        // The default model has to be known before the first key.
+        void client.watch.refresh();
+      }
+    });
   }
 };
 
@@ -89,7 +86,16 @@ function surroundings(
       .slice(from, to)
       .filter(cell => cell.model.type === activeCell?.model.type)
       .map(cell => cell.model.sharedModel.getSource());
-  return { ...around, before: like(0, activeCellIndex), after: like(activeCellIndex + 1) };
+  const scope = activeCell?.model.type === 'code' ? scopeOf(panel.sessionContext) : null;
+  // From now on the kernel is asked when it is idle, so that no completion waits for it.
+  scope?.follow();
+  const { lines = [] } = scope ?? {};
+  return {
+    ...around,
+    scope: lines,
+    before: like(0, activeCellIndex),
+    after: like(activeCellIndex + 1)
+  };
 }
 
 type Editor = NonNullable<ICompletionContext['editor']>;

@@ -8,7 +8,7 @@ import type {
 import type { LabIcon } from '@jupyterlab/ui-components';
 
 import type { GenerateRequest, OllamaApi } from '../api';
-import { cellMark, gapOf, type ISurroundings, trimmed } from './context';
+import { cellMark, gapOf, type ISurroundings, scopeComment, trimmed } from './context';
 
 /** The settings of the user. */
 export interface ICompleterSettings {
@@ -18,6 +18,8 @@ export interface ICompleterSettings {
   suffixCharacters: number;
   delayMilliseconds: number;
   languages: readonly string[];
+  /** Whether the names that the kernel knows are sent. */
+  namesInScope: boolean;
 }
 
 export interface IProviderOptions {
@@ -74,7 +76,8 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
     prefixCharacters: 4000,
     suffixCharacters: 1000,
     delayMilliseconds: 150,
-    languages: []
+    languages: [],
+    namesInScope: true
   };
 
   /** Return one empty item, which `stream` fills. */
@@ -85,7 +88,7 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
     this.abort();
     const controller = new AbortController();
     this._running = controller;
-    const { languages, prefixCharacters, suffixCharacters } = this.settings;
+    const { languages, namesInScope, prefixCharacters, suffixCharacters } = this.settings;
     const model = this.settings.model || this._options.defaultModel();
     const language = languageOf(request.mimeType);
     if (!this.enabled || !model || (languages.length && !languages.includes(language))) {
@@ -97,10 +100,13 @@ export class OllamaCompleter implements IInlineCompletionProvider<IInlineComplet
       return { items: [{ insertText: known }] };
     }
     const mark = cellMark(language);
-    const gap = gapOf(around, prefixCharacters, suffixCharacters, mark);
-    if (!gap.prompt.trim()) {
+    const code = gapOf(around, prefixCharacters, suffixCharacters, mark);
+    if (!code.prompt.trim()) {
       return { items: [] };
     }
+    const scope = namesInScope ? scopeComment(around.scope ?? [], language) : '';
+    // At the beginning it stays in the server's prefix cache while the user types.
+    const gap = { ...code, prompt: scope + code.prompt };
     const options = { temperature: 0, num_predict: this.settings.maxTokens, stop: [mark] };
     const body = (await this.canInsert(model))
       ? { model, ...gap, suffix: gap.suffix || '\n', options }

@@ -22,6 +22,11 @@ export function memoryOf(devices: readonly Device[]): IMemory {
   return { host: sum(true), gpu: sum(false) };
 }
 
+/** Return the whole memory of devices, free or not. */
+export function capacityOf(devices: readonly Device[]): IMemory {
+  return memoryOf(devices.map(one => ({ ...one, free: one.total })));
+}
+
 /** Return about how many bytes of memory a model needs. */
 export function needs(model: ILibraryModel): number {
   return SHARE * fileSize(model) + OVERHEAD;
@@ -30,6 +35,20 @@ export function needs(model: ILibraryModel): number {
 /** Return whether a model fits; its layers may be spread over GPUs and the host. */
 export function fits(model: ILibraryModel, memory: IMemory): boolean {
   return needs(model) <= memory.host + memory.gpu;
+}
+
+/** Where a model fits: on the GPUs, in the free memory, once memory is freed, or not at all. */
+export type Fit = 'gpu' | 'free' | 'busy' | 'never';
+
+/** Return where a model fits in the free memory of a server, and in the whole of it. */
+export function fitOf(model: ILibraryModel, free: IMemory, capacity: IMemory): Fit {
+  if (needs(model) <= free.gpu) {
+    return 'gpu';
+  }
+  if (fits(model, free)) {
+    return 'free';
+  }
+  return fits(model, capacity) ? 'busy' : 'never';
 }
 
 /**

@@ -22,6 +22,24 @@ export interface ILibraryModel {
 /** A short list, so that showing it needs no request to the internet. */
 export const LIBRARY = models as readonly ILibraryModel[];
 
+/** Return the models whose names and uses contain all words of a search. */
+export function matching(
+  models: readonly ILibraryModel[],
+  search: string,
+  trans: TranslationBundle
+): readonly ILibraryModel[] {
+  const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+  return models.filter(model => {
+    const text = `${model.name} ${description(model, trans)}`.toLowerCase();
+    return words.every(word => text.includes(word));
+  });
+}
+
+/** Return whether a model of the list is among installed ones, whose names have a tag. */
+export function isInstalled({ name }: ILibraryModel, installed: ReadonlySet<string>): boolean {
+  return installed.has(name.includes(':') ? name : `${name}:latest`);
+}
+
 /** Return the uses and the download size of a model in the list, as text. */
 export function description(model: ILibraryModel, trans: TranslationBundle): string {
   const names: Record<Use, string> = {

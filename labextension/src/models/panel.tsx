@@ -7,8 +7,9 @@ import { modelIcon } from '../icon';
 import { Panel } from '../panel';
 import type { IServerState } from '../watch';
 import type { ModelActions } from './actions';
+import { Create } from './create';
 import { Details } from './details';
-import { Create, Library } from './forms';
+import { LibraryList } from './libraryList';
 import { Offer } from './offer';
 import { InstalledRow, LoadedRow } from './rows';
 import { Starters } from './starters';
@@ -107,7 +108,7 @@ function Models(props: IModelsProps & { state: IServerState }): React.ReactEleme
         )}
         {tab === 'library' && (
           <>
-            <Library {...form} installed={new Set(state.models.map(one => one.name))} />
+            <LibraryList {...form} installed={new Set(state.models.map(one => one.name))} />
             <Create {...form} />
           </>
         )}

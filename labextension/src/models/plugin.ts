@@ -8,12 +8,16 @@ import { ILauncher } from '@jupyterlab/launcher';
 import { INotebookTracker, NotebookActions } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
+import { IFormRendererRegistry } from '@jupyterlab/ui-components';
 
-import { DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
+import { CLIENT_ID, DOMAIN, IOllamaClient, LAUNCHER_RANK } from '../client';
 import { isChat } from '../cells';
 import { CommandIDs } from '../commandIds';
+import { COMPLETER_ID } from '../completer/plugin';
 import { modelIcon } from '../icon';
+import { followSettings } from '../settings';
 import { ModelActions } from './actions';
+import { modelChoice } from './modelChoice';
 import { ModelsPanel } from './panel';
 
 const MODELS_ID = 'jupyter-ollama:models';
@@ -29,6 +33,7 @@ export const models: JupyterFrontEndPlugin<void> = {
     INotebookTracker,
     ILauncher,
     ISettingRegistry,
+    IFormRendererRegistry,
     ITranslator
   ],
   activate: (
@@ -39,18 +44,29 @@ export const models: JupyterFrontEndPlugin<void> = {
     notebooks: INotebookTracker | null,
     launcher: ILauncher | null,
     settingRegistry: ISettingRegistry | null,
+    forms: IFormRendererRegistry | null,
     translator: ITranslator | null
   ) => {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const settings = app.serviceManager.serverSettings;
     const actions = new ModelActions(client, settings, notebooks, trans);
     const panel = new ModelsPanel({ actions, trans });
-    void settingRegistry
-      ?.load(MODELS_ID)
-      .then(loaded => {
-        actions.offer.settings = loaded;
+    const chats = { client, capability: 'completion', trans };
+    forms?.addRenderer(
+      `${CLIENT_ID}.defaultModel`,
+      modelChoice({ ...chats, empty: trans.__('Automatic: a loaded model, or the newest') })
+    );
+    forms?.addRenderer(
+      `${COMPLETER_ID}.model`,
+      modelChoice({
+        ...chats,
+        marked: ['insert', trans.__('can insert')],
+        empty: trans.__('The default model')
       })
-      .catch(() => undefined);
+    );
+    followSettings(app, settingRegistry, CLIENT_ID, settings => {
+      actions.offer.settings = settings;
+    });
     NotebookActions.executed.connect((_, { notebook, cell, success, error }) => {
       const lacksMagics =
         !success && error?.errorName === 'UsageError' && isChat(cell.model.sharedModel.getSource());

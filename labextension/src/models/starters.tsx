@@ -3,27 +3,10 @@ import { downloadIcon } from '@jupyterlab/ui-components';
 import { useEffect, useState } from 'react';
 
 import { Action } from '../action';
-import type { OllamaApi } from '../api';
 import type { IOllamaClient } from '../client';
-import { bytes } from '../sizes';
-import { fits, type IMemory, memoryOf, recommended } from './fit';
+import { fits, recommended } from './fit';
 import { description, type ILibraryModel, LIBRARY } from './library';
-
-/** Return the free memory of the server, null if it cannot tell, undefined until it has answered. */
-export function useMemory(api: OllamaApi): IMemory | null | undefined {
-  const [memory, setMemory] = useState<IMemory | null>();
-  useEffect(() => {
-    let wanted = true;
-    api.devices().then(
-      devices => wanted && setMemory(memoryOf(devices)),
-      () => wanted && setMemory(null)
-    );
-    return () => {
-      wanted = false;
-    };
-  }, [api]);
-  return memory;
-}
+import { freeText, useMemory } from './memory';
 
 interface IStartersProps {
   client: IOllamaClient;
@@ -41,13 +24,13 @@ export function Starters({ client, trans }: IStartersProps): React.ReactElement 
   if (!mayManage) {
     return <p>{trans.__('You may not install models here. Ask the administrator for one.')}</p>;
   }
-  const free = memory ?? { host: Infinity, gpu: 0 };
+  const free = memory?.free ?? { host: Infinity, gpu: 0 };
   const best = recommended(LIBRARY, free);
   const others = LIBRARY.filter(one => one !== best && fits(one, free));
   const pull = (model: ILibraryModel) => client.pull(model.name);
   return (
     <section className="jpo-starters" aria-label={trans.__('Models to start with')}>
-      {memory && <p>{freeText(memory, trans)}</p>}
+      {memory && <p>{freeText(memory.free, trans)}</p>}
       {best ? (
         <>
           <button className="jp-mod-styled jp-mod-accept" onClick={() => pull(best)}>
@@ -80,10 +63,4 @@ export function Starters({ client, trans }: IStartersProps): React.ReactElement 
       )}
     </section>
   );
-}
-
-function freeText({ host, gpu }: IMemory, trans: TranslationBundle): string {
-  return gpu
-    ? trans.__('The server has %1 of free memory, and %2 on GPUs.', bytes(host), bytes(gpu))
-    : trans.__('The server has %1 of free memory.', bytes(host));
 }

@@ -1,6 +1,3 @@
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex } from '@noble/hashes/utils.js';
-
 import { Stream } from '@lumino/signaling';
 
 import type { OllamaApi, StatusEvent } from '../api';
@@ -62,6 +59,11 @@ async function* upload(
   file: File,
   signal: AbortSignal
 ): AsyncGenerator<StatusEvent, string> {
+  // Loaded when it is needed: Lab would start later with it.
+  const [{ sha256 }, { bytesToHex }] = await Promise.all([
+    import('@noble/hashes/sha2.js'),
+    import('@noble/hashes/utils.js')
+  ]);
   const hash = sha256.create();
   for (let start = 0; start < file.size; start += CHUNK) {
     signal.throwIfAborted();

@@ -34,14 +34,9 @@ export type Inspect = (view: EditorView, name: string) => Promise<IVariable | nu
 export class PromptCells {
   constructor(
     private readonly _inspect: Inspect,
+    private readonly _markdown: () => Promise<Language | undefined>,
     private readonly _unknown: string
   ) {}
-
-  /** The language of prompts. Until it is known, cells keep their language. */
-  set language(value: Language) {
-    this._prose = Prec.highest(language.of(value));
-    this.refresh();
-  }
 
   /** Whether cells that ask a model are shown as prose. */
   set isEnabled(value: boolean) {
@@ -82,6 +77,10 @@ export class PromptCells {
       }),
       ViewPlugin.define(view => {
         views.add(view);
+        // The settings may have arrived since the extension was made.
+        if (this.languageOf(source) !== slot.get(view.state)) {
+          queueMicrotask(() => this.refresh());
+        }
         return { destroy: () => void views.delete(view) };
       })
     ];
@@ -94,7 +93,20 @@ export class PromptCells {
 
   /** Return the language that replaces that of the kernel, if a cell begins like a prompt. */
   private languageOf(start: string): Extension {
-    return this._isEnabled && isChat(start) ? this._prose : KERNELS;
+    if (!this._isEnabled || !isChat(start)) {
+      return KERNELS;
+    }
+    void (this._loading ??= this.load());
+    return this._prose;
+  }
+
+  /** Load the language of prompts with the first one. Until then cells keep their language. */
+  private async load(): Promise<void> {
+    const markdown = await this._markdown().catch(() => undefined);
+    if (markdown) {
+      this._prose = Prec.highest(language.of(markdown));
+      this.refresh();
+    }
   }
 
   private refresh(): void {
@@ -102,6 +114,7 @@ export class PromptCells {
   }
 
   private readonly _views = new Set<EditorView>();
+  private _loading: Promise<void> | null = null;
   private _prose = KERNELS;
   private _isEnabled = true;
 }

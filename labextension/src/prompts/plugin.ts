@@ -10,7 +10,8 @@ import { INotebookTracker } from '@jupyterlab/notebook';
 import { ISettingRegistry } from '@jupyterlab/settingregistry';
 import { ITranslator, nullTranslator } from '@jupyterlab/translation';
 
-import { DOMAIN } from '../client';
+import { CLIENT_ID, DOMAIN } from '../client';
+import { followSettings } from '../settings';
 import { PromptCells, type Inspect } from './extension';
 import { variableOf } from './prompt';
 
@@ -25,7 +26,7 @@ export const prompts: JupyterFrontEndPlugin<void> = {
   requires: [IEditorExtensionRegistry, IEditorLanguageRegistry],
   optional: [INotebookTracker, ISettingRegistry, ITranslator],
   activate: (
-    _: JupyterFrontEnd,
+    app: JupyterFrontEnd,
     extensions: IEditorExtensionRegistry,
     languages: IEditorLanguageRegistry,
     notebooks: INotebookTracker | null,
@@ -35,6 +36,7 @@ export const prompts: JupyterFrontEndPlugin<void> = {
     const trans = (translator ?? nullTranslator).load(DOMAIN);
     const cells = new PromptCells(
       inspectIn(notebooks),
+      async () => (await languages.getLanguage('markdown'))?.support?.language,
       trans.__('no such variable in the kernel: it stays as it is')
     );
     extensions.addExtension({
@@ -47,21 +49,9 @@ export const prompts: JupyterFrontEndPlugin<void> = {
             )
           : null
     });
-    void languages.getLanguage('markdown').then(markdown => {
-      if (markdown?.support) {
-        cells.language = markdown.support.language;
-      }
+    followSettings(app, settingRegistry, CLIENT_ID, settings => {
+      cells.isEnabled = settings.get('highlightPrompts').composite as boolean;
     });
-    void settingRegistry
-      ?.load(PROMPTS_ID)
-      .then(loaded => {
-        const configure = () => {
-          cells.isEnabled = loaded.get('highlight').composite as boolean;
-        };
-        configure();
-        loaded.changed.connect(configure);
-      })
-      .catch(() => undefined);
   }
 };
 

@@ -1,72 +1,16 @@
 import type { TranslationBundle } from '@jupyterlab/translation';
-import { downloadIcon } from '@jupyterlab/ui-components';
 import { useState } from 'react';
 
-import { Action } from '../action';
 import type { IOllamaClient } from '../client';
-import { fits } from './fit';
-import { description, LIBRARY } from './library';
-import { useMemory } from './starters';
 import { makeModel } from './upload';
 
-interface IFormProps {
+interface ICreateProps {
   client: IOllamaClient;
   trans: TranslationBundle;
 }
 
-/** Pulls of models: by name, or from a short list. */
-export function Library(props: IFormProps & { installed: Set<string> }): React.ReactElement {
-  const { client, trans } = props;
-  const [name, setName] = useState('');
-  const memory = useMemory(client.api);
-  const pull = (model: string) => client.pull(model);
-  return (
-    <>
-      <form
-        className="jpo-form"
-        onSubmit={event => {
-          event.preventDefault();
-          if (name.trim()) {
-            pull(name.trim());
-            setName('');
-          }
-        }}
-      >
-        <input
-          className="jp-mod-styled"
-          value={name}
-          aria-label={trans.__('Name of a model to pull')}
-          placeholder={trans.__('gemma3:1b, hf.co/user/model…')}
-          onChange={event => setName(event.target.value)}
-        />
-        <button className="jp-mod-styled jp-mod-accept">{trans.__('Pull')}</button>
-      </form>
-      {LIBRARY.map(model => (
-        <div className="jpo-row" key={model.name}>
-          <div className="jpo-row-text">
-            <span className="jpo-name">{model.name}</span>
-            <span className="jpo-detail">
-              {description(model, trans)}
-              {memory && !fits(model, memory) && ` · ${trans.__('more than the free memory')}`}
-            </span>
-          </div>
-          {props.installed.has(model.name) || props.installed.has(`${model.name}:latest`) ? (
-            <span className="jpo-detail">{trans.__('installed')}</span>
-          ) : (
-            <Action
-              icon={downloadIcon}
-              label={trans.__('Pull %1', model.name)}
-              onClick={() => pull(model.name)}
-            />
-          )}
-        </div>
-      ))}
-    </>
-  );
-}
-
 /** A new model from files of this computer, a Modelfile, or both. */
-export function Create({ client, trans }: IFormProps): React.ReactElement {
+export function Create({ client, trans }: ICreateProps): React.ReactElement {
   const [name, setName] = useState('');
   const [modelfile, setModelfile] = useState('');
   const [files, setFiles] = useState<File[]>([]);
