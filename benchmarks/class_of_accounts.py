@@ -2,7 +2,8 @@
 
     .venv/bin/python benchmarks/class_of_accounts.py [--rounds 5]
 
-Servers that share all prefixes, only common system prompts, and none between accounts take turns.
+Servers that share all prefixes, those of a group (which all accounts are in), only common system
+prompts, and none between accounts take turns.
 Measured on SmolLM2: the tokens of prompts that were computed, the total time and the median time to
 the first token, if all ask at once and if they ask one after another. Ratios compare servers within
 a round.
@@ -31,7 +32,7 @@ from jupyter_ollama.api.origins import Origins
 from jupyter_ollama.api.routes import ROUTES
 from jupyter_ollama.config import OllamaServer
 
-POLICIES = ("all", "system", "account")
+POLICIES = ("all", "group", "system", "account")
 APART = 0.15
 """Seconds between students who ask one after another."""
 
@@ -52,7 +53,9 @@ class Seen(NamedTuple):
 
 async def listen(stack: AsyncExitStack, models: str, policy: str) -> int:
     """Serve under a policy for as long as the stack lives; return the port."""
-    server = OllamaServer(models_dir=models, prefix_sharing=policy, num_parallel=16)
+    server = OllamaServer(
+        models_dir=models, prefix_sharing=policy, prefix_disk_bytes=0, num_parallel=16
+    )
     stack.push_async_callback(server.stop)
     application = Application(
         [(r.path + "/?", NamedExchange, {"server": server, "route": r}) for r in ROUTES],
@@ -97,7 +100,9 @@ async def class_of(port: int, tag: str, apart: float, model: str, predict: int) 
     async def student(number: int, question: str) -> tuple[int, float, float]:
         await asyncio.sleep(number * apart)
         asked = time.perf_counter()
-        read, first, last = await ask(port, f"student{number}", system, question, model, predict)
+        read, first, last = await ask(
+            port, f"student{number}/course", system, question, model, predict
+        )
         return read, first - asked, last
 
     students = (student(number, question) for number, question in enumerate(prompts.QUESTIONS))
@@ -120,7 +125,7 @@ async def measure(
         ports = {policy: await listen(stack, models, policy) for policy in policies}
         for policy, port in ports.items():
             for user in ("first", "second"):
-                await ask(port, user, "", f"Hello {policy}", model, 1)
+                await ask(port, f"{user}/course", "", f"Hello {policy}", model, 1)
         for title, apart in ways.items():
             classes = seen[title] = defaultdict(list)
             for number in range(rounds):

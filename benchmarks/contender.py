@@ -179,7 +179,9 @@ class JupyterOllama(Contender):
         self._model = model
 
     def command(self, port: int) -> list[str]:
-        return [str(Path(sys.executable).with_name("jupyter-ollama")), "serve"]
+        program = str(Path(sys.executable).with_name("jupyter-ollama"))
+        # Each server reads the system prompts itself, also in a second run.
+        return [program, "serve", "--OllamaServer.prefix_disk_bytes=0"]
 
     def variables(self) -> dict[str, str]:
         """Return Ollama's variables; our runners set their OpenMP themselves."""

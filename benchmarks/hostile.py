@@ -73,8 +73,9 @@ async def at_rest(port: int) -> Any:
 
 
 def runners(server: psutil.Process) -> set[int]:
-    """Return the process ids of the runners."""
-    return {one.pid for one in server.children(recursive=True)}
+    """Return the process ids of the runners; the server has other processes for short tasks."""
+    found = server.children(recursive=True)
+    return {one.pid for one in found if "jupyter_ollama.engine.runner" in one.cmdline()}
 
 
 def show(answers: Answers) -> None:
@@ -183,7 +184,8 @@ def main() -> None:
         else:
             work = run_soak if arguments.what == "soak" else run_fuzz
             # A model that stays loaded changes its runner only if the runner died.
-            asyncio.run(served(work, arguments, models, log, limits=LIMITS, keep_alive=-1))
+            traits = {"limits": LIMITS, "keep_alive": -1, "spare_runner_seconds": 0}
+            asyncio.run(served(work, arguments, models, log, **traits))
     tracebacks = Path(log.name).read_text("utf-8", "replace").count("Traceback")
     print(f"tracebacks in the log of the server: {tracebacks} ({log.name})")
 

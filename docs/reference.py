@@ -18,7 +18,7 @@ import http_reference
 from IPython.core.magic_arguments import real_name
 from jupyter_ollama_client import Client, ServerAddress, discover
 from jupyter_ollama_client.async_client import AsyncClient
-from jupyter_ollama_magics import duckdb_functions, endpoint
+from jupyter_ollama_magics import Job, duckdb_functions, endpoint
 from jupyter_ollama_magics.accessor import FrameRows, SeriesRows
 from jupyter_ollama_magics.commands import SUBCOMMANDS
 from jupyter_ollama_magics.magics import OllamaMagics
@@ -33,8 +33,14 @@ from jupyter_ollama.cli.app import COMMANDS, OllamaApp
 from jupyter_ollama.config import OllamaServer
 from jupyter_ollama.environment import Duration
 from jupyter_ollama.hub.authorizer import OllamaAuthorizer
+from jupyter_ollama.hub.slurm.settings import SlurmEndpoint
 
-CONFIGURABLE: tuple[type[HasTraits], ...] = (OllamaServer, OllamaMagics, OllamaAuthorizer)
+CONFIGURABLE: tuple[type[HasTraits], ...] = (
+    OllamaServer,
+    OllamaMagics,
+    OllamaAuthorizer,
+    SlurmEndpoint,
+)
 
 
 BEGIN, END = "<!-- bounds: written by reference.py -->", "<!-- end of bounds -->"
@@ -86,7 +92,10 @@ def own_traits(kind: type[HasTraits]) -> dict[str, TraitType[Any, Any]]:
 def bounds() -> str:
     """Return the table of all settings that are numbers, with the reasons for their defaults."""
     lines = ["| setting | default | what it bounds, and why |", "|---|---|---|"]
-    for name, trait in sorted(own_traits(OllamaServer).items()):
+    named = dict(sorted(own_traits(OllamaServer).items()))
+    slurm = sorted(own_traits(SlurmEndpoint).items())
+    named |= {f"SlurmEndpoint.{name}": trait for name, trait in slurm}
+    for name, trait in named.items():
         if isinstance(trait, (Int, Float, Duration)):
             text = " ".join(trait.help.split()).replace("|", "\\|")
             value = "" if "Default:" in text else f"`{_readable(trait.default_value)}`"
@@ -174,6 +183,9 @@ def python() -> Iterator[str]:
     for item in (discover, ServerAddress):
         yield from _documented(item.__name__, item)
     yield from _documented("jupyter_ollama_magics.endpoint", endpoint)
+    yield from _documented("jupyter_ollama_magics.Job", Job)
+    for name in ("load", "wait", "cancel", "frame", "delete", "refresh"):
+        yield from _documented(f"Job.{name}", getattr(Job, name))
     for widget in (Chat, ModelManager, PullProgress):
         yield from _documented(f"jupyter_ollama_magics.widgets.{widget.__name__}", widget)
 

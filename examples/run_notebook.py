@@ -102,8 +102,18 @@ def jupyter_server(folder: Path) -> Iterator[Server]:
             print(f"Jupyter server at {server.url}", flush=True)
             yield server
         finally:
-            process.terminate()
-            process.wait()
+            end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server; kill it if it does not end by itself."""
+    process.terminate()
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        # A request that jupyter_server cut off leaves a thread of AnyIO, for which it waits.
+        process.kill()
+        process.wait()
 
 
 def wait_until_ready(server: Server, process: subprocess.Popen[bytes], log: IO[str]) -> None:

@@ -37,6 +37,9 @@ AT_ONCE = 6
 PATIENCE = 60.0
 """Seconds after which a call counts as unanswered."""
 
+BY_REGISTRY = ("/api/pull", "/api/push")
+"""Paths that answer 500, like Ollama, if the registry cannot be reached."""
+
 OWN_NAME = "fuzz"
 """Calls that delete, create or replace a model get a name with this beginning."""
 
@@ -272,7 +275,8 @@ async def user(port: int, name: str, requests: list[Request], answers: Answers) 
                 answers.faults.append((request, f"{error!r} of {name} at {when:.0f} s"))
                 continue
             answers.statuses[status] += 1
-            if status == 0 or status == 500 or status > 504:
+            is_fault = status == 500 and not request.path.startswith(BY_REGISTRY)
+            if status == 0 or is_fault or status > 504:
                 answers.faults.append((request, str(status)))
 
     await asyncio.gather(*(line() for _ in range(AT_ONCE)))

@@ -17,19 +17,22 @@ from jupyter_ollama.api.requester import Requester
 from jupyter_ollama.api.routes import ROUTES
 from jupyter_ollama.api.standalone import StandaloneExchange
 from jupyter_ollama.config import OllamaServer
+from jupyter_ollama.page import standalone_page_handlers
+from jupyter_ollama.page.handlers import StandalonePage, StandalonePageStream
 
 USER = "X-User"
-"""The header that names the user."""
+"""The header that names the user, and groups: "ann/students"."""
 
 MANAGERS = ("manager",)
 """The users who may change models; the others may run them."""
 
 
 class NamedExchange(StandaloneExchange):
-    """Takes the user from a header."""
+    """Takes the user and groups from a header."""
 
     def prepare(self) -> None:
-        self.requester = Requester(self.request.headers.get(USER, "nobody"))
+        name, *groups = self.request.headers.get(USER, "nobody").split("/")
+        self.requester = Requester(name, tuple(groups))
         super().prepare()
 
     async def may(self, action: str, resource: str) -> bool:
@@ -37,11 +40,22 @@ class NamedExchange(StandaloneExchange):
         return resource in ("ollama", "ollama:run") or self.requester.name in MANAGERS
 
 
+class NamedStream(NamedExchange, StandalonePageStream):
+    """Serves the changes of the page to such a user."""
+
+
+class NamedPage(NamedExchange, StandalonePage):
+    """Serves the page to such a user."""
+
+
 async def serve(traits: dict[str, Any]) -> None:
     """Serve until stdin is closed; print the port."""
     server = OllamaServer(**traits)
     application = Application(
-        [(r.path + "/?", NamedExchange, {"server": server, "route": r}) for r in ROUTES],
+        [
+            *standalone_page_handlers(server, NamedStream, NamedPage),
+            *((r.path + "/?", NamedExchange, {"server": server, "route": r}) for r in ROUTES),
+        ],
         origins=Origins([]),
         check_host=True,
     )
