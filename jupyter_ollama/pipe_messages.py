@@ -1,7 +1,8 @@
-"""Messages on pipes to child processes: each is its length, four bytes little-endian, and its data.
+"""Messages between processes: each is its length, four bytes little-endian, and its data.
 
 A `ModuleProcess` runs a Python module that reads messages from standard input and answers each with
-one on standard output. The pipes of asyncio have `pack` and `receive`.
+one on standard output. The pipes of asyncio have `pack` and `receive`. A `MessageBuffer` takes the
+bytes of a socket as they arrive.
 """
 
 from __future__ import annotations
@@ -30,6 +31,29 @@ async def receive(stream: asyncio.StreamReader, most: int) -> bytes:
     if length > most:
         raise ValueError(f"a message of {length} bytes is longer than {most}")
     return await stream.readexactly(length)
+
+
+class MessageBuffer:
+    """Bytes as they arrive, of which complete messages are taken."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def take(self, more: bytes) -> list[bytes]:
+        """Add bytes and return the messages that are complete now, in their order."""
+        self._data += more
+        messages: list[bytes] = []
+        start = 0
+        with memoryview(self._data) as data:
+            while len(data) - start >= _LENGTH.size:
+                (length,) = _LENGTH.unpack_from(data, start)
+                end = start + _LENGTH.size + length
+                if end > len(data):
+                    break
+                messages.append(bytes(data[start + _LENGTH.size : end]))
+                start = end
+        del self._data[:start]
+        return messages
 
 
 def write_message(pipe: IO[bytes], data: bytes) -> None:

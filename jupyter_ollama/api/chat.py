@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -60,7 +59,7 @@ async def chat(call: Call) -> Reply | Stream:
     think, budget = resolve_think(model, request)
     check_capabilities(model, request, "chat", needed)
     turns = conversation(request.messages, model)
-    messages, images = await asyncio.to_thread(take_images, turns)
+    messages, images = await take_images(turns)
     prompt = ChatPrompt(
         messages,
         template=model.prompt_template,

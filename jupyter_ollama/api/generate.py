@@ -21,7 +21,7 @@ from .answering import (
     resolve_truncate,
 )
 from .endpoint import Call, Reply, Stream
-from .images import decode_base64, needed_capabilities, take_images
+from .images import decode_images, needed_capabilities, take_images
 from .models import find_model, unload
 from .timestamps import now_utc
 from .wire import GenerateRequest
@@ -52,7 +52,7 @@ async def generate(call: Call) -> Reply | Stream:
     if request.template:
         await asyncio.to_thread(_check_template, request.template)
     truncate = resolve_truncate(call, request)
-    prompt = await asyncio.to_thread(_prompt, request, model, think, budget, truncate)
+    prompt = await _prompt(request, model, think, budget, truncate)
     run = Run(call, request, model, prompt, not request.raw)
     return await run.answer(partial(_part, request), empty=not request.prompt)
 
@@ -82,7 +82,7 @@ def _check_template(source: str) -> None:
         raise OllamaError(400, str(error)) from None
 
 
-def _prompt(
+async def _prompt(
     request: GenerateRequest,
     model: Model,
     think: bool | str | None,
@@ -90,7 +90,7 @@ def _prompt(
     truncate: bool,
 ) -> Prompt:
     if request.raw:
-        return RawPrompt(request.prompt, [decode_base64(image) for image in request.images])
+        return RawPrompt(request.prompt, await decode_images(request.images))
     if request.suffix:
         template = request.template or model.suffix_template
         return SuffixPrompt(request.prompt, request.suffix, template, bool(request.template))
@@ -100,7 +100,7 @@ def _prompt(
     if not request.context:
         messages += model.messages
     messages.append(Message("user", request.prompt, images=request.images))
-    taken, images = take_images(messages)
+    taken, images = await take_images(messages)
     return ChatPrompt(
         taken,
         template=request.template or model.prompt_template,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import re
 from collections.abc import Iterable
+from itertools import count, islice
 
 import msgspec
 
@@ -47,20 +49,27 @@ def _head(text: str) -> bytes:
         return b""
 
 
-def take_images(messages: list[Message]) -> tuple[list[Message], list[bytes]]:
+async def decode_images(texts: list[str]) -> list[bytes]:
+    """Return the bytes of images and sounds, without a thread if there are none.
+
+    Raises OllamaError(400) for invalid base64.
+    """
+    return await asyncio.to_thread(lambda: [*map(decode_base64, texts)]) if texts else []
+
+
+async def take_images(messages: list[Message]) -> tuple[list[Message], list[bytes]]:
     """Return messages whose images and sounds are places in a list of bytes, and that list.
 
     Raises OllamaError(400) for invalid base64.
     """
-    images: list[bytes] = []
-    taken = []
-    for message in messages:
-        if message.images:
-            first = len(images)
-            images += [decode_base64(image) for image in message.images]
-            places = [str(place) for place in range(first, len(images))]
-            message = msgspec.structs.replace(message, images=places)
-        taken.append(message)
+    images = await decode_images([image for message in messages for image in message.images])
+    places = map(str, count())
+    taken = [
+        msgspec.structs.replace(message, images=[*islice(places, len(message.images))])
+        if message.images
+        else message
+        for message in messages
+    ]
     return taken, images
 
 

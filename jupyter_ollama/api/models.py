@@ -51,7 +51,10 @@ async def allowed_model(call: Call, name: str) -> Model:
 
 
 async def _find_local(call: Call, name: str) -> Model:
-    return await asyncio.to_thread(call.server.library.find, name)
+    library = call.server.library
+    if (known := library.known(name)) is not None:
+        return known
+    return await asyncio.to_thread(library.find, name)
 
 
 async def _find_anywhere(call: Call, name: str) -> Model:
@@ -125,8 +128,8 @@ async def find_model(call: Call, name: str) -> Model:
             model = await allowed_model(call, name)
         except InvalidName as error:
             raise OllamaError(400, str(error)) from None
-        # Reads the GGUF's header and perhaps parses a template: not for the event loop.
-        await asyncio.to_thread(lambda: model.capabilities)
+        if not model.is_read:
+            await asyncio.to_thread(model.read)
         call.models[name] = model
     return call.models[name]
 

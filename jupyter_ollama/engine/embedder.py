@@ -276,8 +276,9 @@ class Embedder:
         """Send the embeddings of a request if they are complete and it was not cancelled."""
         rows = None if job.ended else job.result()
         if rows is not None:
-            event = Embedded(job.command.request, rows.shape[0], rows.shape[1], job.tokens)
-            self._output.event(event, rows.tobytes())
+            count, size = rows.shape
+            request = job.command.request
+            self._output.event(Embedded(request, count, size, job.tokens, rows.tobytes()))
 
     def _fail(self, job: EmbedJob, status: int, message: str) -> None:
         job.ended = True

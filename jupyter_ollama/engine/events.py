@@ -1,7 +1,7 @@
 """The events that a runner sends to the server process: msgspec structs in msgpack.
 
 The events of a step of the batch loop are one list, so that the cost of the pipe does not grow with
-the number of streams. The raw float32 rows of embeddings follow as further frames of the message.
+the number of streams.
 """
 
 from __future__ import annotations
@@ -177,12 +177,13 @@ class Failed(msgspec.Struct, tag="failed", array_like=True):
 
 
 class Embedded(msgspec.Struct, tag="embedded", array_like=True):
-    """Embeddings, ``count`` rows of ``size`` float32 in one further frame of the message."""
+    """Embeddings, ``count`` rows of ``size`` float32, row after row in ``rows``."""
 
     request: int
     count: int
     size: int
     prompt_eval_count: int
+    rows: bytes
 
 
 class Rendered(msgspec.Struct, tag="rendered", array_like=True):

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
-import zmq
 
 from ..errors import OllamaError
 from .account_queue import AccountQueue, Cancelled, Job
@@ -52,6 +50,7 @@ from .runner_limits import RunnerLimits
 from .score import score_sequences
 from .sequence import Sequence
 from .sequence_builder import SequenceBuilder
+from .server_connection import ServerConnection
 
 if TYPE_CHECKING:
     from .llama_model import LlamaModel
@@ -99,7 +98,7 @@ class Intake(threading.Thread):
 
     def __init__(
         self,
-        commands: zmq.Socket[bytes],
+        commands: ServerConnection,
         model: LlamaModel,
         loop: BatchLoop,
         hand_over: Callable[[Work, int | None], None],
@@ -144,15 +143,14 @@ class Intake(threading.Thread):
                 target=self._work_with_process, name=f"process-{number}", daemon=True
             ).start()
         while True:
-            self._receive(self._commands.recv())
+            self._receive(self._commands.receive())
             while self._prepare_short():
                 pass
 
     def _prepare_short(self) -> bool:
         """Receive all commands, then prepare the short one whose turn it is."""
-        with suppress(zmq.Again):
-            while True:
-                self._receive(self._commands.recv(zmq.NOBLOCK))
+        for data in self._commands.receive_present():
+            self._receive(data)
         with self._queues[PreparationPlace.INTAKE].next(timeout=0) as job:
             if job:
                 self._do(job, partial(self._prepare, may_be_slow=False))

@@ -17,8 +17,8 @@ from .sequence import FinishReason, Sequence, StepOutput
 
 log = logging.getLogger(__name__)
 
-Send = Callable[[list[Event] | bytes, list[bytes]], None]
-"""Takes events, perhaps encoded ones, and the frames that follow them."""
+Send = Callable[[list[Event] | bytes], None]
+"""Takes events, perhaps encoded ones."""
 
 FRAME = 1 / 30
 """Seconds between two messages of streamed text. For tokens that arrive faster than a reader can
@@ -68,13 +68,13 @@ class Output(threading.Thread):
         self.event(Failed(sequence.params.request, status, message))
         self.cancel(sequence.params.request)
 
-    def event(self, event: Event, *frames: bytes) -> None:
+    def event(self, event: Event) -> None:
         """Send an event of another kind."""
-        self._queue.put((self._send, ([event], list(frames))))
+        self._queue.put((self._send, ([event],)))
 
     def answer(self, events: bytes) -> None:
         """Send a list of events that is encoded already."""
-        self._queue.put((self._send, (events, [])))
+        self._queue.put((self._send, (events,)))
 
     def cancel(self, request: int) -> None:
         """Drop the text of a cancelled request."""
@@ -104,7 +104,7 @@ class Output(threading.Thread):
         parsed = [self._parse(s, self._texts.pop(s), s.params.request in over) for s in ready]
         events = [event for event in parsed if event != Text(event.request)]
         if events or ends:
-            self._send(events + ends, [])
+            self._send(events + ends)
 
     @staticmethod
     def _parse(sequence: Sequence, text: Text, over: bool) -> Text | Failed:

@@ -1,4 +1,4 @@
-"""The commands of the server process to a runner: msgspec structs in msgpack, a zmq message each.
+"""The commands of the server process to a runner: msgspec structs in msgpack, a message each.
 
 `events` has the answers. The ``account`` of a command is a number for the user whose request it
 serves, 0 for the server's own; a runner takes accounts in turn, and does not know names. Its

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
 
 from ..heap import return_memory, share_one_heap
 from .confinement import confine
@@ -48,9 +47,6 @@ from .sequence import FinishReason, Sequence
 from .server_connection import ServerConnection, end_with_thread
 from .state_key import prefix_files
 from .step_costs import ALONE
-
-if TYPE_CHECKING:
-    import zmq
 
 IDLE_TOKENS_ON_CPU = 0
 """Tokens of finished sequences in the KV cache of a CPU beside one running sequence. Each hundred
@@ -87,7 +83,7 @@ class Runner:
 
     def __init__(self, spec: LoadSpec, send: Send) -> None:
         self._loaded = ModelLoader(
-            spec, lambda plan, faults: send([Placed(plan.gpu_layers, faults)], [])
+            spec, lambda plan, faults: send([Placed(plan.gpu_layers, faults)])
         )
         self._model = self._loaded.model
         self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
@@ -162,7 +158,7 @@ class Runner:
             can_start=lambda: generator is not None and generator.has_slot,
         )
 
-    def run(self, commands: zmq.Socket[bytes]) -> None:
+    def run(self, commands: ServerConnection) -> None:
         """Run the batch loop for ever; block without using the CPU while there is no work."""
         spec = self._loaded.spec
         Intake(
@@ -333,7 +329,7 @@ def main() -> None:
             runner.ping()
 
     threading.excepthook = end_with_thread
-    connection = ServerConnection(sys.argv[1], ping)
+    connection = ServerConnection(int(sys.argv[1]), ping)
     spec = connection.receive_spec()
     confine(spec.limits)
     try:
@@ -342,10 +338,9 @@ def main() -> None:
         failed = LoadFailed(str(error))
         if isinstance(error, MemoryShortage):
             failed.required, failed.available = error.required, error.available
-        connection.send([failed], [])
-        connection.close()
+        connection.send([failed])
         sys.exit(1)
-    runner.run(connection.commands)
+    runner.run(connection)
 
 
 if __name__ == "__main__":

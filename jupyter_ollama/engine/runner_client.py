@@ -113,7 +113,7 @@ class RunnerClient(RunnerProcess):
         report = CostReport()
         answers = self._ask(command)
         try:
-            async for event, _ in answers:
+            async for event in answers:
                 assert isinstance(event, Truncated | Progress | Text | Done)
                 report.take(event)
                 yield event
@@ -128,7 +128,7 @@ class RunnerClient(RunnerProcess):
         """Settle the cost of a request, for a cancelled one when the runner reports it."""
         unread = self._requests.get(request)
         while unread and not unread.empty():
-            report.take(unread.get_nowait()[0])
+            report.take(unread.get_nowait())
         if not report.is_open:
             return
         self._unsettled[request] = report
@@ -142,21 +142,21 @@ class RunnerClient(RunnerProcess):
         for request in [*self._unsettled]:
             self._settle_unreported(request)
 
-    def _dispatch(self, event: Event, frames: list[bytes]) -> None:
+    def _dispatch(self, event: Event) -> None:
         if isinstance(event, Done) and (report := self._unsettled.pop(event.request, None)):
             report.take(event)
         else:
-            super()._dispatch(event, frames)
+            super()._dispatch(event)
 
     async def _embedded(self, command: Embed) -> Embeddings:
         report = CostReport()
         try:
-            event, frames = await self._answer(command)
+            event = await self._answer(command)
             assert isinstance(event, Embedded)
             report.settle(event.prompt_eval_count)
         finally:
             report.settle()
-        return Embeddings(frames[0], event.count, event.size, event.prompt_eval_count)
+        return Embeddings(event.rows, event.count, event.size, event.prompt_eval_count)
 
     async def embed(
         self,
@@ -226,7 +226,7 @@ class RunnerClient(RunnerProcess):
         )
         report = CostReport()
         try:
-            event, _ = await self._answer(command)
+            event = await self._answer(command)
             assert isinstance(event, Scored)
             read = event.prompt_eval_count + sum(map(len, event.continuations))
             report.settle(read, event.cached)
@@ -239,7 +239,7 @@ class RunnerClient(RunnerProcess):
     ) -> Tokenized:
         """Return the tokens of a text; see Tokenize for the arguments."""
         command = Tokenize(next(self._numbers), text, special=special, parse_special=parse_special)
-        event, _ = await self._answer(command)
+        event = await self._answer(command)
         assert isinstance(event, Tokenized)
         return event
 
@@ -249,7 +249,7 @@ class RunnerClient(RunnerProcess):
 
     async def detokenize(self, tokens: list[int], *, special: bool = False) -> str:
         """Return the text of tokens. Raises OllamaError(400) for unknown tokens."""
-        event, _ = await self._answer(Detokenize(next(self._numbers), tokens, special=special))
+        event = await self._answer(Detokenize(next(self._numbers), tokens, special=special))
         assert isinstance(event, Detokenized)
         return event.text
 
@@ -258,7 +258,7 @@ class RunnerClient(RunnerProcess):
 
         Raises OllamaError, and changes nothing, if there is too little memory.
         """
-        event, _ = await self._answer(Resize(next(self._numbers), num_ctx))
+        event = await self._answer(Resize(next(self._numbers), num_ctx))
         assert isinstance(event, Resized)
 
     async def load_adapters(self, number: int, paths: Sequence[str]) -> tuple[int, int]:
@@ -267,7 +267,7 @@ class RunnerClient(RunnerProcess):
         Returns their bytes, all of them and those on GPUs. Raises OllamaError; LoadRefused, with
         the shortage of memory, if the runner continues without them.
         """
-        event, _ = await self._answer(LoadAdapters(next(self._numbers), number, list(paths)))
+        event = await self._answer(LoadAdapters(next(self._numbers), number, list(paths)))
         if isinstance(event, AdaptersRefused):
             raise LoadRefused(LoadFailed(event.message, event.required, event.available))
         assert isinstance(event, AdaptersLoaded)
@@ -282,6 +282,6 @@ class RunnerClient(RunnerProcess):
         self, prompt: Prompt, num_ctx: int, sharing: PrefixSharing = OWN_PREFIXES
     ) -> Rendered:
         """Return the rendered text of a prompt, and its numbers of tokens and images."""
-        event, _ = await self._answer(Render(next(self._numbers), prompt, num_ctx, sharing=sharing))
+        event = await self._answer(Render(next(self._numbers), prompt, num_ctx, sharing=sharing))
         assert isinstance(event, Rendered)
         return event

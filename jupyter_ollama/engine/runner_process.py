@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 import sys
-import tempfile
 from collections import deque
 from collections.abc import AsyncGenerator
-from functools import cache
 from itertools import count
 from typing import Self
 
 import msgspec
-import zmq
-import zmq.asyncio
 
 from ..child_environment import child_environment
 from ..errors import OllamaError
@@ -35,6 +30,7 @@ from .events import (
 from .meter import current_account
 from .protocol import Cancel, Command, FreeAdapters, LoadAdapters, LoadSpec, Resize
 from .pulse import QUESTION
+from .runner_connection import RunnerConnection
 from .runner_failures import (
     CRASHED,
     HUNG,
@@ -49,8 +45,6 @@ from .vital_signs import Patience, size_of
 
 log = logging.getLogger(__name__)
 
-Answer = tuple[Event, list[bytes]]
-
 ENVIRONMENT = {
     # How long llama.cpp's OpenMP threads spin before they sleep. On a host with other load (a
     # kernel, say) libgomp's default makes single steps take seconds.
@@ -61,18 +55,9 @@ ENVIRONMENT = {
 """Variables of a runner, unless the server's environment sets them."""
 
 LONGEST_LOG_LINE = 2**20
-LONGEST_SOCKET_FOLDER = 70
-"""Characters of a temporary folder: a socket's path may have 107."""
-
-
-@cache
-def _zmq_context() -> zmq.asyncio.Context:
-    """Return the context of all runners.
-
-    It lives as long as this process: a context that is garbage collected together with its sockets
-    waits for them for ever.
-    """
-    return zmq.asyncio.Context()
+LAST_EVENTS_SECONDS = 1.0
+"""How long the events of a process that has ended are awaited. They end at once, unless a child of
+the process has its socket."""
 
 
 class RunnerProcess:
@@ -84,29 +69,20 @@ class RunnerProcess:
         self.memory = Memory()
         self.gpu_layers = 0
         self.exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        is_long = len(tempfile.gettempdir()) > LONGEST_SOCKET_FOLDER
-        self._folder = tempfile.mkdtemp(prefix="jupyter-ollama-", dir="/tmp" if is_long else None)
-        self._commands = self._bind(zmq.PUSH, "commands")
-        self._events = self._bind(zmq.PULL, "events")
         self._encoder = msgspec.msgpack.Encoder()
+        self._decoder = msgspec.msgpack.Decoder(list[Event])
         self._numbers = count(1)
-        self._requests: dict[int, asyncio.Queue[Answer]] = {}
+        self._requests: dict[int, asyncio.Queue[Event]] = {}
         self._loaded: asyncio.Future[Ready] = asyncio.get_running_loop().create_future()
         # A load that is cancelled reads no result: asyncio would log its error as unretrieved.
         self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())
         self._last_words: deque[str] = deque(maxlen=20)
         self._tasks: list[asyncio.Task[None]] = []
         self._process: asyncio.subprocess.Process
+        self._connection: RunnerConnection
         self._watching: asyncio.Task[None] | None = None
         self._silent = 0.0
         self._is_hung = False
-
-    def _bind(self, kind: int, name: str) -> zmq.asyncio.Socket:
-        socket = _zmq_context().socket(kind)
-        socket.set_hwm(0)
-        socket.linger = 0
-        socket.bind(f"ipc://{self._folder}/{name}")
-        return socket
 
     @classmethod
     async def start(cls, spec: LoadSpec, load_timeout: float, spare: Self | None = None) -> Self:
@@ -154,33 +130,42 @@ class RunnerProcess:
 
     async def begin(self) -> None:
         """Start the process, which waits for its model. Raises OSError."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-P",  # the working folder holds a user's files, which are not modules
-            "-m",
-            "jupyter_ollama.engine.runner",
-            self._folder,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            env=ENVIRONMENT | child_environment(self.spec.limits.environment),
-            limit=LONGEST_LOG_LINE,
-            # Its own session, so that Ctrl-C in a terminal reaches the server only.
-            start_new_session=True,
-        )
+        self._connection, inherited = await RunnerConnection.open(self._take)
+        with inherited:
+            try:
+                self._process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",  # the working folder holds a user's files, which are not modules
+                    "-m",
+                    "jupyter_ollama.engine.runner",
+                    str(inherited.fileno()),
+                    pass_fds=[inherited.fileno()],
+                    stdin=asyncio.subprocess.PIPE,
+                    stdout=asyncio.subprocess.DEVNULL,
+                    stderr=asyncio.subprocess.PIPE,
+                    env=ENVIRONMENT | child_environment(self.spec.limits.environment),
+                    limit=LONGEST_LOG_LINE,
+                    # Its own session, so that Ctrl-C in a terminal reaches the server only.
+                    start_new_session=True,
+                )
+            except BaseException:
+                self._connection.close()
+                raise
         self._tasks = [
-            asyncio.create_task(coroutine)
-            for coroutine in (self._read_events(), self._read_log(), self._wait())
+            asyncio.create_task(coroutine) for coroutine in (self._read_log(), self._wait())
         ]
         for task in self._tasks:
             task.add_done_callback(self._check)
 
     def _check(self, task: asyncio.Task[None]) -> None:
         """End the runner if a task fails: its requests would wait for ever."""
-        if not task.cancelled() and task.exception():
-            log.error("Lost the connection to runner %d", self.pid, exc_info=task.exception())
-            if self._process.returncode is None:
-                self._process.kill()
+        if not task.cancelled() and (error := task.exception()):
+            self._give_up(error)
+
+    def _give_up(self, error: BaseException) -> None:
+        log.error("Lost the connection to runner %d", self.pid, exc_info=error)
+        if self._process.returncode is None:
+            self._process.kill()
 
     @property
     def _has_begun(self) -> bool:
@@ -199,7 +184,6 @@ class RunnerProcess:
     async def stop(self) -> None:
         """End the process and wait for it; its requests fail like in a crash."""
         if not self._has_begun:
-            self._close()
             return
         if self._process.returncode is None:
             self._process.kill()
@@ -216,14 +200,11 @@ class RunnerProcess:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
-        self._commands.close()
-        self._events.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._connection.close()
 
     async def _wait(self) -> None:
         status = await self._process.wait()
-        # The last events of the process may still be in zmq's own thread.
-        await asyncio.sleep(0.05)
+        await asyncio.wait([self._connection.closed], timeout=LAST_EVENTS_SECONDS)
         if not self._loaded.done():
             self._loaded.set_exception(RunnerCrashed(crash_message(status, self._last_words)))
         if status not in (0, -9):
@@ -245,7 +226,7 @@ class RunnerProcess:
             self._loaded.cancel()
         message = HUNG if self._is_hung else end_message(self._process.returncode)
         for number, answers in self._requests.items():
-            answers.put_nowait((Failed(number, 500, message), []))
+            answers.put_nowait(Failed(number, 500, message))
         self.exited.set_result(None)
         self._close()
 
@@ -283,14 +264,15 @@ class RunnerProcess:
             self._last_words.append(text)
             log.debug("runner %d: %s", self.pid, text)
 
-    async def _read_events(self) -> None:
-        decoder = msgspec.msgpack.Decoder(list[Event])
-        while True:
-            first, *frames = await self._events.recv_multipart()
-            for event in decoder.decode(first):
-                self._dispatch(event, frames)
+    def _take(self, message: bytes) -> None:
+        """Dispatch the events of a message."""
+        try:
+            for event in self._decoder.decode(message):
+                self._dispatch(event)
+        except Exception as error:
+            self._give_up(error)
 
-    def _dispatch(self, event: Event, frames: list[bytes]) -> None:
+    def _dispatch(self, event: Event) -> None:
         if isinstance(event, Resized):
             self._resized(event)
         if isinstance(event, Beat):
@@ -307,7 +289,7 @@ class RunnerProcess:
         elif isinstance(event, LoadFailed):
             self._loaded.set_exception(LoadRefused(event))
         elif answers := self._requests.get(event.request):
-            answers.put_nowait((event, frames))
+            answers.put_nowait(event)
 
     def _resized(self, event: Resized) -> None:
         self.ready = msgspec.structs.replace(
@@ -315,32 +297,32 @@ class RunnerProcess:
         )
 
     def _send(self, command: Command | LoadSpec) -> None:
-        self._commands.send(self._encoder.encode(command))
+        self._connection.send(self._encoder.encode(command))
 
-    async def _ask(self, command: Command) -> AsyncGenerator[Answer]:
+    async def _ask(self, command: Command) -> AsyncGenerator[Event]:
         """Send a command and yield its answers; closing the generator early cancels it."""
         if not self.is_alive:
             raise OllamaError(500, CRASHED)
         if not isinstance(command, Cancel | Resize | LoadAdapters | FreeAdapters):
             command.account = current_account.get()
-        answers: asyncio.Queue[Answer] = asyncio.Queue()
+        answers: asyncio.Queue[Event] = asyncio.Queue()
         self._requests[command.request] = answers
         self._start_watching()
         over = False
         try:
             self._send(command)
             while not over:
-                event, frames = await answers.get()
+                event = await answers.get()
                 over = not isinstance(event, Text | Truncated | Progress)
                 if isinstance(event, Failed):
                     raise OllamaError(event.status, event.message)
-                yield event, frames
+                yield event
         finally:
             del self._requests[command.request]
             if not over and self.is_alive:
                 self._send(Cancel(command.request))
 
-    async def _answer(self, command: Command) -> Answer:
+    async def _answer(self, command: Command) -> Event:
         answers = self._ask(command)
         try:
             return await anext(answers)

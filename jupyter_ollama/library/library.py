@@ -26,6 +26,7 @@ class Library:
         self.store = store
         self._found = FolderModels(Path(folder).expanduser() for folder in model_folders)
         self._models: dict[str, tuple[tuple[int, ...], Model]] = {}
+        self._paths: dict[str, str] = {}
 
     @classmethod
     def open(cls, root: str | os.PathLike[str]) -> Library:
@@ -43,10 +44,28 @@ class Library:
             if found is None:
                 raise OllamaError(404, f"model '{text}' not found")
             return found
+        path = str(self.store.manifest_path(name))
         try:
-            return self._model(name, str(self.store.manifest_path(name)))
+            model = self._model(name, path)
         except InvalidManifest as error:
             raise OllamaError(500, f"the manifest of model '{text}' is damaged: {error}") from None
+        if name.parts == wanted.parts:
+            self._paths[text] = path
+        return model
+
+    def known(self, text: str) -> Model | None:
+        """Return the model that `find` returned for this text, if its manifest has not changed.
+
+        The event loop may call this, since it reads the status of one file. A name in other casing
+        than the store's needs the lists of folders, and is not known.
+        """
+        path = self._paths.get(text, "")
+        try:
+            signature = _signature(os.stat(path))  # noqa: PTH116
+        except OSError:
+            return None
+        known = self._models.get(path)
+        return known[1] if known and known[0] == signature else None
 
     def list(self) -> Models:
         """Return all models, newest first. Damaged models are skipped and logged."""
@@ -95,11 +114,15 @@ class Library:
             status = os.stat(path)  # noqa: PTH116 (often called, see Folders)
         except (FileNotFoundError, NotADirectoryError):
             raise OllamaError(404, f"model '{name.display}' not found") from None
-        signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+        signature = _signature(status)
         known = self._models.get(path)
         if known is None or known[0] != signature:
             known = self._models[path] = (signature, Model(self.store, name, status.st_mtime))
         return known[1]
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _parse(text: str, message: str) -> ModelName:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +33,9 @@ class Model:
     ``digest`` is the hex sha256 of the manifest file, ``size`` the bytes of all layers,
     ``modified_at`` the local time at which the manifest was written.
     """
+
+    is_read = False
+    """Whether `read` has read everything."""
 
     def __init__(self, store: Store, name: ModelName, written: float) -> None:
         """Read the manifest and the config. Raises OllamaError(404) or InvalidManifest."""
@@ -156,6 +160,17 @@ class Model:
             self.config,
             projector_hears=any(self._hears(path) for path in projectors),
         )
+
+    def read(self) -> None:
+        """Read the layers that requests use, so that an event loop may use them afterwards.
+
+        Raises OllamaError if the capabilities cannot be read. Other layers raise it when used.
+        """
+        _ = self.capabilities
+        with suppress(OllamaError):
+            for name in ("system", "messages", "params", "prompt_template", "suffix_template"):
+                getattr(self, name)
+            self.is_read = True
 
     def lacks(self, capability: str) -> bool:
         """Return whether it is certain that the model lacks a capability."""

@@ -40,6 +40,7 @@ class RemoteModel(Model):
     ``runner`` passes requests on; ``slots`` are the most of them at once, for each ``queue_key``.
     """
 
+    is_read = True
     runner: ModelRunner
     slots: int
     queue_key: str

@@ -32,9 +32,9 @@ class Answers:
     def __init__(self) -> None:
         self.rows: dict[int, NDArray[np.float32]] = {}
 
-    def event(self, event: Event, *frames: bytes) -> None:
+    def event(self, event: Event) -> None:
         assert isinstance(event, Embedded)
-        rows = np.frombuffer(frames[0], np.float32)
+        rows = np.frombuffer(event.rows, np.float32)
         self.rows[event.request] = rows.reshape(event.count, event.size)
 
 

@@ -57,10 +57,10 @@ class Steps:
 
         monkeypatch.setattr(Lane, "run", watched)
 
-    def event(self, event: Event, *frames: bytes) -> None:
+    def event(self, event: Event) -> None:
         self.events.append(event)
         if isinstance(event, Embedded):
-            rows = np.frombuffer(frames[0], np.float32)
+            rows = np.frombuffer(event.rows, np.float32)
             self.rows[event.request] = rows.reshape(event.count, event.size)
 
     def add(self, request: int, *texts: str) -> None:

@@ -55,18 +55,16 @@ def minilm_f32(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Steps:
-    """An embedder that a test steps. ``events`` and ``frames`` are those that it sends."""
+    """An embedder that a test steps. ``events`` are those that it sends."""
 
     def __init__(self, loaded: ModelLoader, contexts: int = 1) -> None:
         self.events: list[Event] = []
-        self.frames: list[bytes] = []
         context = loaded.embedding_context(512)
         beside = [loaded.embedding_context(PACK_TOKENS) for _ in range(contexts - 1)]
         self.embedder = Embedder(loaded.model, context, 512, self, beside)
 
-    def event(self, event: Event, *frames: bytes) -> None:
+    def event(self, event: Event) -> None:
         self.events.append(event)
-        self.frames.extend(frames)
 
     def add(self, request: int, *texts: str, truncate: bool = True) -> None:
         self.embedder.add(EmbedJob(Embed(request, list(texts), 512, truncate)))
@@ -183,7 +181,9 @@ def test_two_contexts_embed_at_once(loaded: ModelLoader, monkeypatch: pytest.Mon
         steps = Steps(loaded, contexts)
         steps.add(1, *texts)
         steps.until(1)
-        rows.append(np.frombuffer(steps.frames[0], np.float32).reshape(len(texts), 384))
+        embedded = steps.events[0]
+        assert isinstance(embedded, Embedded)
+        rows.append(np.frombuffer(embedded.rows, np.float32).reshape(len(texts), 384))
         assert max(at_once) == contexts
     assert ((rows[0] * rows[1]).sum(axis=1) > 0.999).all()
     few = Steps(loaded, 2)
@@ -211,7 +211,9 @@ def test_a_request_that_fails_spoils_no_other(loaded: ModelLoader) -> None:
     failed, embedded = steps.events
     assert isinstance(failed, Failed)
     assert (failed.request, failed.status) == (1, 400)
-    assert embedded == Embedded(2, 2, 384, prompt_eval_count=6)
+    assert isinstance(embedded, Embedded)
+    assert (embedded.request, embedded.count, embedded.size) == (2, 2, 384)
+    assert (embedded.prompt_eval_count, len(embedded.rows)) == (6, 2 * 384 * 4)
     assert not steps.embedder.busy
 
 

@@ -9,7 +9,14 @@ import threading
 
 import pytest
 
-from jupyter_ollama.pipe_messages import ModuleProcess, pack, read_message, receive, write_message
+from jupyter_ollama.pipe_messages import (
+    MessageBuffer,
+    ModuleProcess,
+    pack,
+    read_message,
+    receive,
+    write_message,
+)
 
 MESSAGES = [b"", b"a", bytes(range(256)) * 4096]
 
@@ -43,6 +50,15 @@ async def test_an_event_loop_receives_no_more_than_it_allows() -> None:
     assert await receive(stream, 5) == b"short"
     with pytest.raises(ValueError, match="a message of 16 bytes is longer than 5"):
         await receive(stream, 5)
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 5, 1000, 10**7])
+def test_messages_are_complete_however_they_arrive(size: int) -> None:
+    data = pack(*MESSAGES, b"last")
+    buffer = MessageBuffer()
+    parts = (data[start : start + size] for start in range(0, len(data), size))
+    assert [message for part in parts for message in buffer.take(part)] == [*MESSAGES, b"last"]
+    assert buffer.take(b"") == []
 
 
 def test_a_process_that_dies_gives_no_answer() -> None:

@@ -6,8 +6,6 @@ import asyncio
 import gc
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -276,7 +274,7 @@ async def test_a_text_that_cannot_be_sent_costs_the_runner_not_its_requests(smol
     async with running(smollm2) as runner:
         stream = runner.generate(HELLO, Options(num_predict=3000, seed=1))
         await anext(stream)
-        runner._commands.send(b"this is no command")
+        runner._connection.send(b"this is no command")
         with pytest.raises(OllamaError, match="unexpectedly stopped"):
             async for _ in stream:
                 pass
@@ -289,7 +287,6 @@ async def test_a_runner_that_died_can_be_stopped_at_any_moment(smollm2: Path) ->
         await asyncio.sleep(delay)
         await asyncio.wait_for(runner.stop(), 10)
         assert runner.exited.done()
-        assert not Path(runner._folder).exists()
 
 
 async def test_a_load_that_is_cancelled_leaves_no_error_in_the_log(
@@ -314,23 +311,3 @@ async def test_modules_of_the_working_folder_are_not_loaded(
     monkeypatch.chdir(tmp_path)
     async with running(smollm2) as runner:
         assert (await answer(runner, num_predict=2))[1].eval_count == 2
-
-
-LOST = """
-import asyncio, gc
-from jupyter_ollama.engine.runner_process import RunnerProcess
-from jupyter_ollama.engine.protocol import LoadSpec
-
-async def lose():
-    runner = RunnerProcess(LoadSpec(model="x"))
-    runner.itself = runner
-
-asyncio.run(lose())
-gc.collect()
-"""
-
-
-def test_a_runner_that_is_garbage_does_not_stop_the_server(tmp_path: Path) -> None:
-    """Sockets of zmq may be collected after their context, which waits for them to close."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    subprocess.run([sys.executable, "-c", LOST], check=True, timeout=30, env=environment)

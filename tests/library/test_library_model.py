@@ -55,6 +55,34 @@ def test_gemma3_starter_chats_in_its_own_format(gemma3_library: Library) -> None
     )
 
 
+def test_a_known_model_is_as_new_as_its_manifest(full: Library) -> None:
+    assert full.known("full") is None
+    model = full.find("full")
+    assert full.known("full") is model
+    assert full.find("FULL") is model
+    assert full.known("FULL") is None  # another name may differ in case only
+    full.copy("full", "other")
+    path = full.store.manifest_path(ModelName.parse("full"))
+    path.write_bytes(full.store.manifest_path(ModelName.parse("other")).read_bytes() + b" ")
+    assert full.known("full") is None
+    renewed = full.find("full")
+    assert renewed is not model
+    assert full.known("full") is renewed
+    full.delete("full")
+    assert full.known("full") is None
+
+
+def test_a_model_is_read_at_once(full: Library) -> None:
+    model = full.find("full")
+    assert not model.is_read
+    model.read()
+    assert model.is_read
+    shutil.rmtree(full.store.blobs)
+    assert model.system.startswith("Say")
+    assert model.params["stop"]
+    assert len(model.messages) == 2
+
+
 def test_find_fails(full: Library) -> None:
     with pytest.raises(InvalidName):
         full.find("../full")
