@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from .upstream_metrics import upstream_metrics
@@ -94,6 +94,11 @@ class ServerCollector(Collector):
         """Yield the last report of each runner; for devices, the report of the model used last."""
         used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
         size = _gauge("kv_cache_size_tokens", "Tokens that fit into the KV cache.", "model")
+        drafts = CounterMetricFamily(
+            f"{PREFIX}_draft_tokens",
+            "Tokens guessed by n-grams, a draft model or a head, that were accepted or rejected.",
+            labels=("model", "result"),
+        )
         free = _gauge("device_memory_free_bytes", "Memory of a device that is free.", "device")
         total = _gauge("device_memory_total_bytes", "Memory of a device.", "device")
         devices = {}
@@ -102,11 +107,13 @@ class ServerCollector(Collector):
             if memory.cells:
                 used.add_metric((loaded.model.name.display,), memory.used)
                 size.add_metric((loaded.model.name.display,), memory.cells)
+            for result, count in zip(("accepted", "rejected"), loaded.drafts, strict=True):
+                drafts.add_metric((loaded.model.name.display, result), count)
             devices.update({device.name: device for device in memory.devices})
         for device in devices.values():
             free.add_metric((device.name,), device.free)
             total.add_metric((device.name,), device.total)
-        yield from (used, size, free, total)
+        yield from (used, size, drafts, free, total)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)

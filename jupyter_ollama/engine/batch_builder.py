@@ -30,6 +30,9 @@ SOLO_PRICE = 0.5
 token, where equal requests must get equal answers. A measured price would decide by chance which
 tokens are decoded together, which rounds them differently."""
 
+CELLS_FOR_OTHERS = 256
+"""Cells that fillers leave beside those of running sequences, where idle prefixes may be."""
+
 EXPECTED = 10.0
 """Seconds after a stream for which another one is expected."""
 
@@ -52,12 +55,14 @@ class SoloMode(NamedTuple):
     """How a sequence that runs alone is computed: in batches that depend on it alone.
 
     ``companion`` is a filler token that completes parts of prompts, in a sequence of its own. With
-    ``by_tile`` a prompt is read by single tiles (see ``reading_order``). ``worth`` and ``price``
-    replace the measured ones for its drafter, see DraftCosts.
+    ``by_tile`` a prompt is read by single tiles, with ``fills`` its remainder is completed to one
+    (see ``reading_order``). ``worth`` and ``price`` replace the measured ones for its drafter, see
+    DraftCosts.
     """
 
     companion: int
     by_tile: bool
+    fills: bool
     worth: float
     price: float
 
@@ -120,6 +125,11 @@ class BatchBuilder:
         if self._expects_streams:
             chunk = min(chunk, read + self._chunk(streams, EXPECTING_STREAMS))
         self._read(unseen, chunk - read, OLDEST_UNSEEN_PART)
+        if self._solo and not self._is_solo:
+            prefill = self._batch.size - len(streams) - drafted
+            needed = self._costs.fillers(self._batch.size, prefill)
+            used = sum(len(one.tokens) for one in running) + CELLS_FOR_OTHERS
+            self._add_fillers(needed, used, self._solo)
         return len(streams), drafted
 
     @staticmethod
@@ -177,26 +187,35 @@ class BatchBuilder:
                 continue
             if self._solo and self._is_solo:
                 left = min(left, self._batch.remaining)
-                end, by_tile = len(sequence.tokens), self._solo.by_tile
-                left = next_count(sequence.cache.cached, end, left, by_tile=by_tile)
+                left = next_count(
+                    sequence.cache.cached,
+                    len(sequence.tokens),
+                    left,
+                    by_tile=self._solo.by_tile,
+                    fills=self._solo.fills,
+                )
                 left = min(left, self._batch.remaining)
             taken = min(left, self._until_image(sequence), self._until_meeting(sequence))
             if taken:
                 self._put(sequence, taken)
                 left -= taken
                 if self._solo and self._is_solo:
-                    self._accompany(sequence, self._solo.companion)
+                    done, fills = sequence.cache.cached, self._solo.fills
+                    needed = missing(self._batch.size, done, fills=fills)
+                    self._add_fillers(needed, len(sequence.tokens), self._solo)
                     return taken
         return chunk - reserved - left
 
-    def _accompany(self, sequence: Sequence, companion: int) -> None:
-        """Add filler tokens, so that the kernels for many tokens multiply the whole batch."""
+    def _add_fillers(self, needed: int, used: int, solo: SoloMode) -> None:
+        """Add filler tokens, so that the kernels for many tokens compute the whole batch.
+
+        There are ``used`` cells, or less.
+        """
         spare = self._cache.spare_id
-        limit = min(self._batch.remaining, self._context.cells - len(sequence.tokens))
-        count = min(missing(self._batch.size), limit)
+        count = min(needed, self._batch.remaining, self._context.cells - used)
         if count <= 0 or spare < 0 or self._context.is_recurrent:
             return
-        self._batch.add([companion] * count, 0, spare, outputs="none")
+        self._batch.add([solo.companion] * count, 0, spare, outputs="none")
         self._companion_id = spare
 
     def forget_companion(self) -> None:

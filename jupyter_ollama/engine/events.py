@@ -40,8 +40,9 @@ class Memory(msgspec.Struct, tag="memory", array_like=True):
     """The use of the KV cache, in tokens, and of the devices.
 
     ``generated`` are the tokens that the model has generated since its load, for all requests
-    with the same adapters together, by the number of these. Sent after a load, at intervals while
-    the model runs, and once when it becomes idle.
+    with the same adapters together, by the number of these. So are ``drafted``, the drafts that the
+    model checked, and ``accepted``, those that were its own choice. Sent after a load, at intervals
+    while the model runs, and once when it becomes idle.
     Models that only embed keep no cache: 0 of 0.
     """
 
@@ -49,6 +50,8 @@ class Memory(msgspec.Struct, tag="memory", array_like=True):
     cells: int = 0
     devices: list[DeviceMemory] = []
     generated: dict[int, int] = {}
+    drafted: dict[int, int] = {}
+    accepted: dict[int, int] = {}
 
 
 class Beat(msgspec.Struct, tag="beat", array_like=True):

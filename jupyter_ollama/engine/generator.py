@@ -22,6 +22,7 @@ from .prefix_cache import PrefixCache
 from .prefix_files import PrefixFiles
 from .prompting import MediaSpan
 from .pulse import Expect
+from .reading_order import TILE
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
 from .step_costs import StepCosts, solo_costs, token_seconds
@@ -71,8 +72,9 @@ class Generator:
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
-        self._selector = TokenSelector(model, self._threads, fail, drafter)
-        self._costs = StepCosts(token_seconds(context, model.filler_token))
+        self.selector = TokenSelector(model, self._threads, fail, drafter)
+        tile = TILE if is_repeatable and context.has_tiles else 0
+        self._costs = StepCosts(token_seconds(context, model.filler_token), tile)
         self._solo = self._solo_mode(context, model) if is_repeatable else None
         self._prepare(context)
         self._queue = RunQueue(parallel, context, self._cache, drafter)
@@ -91,6 +93,7 @@ class Generator:
             stored_bytes=stored_bytes,
             is_repeatable=self._solo is not None,
             by_tile=self._solo is not None and self._solo.by_tile,
+            fills=self._solo is not None and self._solo.fills,
             files=self._prefix_files(context),
         )
         self._builder = BatchBuilder(
@@ -100,7 +103,8 @@ class Generator:
     def _solo_mode(self, context: LlamaContext, model: LlamaModel) -> SoloMode:
         filler = model.filler_token
         costs = solo_costs(context, filler) if self._drafter else (0.0, 1.0)
-        return SoloMode(filler, model.mixes_tokens, *costs)
+        fills = context.has_tiles and not (model.mixes_tokens or context.is_recurrent)
+        return SoloMode(filler, model.mixes_tokens, fills, *costs)
 
     def replace_context(self, make: Callable[[], LlamaContext]) -> None:
         """Continue with another context, in which all is decoded again. ``make`` may raise."""
@@ -194,7 +198,7 @@ class Generator:
             sequence.cache.cached += sequence.step.scheduled
         ready = [sequence for sequence in self.running if sequence.step.row >= 0]
         if ready:
-            self._deliver(self._selector.advance(ready, self.context, self._batch.outputs))
+            self._deliver(self.selector.advance(ready, self.context, self._batch.outputs))
         if not is_first and not is_changed:
             self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
         self._queue.trim(reading=prefill > 0)

@@ -108,6 +108,8 @@ class LlamaContext:
         """Positions that layers with a sliding window attend to; 0 without such layers."""
         # llama.cpp sets it to 0 for architectures that cannot remove a token.
         self.snapshots: int = llama.llama_n_rs_seq(self.pointer) if self.is_recurrent else 0
+        self.has_tiles = flash_attention is not False and kv_cache_type in ("f16", "f32")
+        """Whether attention on a CPU is computed in tiles for large batches."""
         self._stepped_back: set[int] = set()
         self.cells: int = llama.llama_n_ctx(self.pointer)
         self.batch: int = llama.llama_n_batch(self.pointer)

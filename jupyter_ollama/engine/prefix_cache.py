@@ -35,17 +35,19 @@ class PrefixCache:
         stored_bytes: int,
         is_repeatable: bool = False,
         by_tile: bool = False,
+        fills: bool = False,
         files: PrefixFiles | None = None,
     ) -> None:
         """See PrefixStore for ``idle_tokens`` and ``stored_bytes``.
 
         Long system prompts are kept in ``files`` for later runners. With ``is_repeatable`` a
         sequence that starts while no other one runs gets the same numbers whatever ran before: see
-        ``reading_order``, also for ``by_tile``.
+        ``reading_order``, also for ``by_tile`` and ``fills``.
         """
         self._context = context
         self._is_repeatable = is_repeatable
         self._by_tile = by_tile
+        self._fills = fills
         self._running = 0
         self._in_order = -1
         self._tree: AccountTrees[Holder] = AccountTrees()
@@ -177,7 +179,9 @@ class PrefixCache:
             # A tile may end within an image, which is shared whole or not at all.
             if common and not sequence.media:
                 end = len(sequence.tokens)
-                length, parts = reusable(holder.readings, known, common, end, by_tile=self._by_tile)
+                length, parts = reusable(
+                    holder.readings, known, common, end, by_tile=self._by_tile, fills=self._fills
+                )
                 length = self._usable(holder, length)
             # A part of a window would lie in other cells than if it were read.
             if length <= ready or not self._has_window(holder, 0):

@@ -119,6 +119,8 @@ class Runner:
         if self._generator:
             memory.used = self._generator.tokens_in_cells
             memory.cells = self._generator.context.cells
+            memory.drafted = dict(self._generator.selector.drafted)
+            memory.accepted = dict(self._generator.selector.accepted)
         memory.generated = dict(self._output.generated)
         self._output.event(memory)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,6 +36,9 @@ class TokenSelector:
         self._model = model
         self._threads = threads
         self._fail = fail
+        self.drafted: Counter[int] = Counter()
+        self.accepted: Counter[int] = Counter()
+        """Drafts that were checked, and those that were right, by the number of the adapters."""
 
     def advance(self, ready: list[Sequence], context: LlamaContext, rows: int) -> list[StepOutput]:
         """Give every sequence its next token, or several; return the results in their order."""
@@ -108,6 +112,8 @@ class TokenSelector:
         if not drafts:
             return
         right = len(tokens) - 1
+        self.drafted[sequence.params.adapters] += len(drafts)
+        self.accepted[sequence.params.adapters] += right
         if right < len(drafts):
             context.cut(cache.slot, cache.position(cache.cached + right))
         cache.cached += right

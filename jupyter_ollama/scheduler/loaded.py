@@ -142,6 +142,13 @@ class LoadedModel:
         return self.runner.memory.generated.get(self.adaptation.number, 0)
 
     @property
+    def drafts(self) -> tuple[int, int]:
+        """Drafted tokens that the model accepted and rejected, as the runner reported last."""
+        memory, number = self.runner.memory, self.adaptation.number
+        accepted = memory.accepted.get(number, 0)
+        return accepted, memory.drafted.get(number, 0) - accepted
+
+    @property
     def expires_at(self) -> datetime:
         """When the model is unloaded unless another request arrives (local time, aware)."""
         start = datetime.now().astimezone() if self.users else self.idle_since

@@ -89,6 +89,8 @@ async def test_memory(ann: Fetch, jupyter_url: str) -> None:
     await answer(ann, "/api/generate", {"model": "smollm2"})
     empty = await until_used(lambda used: used == 0)
     assert empty[f"jupyter_ollama_kv_cache_size_tokens {model}"] >= 4096
+    for result in ("accepted", "rejected"):
+        assert empty[f"jupyter_ollama_draft_tokens_total {model} {result}"] == 0
     free = empty["jupyter_ollama_device_memory_free_bytes CPU"]
     assert 0 < free < empty["jupyter_ollama_device_memory_total_bytes CPU"]
     # The computed prompt stays in the cache for similar ones, except its last token.

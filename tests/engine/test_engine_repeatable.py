@@ -9,7 +9,13 @@ import pytest
 from runners import Answer, answer_with_probabilities, running
 
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
-from jupyter_ollama.engine.reading_order import Reading, next_count, reusable
+from jupyter_ollama.engine.reading_order import (
+    FILLED_FROM,
+    Reading,
+    missing,
+    next_count,
+    reusable,
+)
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
@@ -17,9 +23,9 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "o
 
 
 def prompts_with_common_beginnings(rng: random.Random) -> list[str]:
-    """Texts of 10 to some 600 tokens, of which many begin alike."""
+    """Texts of 10 to some 900 tokens, of which many begin alike."""
     texts: list[str] = []
-    for length in (8, 60, 63, 64, 130, 500):
+    for length in (8, 60, 63, 64, 130, 500, 640, 700):
         beginning = " ".join(rng.choices(WORDS, k=length))
         texts += [f"{beginning} {' '.join(rng.choices(WORDS, k=rng.randint(1, 80)))}"]
         texts += [beginning, f"{beginning} and so"]
@@ -68,42 +74,54 @@ async def test_drafts_and_turns_of_conversations_are_repeatable(smollm2_f16: Pat
             assert [answer, second] == first
 
 
-def kinds(readings: list[Reading], cached: int) -> list[str]:
+def kinds(readings: list[Reading], cached: int, fills: bool) -> list[str]:
     """Return how each token is computed: in a tile, in a small batch or as a generated one."""
     found: list[str] = []
     for start, end in readings:
         found += ["generated"] * (start - len(found))
-        done = start
-        while done < end:
-            count = next_count(done, end, 200)
-            found += ["tile" if count >= 64 and done % 64 == 0 else "row"] * count
-            done += count
+        found += batches(start, end, fills)
     return (found + ["generated"] * (cached - len(found)))[:cached]
 
 
-def test_shared_tokens_would_have_been_read_in_the_same_way() -> None:
+def batches(done: int, end: int, fills: bool) -> list[str]:
+    """Return how the tokens from ``done`` to ``end`` of a prompt are computed."""
+    found: list[str] = []
+    while done < end:
+        count = next_count(done, end, 200, fills=fills)
+        filled = count + missing(count, done, fills=fills)
+        assert filled >= 8
+        assert filled % 4 == 0
+        found += ["tile" if filled >= 64 else "row"] * count
+        done += count
+    return found
+
+
+@pytest.mark.parametrize("fills", [False, True])
+def test_shared_tokens_would_have_been_read_in_the_same_way(fills: bool) -> None:
     rng = random.Random(1)
     for _ in range(3000):
-        end = 0
+        end = rng.choice((0, FILLED_FROM - 300)) if fills else 0
         readings: list[Reading] = []
         for _ in range(rng.randint(1, 3)):
             start = end + rng.randint(1, 90) if readings else 0
-            end = start + rng.randint(1, 300)
+            end = max(end, start) + rng.randint(1, 300)
             readings.append(Reading(start, end))
         cached = end + rng.randint(0, 60)
         common, wanted = rng.randint(0, cached), rng.randint(1, 400)
         wanted += common
-        length, mine = reusable(readings, cached, common, wanted)
+        length, mine = reusable(readings, cached, common, wanted, fills=fills)
         assert 0 <= length <= common
-        assert kinds(mine, wanted)[:length] == kinds(readings, cached)[:length]
+        assert kinds(mine, wanted, fills)[:length] == kinds(readings, cached, fills)[:length]
         assert mine[-1].end == wanted
         # The following tokens are read as if nothing had been cached.
-        done, rest = length, []
-        while done < wanted:
-            count = next_count(done, wanted, 200)
-            rest += ["tile" if count >= 64 and done % 64 == 0 else "row"] * count
-            done += count
-        assert kinds(mine, wanted)[length:] == rest
+        assert kinds(mine, wanted, fills)[length:] == batches(length, wanted, fills)
+
+
+def test_long_prompts_share_all_of_their_common_prefix() -> None:
+    readings = [Reading(0, 1000)]
+    for common in (FILLED_FROM + 1, 777, 999):
+        assert reusable(readings, 1000, common, 2000, fills=True)[0] == common
+        assert reusable(readings, 1000, common, 2000)[0] == common // 64 * 64
 
 
 def test_batches_of_a_prompt_are_whole_tiles_or_less_than_one() -> None:

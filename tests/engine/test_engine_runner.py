@@ -311,3 +311,15 @@ async def test_modules_of_the_working_folder_are_not_loaded(
     monkeypatch.chdir(tmp_path)
     async with running(smollm2) as runner:
         assert (await answer(runner, num_predict=2))[1].eval_count == 2
+
+
+async def test_a_runner_reports_how_many_drafts_were_accepted(smollm2: Path) -> None:
+    """A text that repeats itself is drafted by n-grams, and mostly right."""
+    prompt = RawPrompt("one two three four " * 12)
+    async with running(smollm2) as runner:
+        _, done = await answer(runner, prompt, num_predict=60)
+        async with asyncio.timeout(20):
+            while not runner.memory.drafted:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert 0 < runner.memory.accepted[0] < done.eval_count
+        assert runner.memory.accepted[0] <= runner.memory.drafted[0]
