@@ -5,7 +5,8 @@
 One user sends conversations of 20,000 messages, megabytes without blanks, thousands of stop
 strings, lists of a million tokens, long texts to embed and to score, and schemas that compile for
 seconds; a third of these requests is hung up. Another user asks short questions, before and
-meanwhile. Measured on SmolLM2 by one server, the attack from a process of its own.
+meanwhile. Measured on SmolLM2 by one server. The attack comes from a process of its own with the
+lowest priority: clients of a shared server compute on other machines.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import random
 import statistics
 import sys
@@ -186,6 +188,7 @@ def main() -> None:
     arguments = parser.parse_args()
     work = (arguments.kinds, arguments.requests, arguments.seconds)
     if arguments.attack:
+        os.nice(19)
         asyncio.run(attack(arguments.attack, *work))
     else:
         run = lambda port: measure(port, *work)  # noqa: E731

@@ -19,7 +19,7 @@ HELLO = [ChatMessage(role="user", content="hello")]
 
 
 class Joke(BaseModel):
-    """A joke that can only be told in one way."""
+    """A joke that has one wording only."""
 
     setup: Literal["What do cats read?"]
     punchline: Literal["The mews."]

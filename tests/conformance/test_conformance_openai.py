@@ -27,7 +27,7 @@ FLAT_TOOLS: Any = [{"type": "function", "strict": False, **FUNCTION}]
 
 
 class Joke(BaseModel):
-    """A joke that can only be told in one way."""
+    """A joke that has one wording only."""
 
     setup: Literal["What do cats read?"]
     punchline: Literal["The mews."]

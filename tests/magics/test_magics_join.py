@@ -95,7 +95,7 @@ def test_names_of_200_companies(
     assert found.probability.tolist() == pytest.approx([0.9] * len(found))
 
 
-def test_a_model_that_knows_nothing_is_told_from_known_pairs(
+def test_a_model_that_knows_nothing_differs_from_known_pairs(
     knowing: knowing_server.KnowingServer, registers: Registers
 ) -> None:
     made = random.Random(0)

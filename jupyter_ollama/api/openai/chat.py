@@ -92,12 +92,12 @@ def _choice(index: int, answer: Part) -> dict[str, Any]:
     return {
         "index": index,
         "message": message,
-        "logprobs": _told(tokens) if tokens else None,
+        "logprobs": _probabilities(tokens) if tokens else None,
         "finish_reason": finish_reason(answer, bool(calls)),
     }
 
 
-def _told(tokens: list[dict[str, Any]]) -> dict[str, Any]:
+def _probabilities(tokens: list[dict[str, Any]]) -> dict[str, Any]:
     return {"content": tokens, "refusal": None}
 
 
@@ -120,7 +120,7 @@ class Chunks:
             self._started = True
         choices = [self._choice(delta, None) for delta in deltas]
         if tokens:
-            choices[0]["logprobs"] = _told(tokens)
+            choices[0]["logprobs"] = _probabilities(tokens)
         if part.get("done"):
             choices.append(self._choice({}, finish_reason(part, self._calls > 0)))
         return choices

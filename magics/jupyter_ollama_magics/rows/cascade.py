@@ -5,11 +5,8 @@ Both answer a sample, from which the threshold of the probability is learned.
 
 from __future__ import annotations
 
-import asyncio
 import math
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ..failures import OllamaMagicsError
@@ -77,7 +74,6 @@ class CascadeJob:
         self._in_sample = set(self._sample)
         self._learned: threshold.Threshold | None = None
         self._seen = self._kept = 0
-        self._started = threading.Event()
 
     @property
     def done(self) -> int:
@@ -105,21 +101,12 @@ class CascadeJob:
 
         Raises OllamaClientError or RowFailed.
         """
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._started.set()
         try:
             await self._run(clients)
         except BaseException:
             self._small.keep()
             self._large.keep()
             raise
-
-    def cancel(self) -> None:
-        """Cancel a run in another thread."""
-        self._started.wait()
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]
 
     async def _run(self, clients: Sequence[Client]) -> None:
         if len(self._sample) == len(self.texts):  # too few rows to learn from

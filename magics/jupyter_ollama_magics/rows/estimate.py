@@ -102,10 +102,6 @@ class FirstRows:
         self.texts = self._job.missing()[:MEASURED]
         return self.texts
 
-    def cancel(self) -> None:
-        """Cancel a run in another thread."""
-        self._job.cancel()
-
     def report(self, operator: str, texts: Sequence[str | None]) -> RowReport:
         """Return what the run did for the texts of all rows, and its cost."""
         return self._job.report(operator, texts)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from jupyter_ollama_client.errors import OllamaResponseError
 
+from ..interruptible import run_in_thread
 from ..names import typed
 from .dispatch import Dispatcher
 from .progress import RowProgress
@@ -30,7 +29,6 @@ ROW_STATUSES = {400, 413, 422, 500}
 """Statuses that one row may cause. Others would fail every row."""
 
 MAX_UNFINISHED = 8
-POLL_SECONDS = 0.1
 PROGRESS_AFTER = 2.0
 
 _unfinished: dict[str, dict[str, Any]] = {}
@@ -64,9 +62,6 @@ class Job(Protocol):
 
     async def run(self, clients: Sequence[Client]) -> None:
         """Send the rows without an answer. Raises OllamaClientError or RowFailed."""
-
-    def cancel(self) -> None:
-        """Cancel a run in another thread."""
 
     def report(self, operator: str, texts: Sequence[str | None]) -> RowReport:
         """Return what the run did for the texts of all rows, and its cost."""
@@ -105,7 +100,6 @@ class RowJob:
         self.cached = 0
         self.tally = Tally()
         self.seconds = 0.0
-        self._started = threading.Event()
 
     @property
     def done(self) -> int:
@@ -122,11 +116,8 @@ class RowJob:
         """Send the rows without an answer, or those of ``only``.
 
         ``only`` is called when the answers of the cache are known. Raises OllamaClientError or
-        RowFailed.
+        RowFailed. Cancelling it closes its connections, which stops the server, too.
         """
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._started.set()
         with self._timed(), self._keep_unfinished(), self._open_cache() as cache:
             if cache:
                 known = len(self.answers)
@@ -138,12 +129,6 @@ class RowJob:
             async with Dispatcher(clients, self.tally) as http, asyncio.TaskGroup() as group:
                 for _ in range(self.task.in_flight * len(clients)):
                     group.create_task(self._send_batches(http, cache, batches))
-
-    def cancel(self) -> None:
-        """Cancel a run in another thread; closing its connections stops the server, too."""
-        self._started.wait()
-        with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(self._task.cancel)  # type: ignore[union-attr]
 
     def keep(self) -> None:
         """Keep the answers for the next call with the same rows."""
@@ -240,19 +225,14 @@ def run(
     progress: bool = True,
     summary: Callable[[], str] = str,
 ) -> None:
-    """Run a job in a thread, since a kernel's main thread already runs an event loop.
+    """Run a job, which an interrupt cancels.
 
-    An interrupt cancels the job and is raised. If a progress bar was shown, the ``summary``
-    replaces it.
+    If a progress bar was shown, the ``summary`` replaces it.
     """
-    shown = RowProgress(lambda: job.done, len(job.texts), summary)
-    with shown as bar, ThreadPoolExecutor(1) as pool:
-        future = pool.submit(asyncio.run, job.run(clients))
-        try:
-            while not wait([future], timeout=POLL_SECONDS).done:
-                if progress and time.monotonic() - bar.started >= PROGRESS_AFTER:
-                    bar.show()
-        except KeyboardInterrupt:
-            job.cancel()
-            raise
-        future.result()
+    with RowProgress(lambda: job.done, len(job.texts), summary) as bar:
+
+        def watch() -> None:
+            if progress and time.monotonic() - bar.started >= PROGRESS_AFTER:
+                bar.show()
+
+        run_in_thread(job.run(clients), watch)

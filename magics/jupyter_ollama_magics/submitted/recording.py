@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -13,6 +11,7 @@ from jupyter_ollama_client import vectors
 from jupyter_ollama_client.responses import without_none
 
 from ..failures import OllamaMagicsError
+from ..interruptible import run_in_thread
 from ..rows.dispatch import Dispatcher
 from ..rows.tasks import Task
 
@@ -85,7 +84,7 @@ def requests_of(task: Task, texts: list[str]) -> list[Request]:
             found.append(Request(paths.pop(), [body for _, body in recorder.asked], len(batch)))
         return found
 
-    return _run(record)
+    return run_in_thread(record())
 
 
 def values_of(
@@ -117,7 +116,7 @@ def values_of(
                     failures[place] = str(error)
         return values, failures
 
-    return _run(play)
+    return run_in_thread(play())
 
 
 def answers_by_id(lines: Sequence[Mapping[str, Any]]) -> dict[str, Body | str]:
@@ -134,9 +133,3 @@ def _answer(line: Mapping[str, Any]) -> Body | str:
         return body
     error = body.get("error", "failed")
     return str(error["message"]) if isinstance(error, dict) else str(error)
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine in a thread, since a kernel's main thread already runs an event loop."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, work()).result()
