@@ -10,7 +10,7 @@ from .batch import Batch
 from .drafter import Drafter, DraftRequest
 from .llama_context import LlamaContext
 from .prefix_cache import PrefixCache
-from .reading_order import missing, next_count
+from .reading_order import FILLED_FROM, missing, next_count
 from .sequence import Sequence
 from .step_costs import ALONE, BESIDE_STREAMS, BESIDE_UNSEEN, EXPECTING_STREAMS, StepCosts
 
@@ -117,8 +117,8 @@ class BatchBuilder:
         # The first token of a stream is waited for; whole answers have no such deadline.
         seen = by_account([sequence for sequence in others if sequence.params.stream])
         unseen = by_account([sequence for sequence in others if not sequence.params.stream])
-        if self._is_first_token_due(streams, seen):
-            streams, unseen = [s for s in streams if s.params.stream], []
+        if due := self._due(streams, seen):
+            streams, seen, unseen = [s for s in streams if s.params.stream], due, []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
         chunk = self._chunk(streams, self._seconds(streams))
         read = self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0), OLDEST_PART)
@@ -126,8 +126,8 @@ class BatchBuilder:
             chunk = min(chunk, read + self._chunk(streams, EXPECTING_STREAMS))
         self._read(unseen, chunk - read, OLDEST_UNSEEN_PART)
         if self._solo and not self._is_solo:
-            prefill = self._batch.size - len(streams) - drafted
-            needed = self._costs.fillers(self._batch.size, prefill)
+            deep = (s for s in others if s.cache.cached >= FILLED_FROM)
+            needed = self._costs.fillers(self._batch.size, sum(s.step.scheduled for s in deep))
             used = sum(len(one.tokens) for one in running) + CELLS_FOR_OTHERS
             self._add_fillers(needed, used, self._solo)
         return len(streams), drafted
@@ -137,15 +137,20 @@ class BatchBuilder:
         cache = sequence.cache
         return bool(sequence.generated) and cache.pending <= SHORT_RUN and not cache.next_media
 
-    def _is_first_token_due(self, streams: list[Sequence], seen: list[Sequence]) -> bool:
-        """True if the next step should be short and leave out whole answers.
+    def _due(self, streams: list[Sequence], seen: list[Sequence]) -> list[Sequence]:
+        """Return the prompts of streams whose first tokens a short step can give, and reads alone.
 
-        That is if it can read all prompts of streams. Every other step includes whole answers.
+        Whole answers and long prompts are left out of it. Every other step includes them.
         """
-        pending = sum(sequence.cache.pending for sequence in seen)
-        most = self._chunk(streams, self._seconds(streams))
-        self._was_short = 0 < pending <= most and not self._was_short
-        return self._was_short
+        left = self._chunk(streams, self._seconds(streams))
+        due: list[Sequence] = []
+        for sequence in seen:
+            left -= sequence.cache.pending
+            if left < 0:
+                break
+            due.append(sequence)
+        self._was_short = bool(due) and not self._was_short
+        return due if self._was_short else []
 
     @property
     def _expects_streams(self) -> bool:
@@ -167,7 +172,9 @@ class BatchBuilder:
 
     def _chunk(self, streams: list[Sequence], seconds: float) -> int:
         """Return how many tokens of prompts the batch may take beside ``streams``."""
-        return min(self._costs.chunk(len(streams), seconds), self._batch.remaining)
+        # Other users may ask at any moment, and would wait for the end of a longer step.
+        chunk = self._costs.chunk(len(streams), seconds, may_be_longer=not self._is_shared)
+        return min(chunk, self._batch.remaining)
 
     def _read(self, sequences: list[Sequence], chunk: int, oldest_part: int) -> int:
         """Put up to ``chunk`` tokens of prompts into the batch; return how many.

@@ -8,7 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 
-NICENESS = int(os.environ.get("JO_NICE", "5"))
+NICENESS = 5
 """Of work beside the batch loop: it gets a third of the share of a busy processor."""
 
 

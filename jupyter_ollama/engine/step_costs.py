@@ -85,8 +85,11 @@ class StepCosts:
         self._decode: dict[int, float] = {}
         self._latest = 0.0
 
-    def chunk(self, streams: int, seconds: float) -> int:
-        """Return how many prompt tokens fit beside ``streams`` into a step of so many seconds."""
+    def chunk(self, streams: int, seconds: float, *, may_be_longer: bool = True) -> int:
+        """Return how many prompt tokens fit beside ``streams`` into a step of so many seconds.
+
+        The step ``may_be_longer`` for a whole tile, see MOST_FOR_A_TILE.
+        """
         seconds -= self._latest if streams else 0.0
         count = max(LEAST_CHUNK, int(seconds / self._prefill))
         whole = self._tile - streams
@@ -94,19 +97,19 @@ class StepCosts:
             return count
         row = self._row_cost
         rows = max(LEAST_CHUNK, min(int(seconds / row), whole - 1))
-        return whole if whole * self._prefill <= MOST_FOR_A_TILE * rows * row else rows
+        most = (MOST_FOR_A_TILE if may_be_longer else 1.0) * rows * row
+        return whole if whole * self._prefill <= most else rows
 
     @property
     def _row_cost(self) -> float:
         """The seconds of a prompt token in a batch that is smaller than a tile."""
         return self._prefill + (ROW_COST - 1) * max(self._prefill - self._weights, 0.0)
 
-    def fillers(self, batch: int, prefill: int) -> int:
-        """Return how many filler tokens make a batch with ``prefill`` tokens of prompts faster."""
+    def fillers(self, batch: int, deep: int) -> int:
+        """Return how many fillers make a batch with ``deep`` tokens in long contexts faster."""
         missing = self._tile - batch
-        if missing <= 0 or not prefill:
-            return 0
-        return missing if self._tile * self._prefill < prefill * self._row_cost else 0
+        is_faster = self._tile * self._prefill < deep * self._row_cost
+        return missing if missing > 0 and is_faster else 0
 
     def expected(self, streams: int, prefill: int) -> float:
         """Return the seconds of a step of so many streams with prompt tokens beside them."""
