@@ -130,7 +130,7 @@ def test_rows_of_a_long_job_are_evicted_as_they_end(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(StepCosts, "chunk", lambda costs, streams, seconds: 300)
+    monkeypatch.setattr(StepCosts, "chunk", lambda *_, **__: 300)
     monkeypatch.setattr(run_queue, "MAX_UNTRIMMED_STEPS", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
@@ -164,7 +164,7 @@ def test_only_so_many_finished_sequences_are_kept(
 def test_prompts_of_streams_are_read_before_those_of_whole_answers(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(StepCosts, "chunk", lambda costs, streams, seconds: 80)
+    monkeypatch.setattr(StepCosts, "chunk", lambda *_, **__: 80)
     steps = Steps(smollm2_f16, parallel=4)
     rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
     stream = steps.add("Bees like")

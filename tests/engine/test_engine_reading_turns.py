@@ -22,7 +22,7 @@ def prompt(length: int, number: int) -> list[int]:
 @pytest.fixture
 def steps(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
     steps = Steps(smollm2, parallel=8)
-    monkeypatch.setattr(steps.generator._costs, "chunk", lambda streams, seconds: CHUNK)
+    monkeypatch.setattr(steps.generator._costs, "chunk", lambda *_, **__: CHUNK)
     return steps
 
 
