@@ -83,12 +83,14 @@ class RunnerProcess:
         self._watching: asyncio.Task[None] | None = None
         self._silent = 0.0
         self._is_hung = False
+        self._has_answered = False
 
     @classmethod
     async def start(cls, spec: LoadSpec, load_timeout: float, spare: Self | None = None) -> Self:
         """Start a process and wait until it has loaded its model, ``load_timeout`` seconds at most.
 
-        A ``spare`` process, which has begun and has no model, is used instead of a new one.
+        A ``spare`` process, which has begun and has no model, is used instead of a new one, unless
+        it has just ended.
 
         If the driver of a GPU fails although the plan has enough memory for it, another process
         loads the model with half of the layers there. Raises OllamaError(500) if it cannot load
@@ -97,7 +99,13 @@ class RunnerProcess:
         runner = spare or cls(spec)
         runner.spec = spec
         try:
-            await runner._load(load_timeout)
+            try:
+                await runner._load(load_timeout)
+            except RunnerCrashed:
+                if spare is None or spare._has_answered:
+                    raise
+                runner = cls(spec)
+                await runner._load(load_timeout)
         except OllamaError as error:
             if not runner.gpu_layers or not is_fault_of_device(error):
                 raise
@@ -266,6 +274,7 @@ class RunnerProcess:
 
     def _take(self, message: bytes) -> None:
         """Dispatch the events of a message."""
+        self._has_answered = True
         try:
             for event in self._decoder.decode(message):
                 self._dispatch(event)

@@ -33,6 +33,11 @@ def waiting(scheduler: Scheduler) -> int | None:
     return next(iter(processes() - {one.runner.pid for one in scheduler.loaded()}), None)
 
 
+def spare_of(scheduler: Scheduler) -> int | None:
+    """Return the id of the process that the next load would use."""
+    return scheduler._loader._spare.pid
+
+
 async def load(scheduler: Scheduler, model: Model) -> int:
     """Load a model, have it answer, unload it; return the id of its process."""
     async with await scheduler.acquire(model, Options(), 0) as lease:
@@ -51,8 +56,8 @@ async def test_the_next_load_uses_it(ollama_store: Path, smollm2: Model, quick: 
     async with scheduling(ollama_store, spare_runner_seconds=60) as scheduler:
         assert waiting(scheduler) is None, "none before the first load"
         first = await load(scheduler, smollm2)
-        await eventually(lambda: waiting(scheduler) is not None)
-        spare = waiting(scheduler)
+        await eventually(lambda: spare_of(scheduler) is not None)
+        spare = spare_of(scheduler)
         assert spare != first
         assert await load(scheduler, smollm2) == spare
         await eventually(lambda: waiting(scheduler) not in (None, spare))
@@ -72,8 +77,8 @@ async def test_it_starts_when_no_model_is_used(
 async def test_a_killed_one_is_replaced(ollama_store: Path, smollm2: Model, quick: None) -> None:
     async with scheduling(ollama_store, spare_runner_seconds=60) as scheduler:
         await load(scheduler, smollm2)
-        await eventually(lambda: waiting(scheduler) is not None)
-        killed = waiting(scheduler)
+        await eventually(lambda: spare_of(scheduler) is not None)
+        killed = spare_of(scheduler)
         assert killed
         os.kill(killed, signal.SIGKILL)
         await load(scheduler, smollm2)
@@ -85,8 +90,8 @@ async def test_it_has_the_environment_of_the_next_load(
 ) -> None:
     async with scheduling(ollama_store, spare_runner_seconds=60) as scheduler:
         await load(scheduler, smollm2)
-        await eventually(lambda: waiting(scheduler) is not None)
-        old = waiting(scheduler)
+        await eventually(lambda: spare_of(scheduler) is not None)
+        old = spare_of(scheduler)
         monkeypatch.setenv("OMP_WAIT_POLICY", "passive")
         async with await scheduler.acquire(smollm2, Options(), None) as lease:
             process = psutil.Process(lease.runner.pid)
