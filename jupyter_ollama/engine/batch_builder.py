@@ -117,8 +117,8 @@ class BatchBuilder:
         # The first token of a stream is waited for; whole answers have no such deadline.
         seen = by_account([sequence for sequence in others if sequence.params.stream])
         unseen = by_account([sequence for sequence in others if not sequence.params.stream])
-        if due := self._due(streams, seen):
-            streams, seen, unseen = [s for s in streams if s.params.stream], due, []
+        if self._is_first_token_due(streams, seen):
+            streams, unseen = [s for s in streams if s.params.stream], []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
         chunk = self._chunk(streams, self._seconds(streams))
         read = self._read(seen, chunk - (chunk // UNSEEN_PART if unseen else 0), OLDEST_PART)
@@ -137,20 +137,15 @@ class BatchBuilder:
         cache = sequence.cache
         return bool(sequence.generated) and cache.pending <= SHORT_RUN and not cache.next_media
 
-    def _due(self, streams: list[Sequence], seen: list[Sequence]) -> list[Sequence]:
-        """Return the prompts of streams whose first tokens a short step can give, and reads alone.
+    def _is_first_token_due(self, streams: list[Sequence], seen: list[Sequence]) -> bool:
+        """True if the next step should be short and leave out whole answers.
 
-        Whole answers and long prompts are left out of it. Every other step includes them.
+        That is if it can read all prompts of streams. Every other step includes whole answers.
         """
-        left = self._chunk(streams, self._seconds(streams))
-        due: list[Sequence] = []
-        for sequence in seen:
-            left -= sequence.cache.pending
-            if left < 0:
-                break
-            due.append(sequence)
-        self._was_short = bool(due) and not self._was_short
-        return due if self._was_short else []
+        pending = sum(sequence.cache.pending for sequence in seen)
+        most = self._chunk(streams, self._seconds(streams))
+        self._was_short = 0 < pending <= most and not self._was_short
+        return self._was_short
 
     @property
     def _expects_streams(self) -> bool:

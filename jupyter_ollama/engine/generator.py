@@ -218,17 +218,12 @@ class Generator:
         """Decode the batch, which should take ``expected`` seconds, and return llama_decode's code.
 
         A step that works on whole answers is interrupted for the first token of a stream that can
-        start at once, one that reads a part of a prompt if that stream is of another account; but
-        not twice in a row.
+        start at once; but not twice in a row.
         """
-        scheduled = [s for s in self.running if s.step.scheduled]
-        has_unseen = any(not s.params.stream for s in scheduled)
-        has_part = any(s.step.row < 0 for s in scheduled)
-        if not self._preemption or not (has_unseen or has_part) or not self.has_slot:
+        has_unseen = any(s.step.scheduled and not s.params.stream for s in self.running)
+        if not self._preemption or not has_unseen or not self.has_slot:
             return self.context.decode(self._batch)
-        but_by = [] if has_unseen else [s.params.account for s in scheduled]
-        seconds = 0.0 if self._was_interrupted else PREEMPTIBLE * expected
-        with self._preemption.step(seconds, but_by):
+        with self._preemption.step(0.0 if self._was_interrupted else PREEMPTIBLE * expected):
             code = self.context.decode(self._batch)
         self._was_interrupted = code == INTERRUPTED
         if self._was_interrupted:

@@ -15,7 +15,6 @@ from jupyter_ollama.engine.account_trees import SystemPrefix
 from jupyter_ollama.engine.batch import Batch
 from jupyter_ollama.engine.reading_order import TILE, Reading, reusable
 from jupyter_ollama.engine.sequence import Sequence
-from jupyter_ollama.engine.step_costs import StepCosts
 
 RULES = "you.teach.the.children.of.a.town.by.the.sea.in.short.words.only.and.never.give.the.answer."
 QUESTIONS = ["what.is.rain?", "who.made.wind?", "why.is.sand?", "are.fish.ok?", "how.do.boats.go?"]
@@ -178,21 +177,3 @@ def test_the_shared_part_does_not_depend_on_the_rest_of_the_other_prompt(length:
         for known in (readings[:1], readings):
             cached = known[-1].end + answer
             assert reusable(known, cached, whole, length + mine)[0] == whole
-
-
-def test_a_short_prompt_does_not_wait_for_a_long_one_of_another_account(
-    steps: Accounts, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every other step reads prompts that can be finished, and none of the others."""
-    monkeypatch.setattr(StepCosts, "chunk", lambda *_, **__: 40)
-    long = steps.send(1, RULES * 3, predict=4)
-    steps.generator.step()
-    shorts = [steps.send(2, QUESTIONS[0][:30], predict=4), steps.send(3, QUESTIONS[1][:9])]
-    read = long.cache.cached
-    steps.generator.step()
-    assert [short.generated for short in shorts] == [1, 1]
-    assert long.cache.cached == read
-    steps.generator.step()
-    assert long.cache.cached > read
-    steps.finish()
-    assert long.generated == 4

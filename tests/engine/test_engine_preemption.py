@@ -95,23 +95,6 @@ def test_streams_do_not_pause_for_streams(smollm2_f16: Path, codes: list[int]) -
     assert INTERRUPTED not in codes
 
 
-def test_the_prompt_of_a_stream_pauses_for_other_accounts(
-    smollm2_f16: Path, codes: list[int]
-) -> None:
-    preemption = Preemption()
-    steps = Steps(smollm2_f16, 4, preemption)
-    sequence = steps.add(SHIPS * 2, 12, account=2)
-    with requests_all_the_time(preemption, accounts=2):
-        while steps.generator.busy:
-            steps.generator.step()
-    steps.context.close()
-    assert codes.count(INTERRUPTED) >= 1
-    assert all(codes[n : n + 2] != [INTERRUPTED] * 2 for n in range(len(codes)))
-    loop = PlainLoop(smollm2_f16)
-    assert max(loop.misses(sequence.prompt, sequence.tokens[len(sequence.prompt) :])) < 0.2
-    loop.close()
-
-
 def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: list[int]) -> None:
     preemption = Preemption()
     steps = Steps(smollm2_f16, 2, preemption)
