@@ -58,7 +58,7 @@ def _step_seconds(context: LlamaContext, token: int, count: int) -> float:
 
 ROW_COST = 8.0
 """The attention of a token that is computed as a row, as a multiple of its part of a tile: 7 to 10
-from 1,000 tokens on, measured with SmolLM2 on a processor with AVX2."""
+from 1,000 tokens on, measured with SmolLM2 on an Intel Xeon."""
 
 MOST_FOR_A_TILE = 2.0
 """How much longer than it should be a step may be to hold a whole tile. In long contexts the same
@@ -140,7 +140,7 @@ class StepCosts:
 
         A slower step counts at once, faster ones gradually.
         """
-        if prefill >= 8:
+        if prefill >= LEAST_CHUNK:
             beside = self._decode.get(streams, self._latest) if streams else 0.0
             cost = max(seconds - beside, 1e-6) / prefill
             if streams + drafted + prefill < self._tile:
