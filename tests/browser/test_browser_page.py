@@ -54,7 +54,6 @@ def server(ollama_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         ) as running,
     ):
         yield running
-    expect.set_options(timeout=5000)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 
@@ -169,14 +170,19 @@ async def test_memory_for_further_adapters_is_not_asked_for_the_weights(
 
 
 async def test_a_broken_adapter_is_an_error_of_its_model_alone(
-    scratch_store: Path, stock: Library, family: list[Model], minilm: Model, tmp_path: Path
+    scratch_store: Path,
+    stock: Library,
+    family: list[Model],
+    minilm: Model,
+    tmp_path: Path,
+    children: Callable[[], list[psutil.Process]],
 ) -> None:
     path = write_lora(minilm.model_path, tmp_path / "broken.gguf", tensor="blk.0.attn_q.weight")
     broken = adapt(stock, "broken", path)
     async with scheduling(scratch_store) as scheduler:
         await raises(500, "unable to load adapter", scheduler.acquire(broken, Options()))
         assert not scheduler.loaded()
-        await eventually(lambda: not psutil.Process(os.getpid()).children())
+        await eventually(lambda: not children())
         async with await scheduler.acquire(family[1], Options()):
             await raises(500, "unable to load adapter", scheduler.acquire(broken, Options()))
         before = pids(scheduler)
