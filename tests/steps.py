@@ -16,7 +16,17 @@ from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.sampling import Sampler
 from jupyter_ollama.engine.sequence import Sequence, SequenceParams, StepOutput
 from jupyter_ollama.engine.state_key import prefix_files
+from jupyter_ollama.engine.step_costs import PrefillTime, StepCosts
 from jupyter_ollama.options import Options
+
+
+def fix_chunk(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Let steps hold so many tokens of prompts, however long these take."""
+    allowed = PrefillTime(float(count), is_tiled=True)
+    monkeypatch.setattr(StepCosts, "prefill_time", lambda *_, **__: allowed)
+    monkeypatch.setattr(StepCosts, "tokens", lambda costs, seconds, *_, **__: int(seconds))
+    for name in ("seconds", "seconds_alone"):
+        monkeypatch.setattr(StepCosts, name, lambda costs, tokens, *_, **__: float(tokens))
 
 
 class Steps:

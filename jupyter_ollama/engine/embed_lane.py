@@ -10,6 +10,7 @@ import llama_cpp.llama_cpp as llama
 from .adapters import NO_ADAPTERS
 from .batch import Batch
 from .llama_context import INTERRUPTED
+from .step_costs import cells_before
 
 if TYPE_CHECKING:
     from .embed_job import EmbedJob
@@ -81,7 +82,7 @@ class Lane:
             self.split.done = 0
 
     def clear(self, most: int, adapters: int = NO_ADAPTERS) -> None:
-        """Empty the batch, which may then take ``most`` tokens where texts may be split.
+        """Empty the batch, which may then take ``most`` tokens of texts where these may be split.
 
         It is to be computed with a set of adapters.
         """
@@ -107,7 +108,7 @@ class Lane:
         batch is for the text that is.
         """
         if self.splits:
-            budget = min(self._budget // 2 if self._continues else self._budget, PACK_TOKENS)
+            budget = min(self._budget // 2 if self.continues else self._budget, PACK_TOKENS)
             return len(tokens) <= budget - self.batch.size
         pack = PACK_TOKENS - self.batch.size if self.texts else self.batch.remaining
         return len(tokens) <= min(pack, self.batch.remaining)
@@ -117,26 +118,24 @@ class Lane:
         self.batch.add(tokens, 0, len(self.texts), outputs="all")
         self.texts.append((job, job.take()))
 
-    def add_part(self) -> None:
-        """Fill the batch with tokens of the text that is split."""
+    def add_part(self, most: int) -> None:
+        """Add ``most`` tokens of the text that is split, if it has as many."""
         split = self.split
-        if split is None or not self._continues:
-            return
-        count = min(self._budget - self.batch.size, split.remaining)
+        assert split
+        count = min(most, split.remaining, self.batch.remaining)
         part = split.tokens[split.done : split.done + count]
         self.batch.add(part, split.done, self._split_id, outputs="all")
         split.done += count
         self._part = count
 
-    def go_on(self) -> None:
-        """Fill an empty batch with a part of the text that is split, whatever its adapters."""
-        if self.split:
-            self.adapters = self.split.adapters
-            self.add_part()
+    @property
+    def cells(self) -> float:
+        """The sum, over the tokens of the part, of the number of tokens before each."""
+        return cells_before(self._part, self.split.done - self._part) if self.split else 0.0
 
     @property
-    def _continues(self) -> bool:
-        """True if the batch gets a part of the text that is split: it has the same adapters."""
+    def continues(self) -> bool:
+        """True if the batch may get a part of the text that is split: it has the same adapters."""
         return self.split is not None and self.split.adapters == self.adapters
 
     def run(self, threads: int) -> int:

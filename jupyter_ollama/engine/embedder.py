@@ -22,7 +22,7 @@ from .events import Embedded, Failed
 from .preemption import PREEMPTIBLE, Preemption
 from .pulse import Expect
 from .reading_order import TILE
-from .step_costs import ALONE, StepCosts
+from .step_costs import ALONE, LEAST_CHUNK, StepContents, StepCosts
 from .turns import Turns
 
 if TYPE_CHECKING:
@@ -32,10 +32,6 @@ if TYPE_CHECKING:
 
 FIRST_TOKEN = 0.02
 """Assumed seconds of a token before a batch was measured."""
-
-OVERRUN = 2
-"""Multiple of its time that a step may take on an idle host to fill a tile of attention. A token of
-a smaller batch costs a CPU three times as much (SmolLM2)."""
 
 INTERRUPTIONS = 2
 """How often a batch is interrupted, each time by another account: one that sends both texts and
@@ -88,23 +84,17 @@ class Embedder:
         self._share = max(1, self._threads // len(lanes))
         self._running: dict[Future[int], Lane] = {}
         self._pool = ThreadPoolExecutor(len(lanes), thread_name_prefix="embed")
-        seconds_per_token, self._idle_cost = FIRST_TOKEN, FIRST_TOKEN
-        if splits:
-            seconds_per_token, self._idle_cost = self._warm_up(lanes[0])
-        self._costs = StepCosts(seconds_per_token)
+        attention = context.attention if self._preemption else None
+        self._costs = StepCosts(self._warm_up(lanes[0]) if splits else FIRST_TOKEN, attention)
 
-    def _warm_up(self, lane: Lane) -> tuple[float, float]:
-        """Decode a tile of tokens; return the seconds of each, and those without other load.
-
-        Other load on a CPU lengthens a step, but not the processor time of this thread.
-        """
+    def _warm_up(self, lane: Lane) -> float:
+        """Decode a tile of tokens; return the seconds of each."""
         count = min(TILE, lane.batch.capacity)
         lane.clear(count)
         lane.batch.add([self._model.filler_token] * count, 0, 0, outputs="all")
-        start, start_cpu = time.perf_counter(), time.thread_time()
+        start = time.perf_counter()
         lane.run(self._threads)
-        seconds, cpu = time.perf_counter() - start, time.thread_time() - start_cpu
-        return seconds / count, cpu / count
+        return (time.perf_counter() - start) / count
 
     @property
     def busy(self) -> bool:
@@ -145,7 +135,9 @@ class Embedder:
         """Embed a batch of texts; batches of other contexts may still run when this returns."""
         filled = [lane for lane in self._idle if self._fill(lane)]
         count = sum(lane.batch.size for lane in filled)
-        expected = self._costs.expected(0, count)
+        cells = sum(lane.cells for lane in filled)
+        contents = StepContents(prefill=count, cells=cells)
+        expected = self._costs.expected(contents)
         is_first = self._expect(expected, count)
         start = time.perf_counter()
         if self._running or (len(filled) > 1 and filled[-1].batch.size > PACK_TOKENS // 2):
@@ -159,7 +151,7 @@ class Embedder:
                 if lane.is_interrupted:
                     return
         if count and not is_first:
-            self._costs.record(time.perf_counter() - start, 0, 0, count)
+            self._costs.record(time.perf_counter() - start, contents)
 
     def _run(self, lane: Lane, seconds: float) -> int:
         """Run a batch, which may be interrupted during its first ``seconds``."""
@@ -210,7 +202,9 @@ class Embedder:
             self._split(lane, passed)
         if not lane.batch.size:
             self._turns.end()  # its texts are all read, or longer than a part beside a split one
-            lane.go_on()
+            if lane.split:
+                lane.adapters = lane.split.adapters
+                lane.add_part(self._part(lane, lane.split))
         return bool(lane.batch.size)
 
     def _takers(self, lane: Lane) -> Iterator[tuple[int, int]]:
@@ -232,10 +226,8 @@ class Embedder:
             lane.context.leave(adapters)
 
     def _budget(self) -> int:
-        """Return the tokens of the next step where texts may be split."""
-        seconds = self._seconds()
-        tile = min(TILE, int(OVERRUN * seconds / max(self._idle_cost, 1e-6)))
-        return max(self._costs.chunk(0, seconds), tile)
+        """Return the tokens of whole texts in the next step where texts may be split."""
+        return max(self._costs.tokens(self._seconds()), LEAST_CHUNK)
 
     def _split(self, lane: Lane, passed: Sequence[EmbedJob]) -> None:
         """Add a part of a long text to a batch: of the current one, or of the first one queued."""
@@ -246,7 +238,23 @@ class Embedder:
             lane.split = SplitText(job, job.take(), tokens)
             self._jobs.remove(job)
             self._jobs.append(job)
-        lane.add_part()
+        if lane.split and lane.continues:
+            lane.add_part(self._part(lane, lane.split))
+
+    def _part(self, lane: Lane, split: SplitText) -> int:
+        """Return how many tokens of a long text fit into the next step beside whole texts.
+
+        Other users may send a request at any moment: then a step is not prolonged for a tile.
+        """
+        jobs = (*self._jobs, split.job)
+        is_shared = any(job.command.account for job in jobs)
+        allowed = self._costs.prefill_time(
+            0, self._seconds(), split.done, may_be_longer=not is_shared
+        )
+        beside = lane.batch.size
+        left = allowed.seconds - self._costs.seconds(beside)
+        count = self._costs.tokens(left, split.done, is_tiled=allowed.is_tiled)
+        return max(count, (TILE if allowed.is_tiled else LEAST_CHUNK) - beside)
 
     def _deliver(self, lane: Lane, code: int) -> None:
         """Give each request its vectors, and send those that are complete."""

@@ -13,19 +13,19 @@ from collections.abc import Sequence as Many
 from concurrent.futures import ThreadPoolExecutor
 
 from .batch import Batch
-from .batch_builder import BatchBuilder, SoloMode
+from .batch_builder import BatchBuilder
 from .drafter import Drafter
 from .llama_context import INTERRUPTED, LlamaContext
 from .llama_model import LlamaModel
 from .preemption import PREEMPTIBLE, Preemption
 from .prefix_cache import PrefixCache
 from .prefix_files import PrefixFiles
+from .prompt_reader import SoloMode
 from .prompting import MediaSpan
 from .pulse import Expect
-from .reading_order import TILE
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
-from .step_costs import StepCosts, solo_costs, token_seconds
+from .step_costs import StepContents, StepCosts, cells_before, solo_costs, token_seconds
 from .token_selection import Fail, TokenSelector
 from .turns import Turns
 
@@ -73,8 +73,8 @@ class Generator:
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
         self.selector = TokenSelector(model, self._threads, fail, drafter)
-        tile = TILE if is_repeatable and context.has_tiles else 0
-        self._costs = StepCosts(token_seconds(context, model.filler_token), tile)
+        attention = context.attention if is_repeatable else None
+        self._costs = StepCosts(token_seconds(context, model.filler_token), attention)
         self._solo = self._solo_mode(context, model) if is_repeatable else None
         self._prepare(context)
         self._queue = RunQueue(parallel, context, self._cache, drafter)
@@ -103,8 +103,7 @@ class Generator:
     def _solo_mode(self, context: LlamaContext, model: LlamaModel) -> SoloMode:
         filler = model.filler_token
         costs = solo_costs(context, filler) if self._drafter else (0.0, 1.0)
-        fills = context.has_tiles and not (model.mixes_tokens or context.is_recurrent)
-        return SoloMode(filler, model.mixes_tokens, fills, *costs)
+        return SoloMode(filler, model.mixes_tokens, context.fills_tiles, *costs)
 
     def replace_context(self, make: Callable[[], LlamaContext]) -> None:
         """Continue with another context, in which all is decoded again. ``make`` may raise."""
@@ -176,13 +175,12 @@ class Generator:
         if ended := self._queue.end_full_contexts():
             self._deliver(ended)
             self._queue.retire()
-        streams, drafted = self._builder.fill(self.running, adapters)
+        contents = self._builder.fill(self.running, adapters)
         if not self._batch.size:
             self._turns.end()
             return
-        prefill = self._batch.size - streams - drafted
         start = time.perf_counter()
-        expected = self._costs.expected(streams, prefill)
+        expected = self._costs.expected(contents)
         is_first = self._expect(expected, self._batch.size)
         code = self._decode(expected)
         self._builder.forget_companion()
@@ -200,8 +198,8 @@ class Generator:
         if ready:
             self._deliver(self.selector.advance(ready, self.context, self._batch.outputs))
         if not is_first and not is_changed:
-            self._costs.record(time.perf_counter() - start, streams, drafted, prefill)
-        self._queue.trim(reading=prefill > 0)
+            self._costs.record(time.perf_counter() - start, contents)
+        self._queue.trim(reading=contents.prefill > 0)
 
     def _next_adapters(self) -> int:
         """Return the set of adapters whose sequences the next step computes.
@@ -218,12 +216,17 @@ class Generator:
         """Decode the batch, which should take ``expected`` seconds, and return llama_decode's code.
 
         A step that works on whole answers is interrupted for the first token of a stream that can
-        start at once; but not twice in a row.
+        start at once, one that reads a part of a prompt if that stream is of another account; but
+        not twice in a row.
         """
-        has_unseen = any(s.step.scheduled and not s.params.stream for s in self.running)
-        if not self._preemption or not has_unseen or not self.has_slot:
+        scheduled = [s for s in self.running if s.step.scheduled]
+        has_unseen = any(not s.params.stream for s in scheduled)
+        has_part = any(s.step.row < 0 for s in scheduled)
+        if not self._preemption or not (has_unseen or has_part) or not self.has_slot:
             return self.context.decode(self._batch)
-        with self._preemption.step(0.0 if self._was_interrupted else PREEMPTIBLE * expected):
+        but_by = [] if has_unseen else [s.params.account for s in scheduled]
+        seconds = 0.0 if self._was_interrupted else PREEMPTIBLE * expected
+        with self._preemption.step(seconds, but_by):
             code = self.context.decode(self._batch)
         self._was_interrupted = code == INTERRUPTED
         if self._was_interrupted:
@@ -263,8 +266,8 @@ class Generator:
                 continue
             if not self._cache.is_in_order(cache):
                 self._cache.mix(one.cache for one in self.running)
-            capacity = self._batch.capacity
-            self._expect(self._costs.expected(0, capacity), capacity)
+            most = self._part(cache.cached, self._batch.capacity)
+            self._expect(self._costs.expected(most), most.size)
             start = time.perf_counter()
             count, code = self._decode_image(sequence, span)
             if code == 1:
@@ -272,10 +275,16 @@ class Generator:
             elif code != 0:
                 self._fail_all(code)
             else:
+                part = self._part(cache.cached, count)
                 cache.cached += count
-                self._costs.record(time.perf_counter() - start, 0, 0, count)
+                self._costs.record(time.perf_counter() - start, part)
             return code == 0
         return True
+
+    @staticmethod
+    def _part(depth: int, count: int) -> StepContents:
+        """Return the contents of a step that reads ``count`` tokens behind ``depth`` others."""
+        return StepContents(prefill=count, cells=cells_before(count, depth))
 
     def _decode_image(self, sequence: Sequence, span: MediaSpan) -> tuple[int, int]:
         """Decode the next tokens of an image, at most a batch of them where it may be split.

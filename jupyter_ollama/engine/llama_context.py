@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ..options import KV_CACHE_TYPES
 from . import llama_internals, saved_state
 from .adapters import NO_ADAPTERS, AdapterSets
+from .attention_costs import AttentionCosts, measure_attention
 from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
 from .saved_state import SavedState
@@ -108,12 +110,25 @@ class LlamaContext:
         """Positions that layers with a sliding window attend to; 0 without such layers."""
         # llama.cpp sets it to 0 for architectures that cannot remove a token.
         self.snapshots: int = llama.llama_n_rs_seq(self.pointer) if self.is_recurrent else 0
-        self.has_tiles = flash_attention is not False and kv_cache_type in ("f16", "f32")
-        """Whether attention on a CPU is computed in tiles for large batches."""
+        self._model = model
+        self._has_tiles = flash_attention is not False and kv_cache_type in ("f16", "f32")
         self._stepped_back: set[int] = set()
         self.cells: int = llama.llama_n_ctx(self.pointer)
         self.batch: int = llama.llama_n_batch(self.pointer)
         self.max_sequences: int = llama.llama_n_seq_max(self.pointer)
+
+    @cached_property
+    def attention(self) -> AttentionCosts | None:
+        """The measured costs of attention on a CPU if large batches are computed in tiles."""
+        threads = llama.llama_n_threads_batch(self.pointer)
+        return measure_attention(self._model, threads) if self._has_tiles else None
+
+    @property
+    def fills_tiles(self) -> bool:
+        """Whether fillers complete the last tokens of long prompts to a tile, on a CPU."""
+        if self.attention is None or self.is_recurrent or self._model.mixes_tokens:
+            return False
+        return self.attention.filling_pays
 
     def close(self) -> None:
         """Free all memory; nothing may be called after this."""

@@ -6,10 +6,14 @@ prefill: Sarathi, Agrawal et al. 2023). The speed of this host and model gives t
 
 from __future__ import annotations
 
+import math
 import time
+from typing import NamedTuple
 
+from .attention_costs import AttentionCosts
 from .batch import Batch
 from .llama_context import LlamaContext
+from .reading_order import TILE
 
 BESIDE_STREAMS = 0.15
 EXPECTING_STREAMS = 0.08
@@ -56,10 +60,6 @@ def _step_seconds(context: LlamaContext, token: int, count: int) -> float:
     return seconds
 
 
-ROW_COST = 8.0
-"""The attention of a token that is computed as a row, as a multiple of its part of a tile: 7 to 10
-from 1,000 tokens on, measured with SmolLM2 on an Intel Xeon."""
-
 MOST_FOR_A_TILE = 2.0
 """How much longer than it should be a step may be to hold a whole tile. In long contexts the same
 time is enough for a few rows only, and a prompt would take many times as long."""
@@ -67,55 +67,111 @@ time is enough for a few rows only, and a prompt would take many times as long."
 LEAST_CHUNK = 8
 """Tokens of prompts in a step, however slow the host is."""
 
+NEAR = 256
+"""Cells before a token, on average of a step, up to which its seconds are those of the weights."""
+
+
+class StepContents(NamedTuple):
+    """The tokens of a step: of streams, of their drafts, and of prompts with fillers beside them.
+
+    ``cells`` is the sum, over the tokens of prompts, of the number of tokens before each.
+    """
+
+    streams: int = 0
+    drafted: int = 0
+    prefill: int = 0
+    cells: float = 0.0
+
+    @property
+    def size(self) -> int:
+        """The tokens of the batch."""
+        return self.streams + self.drafted + self.prefill
+
+
+class PrefillTime(NamedTuple):
+    """The seconds that the prompts of a step may take, and whether its batch has a whole tile."""
+
+    seconds: float
+    is_tiled: bool
+
+
+def cells_before(tokens: int, depth: int) -> float:
+    """Return the number of tokens before each of ``tokens`` behind ``depth`` others, summed."""
+    return tokens * (depth + tokens / 2)
+
 
 class StepCosts:
-    """Sizes prefill chunks, and prices drafts, by the measured speed of this host and model."""
+    """Sizes prefill chunks, and prices drafts, by the measured speed of this host and model.
 
-    def __init__(self, seconds_per_token: float, tile: int = 0) -> None:
+    A token of a prompt costs its part of the weights, and its attention to each token before it.
+    """
+
+    def __init__(self, seconds_per_token: float, attention: AttentionCosts | None = None) -> None:
         """``seconds_per_token`` is the cost of a token of a short prompt.
 
-        The attention of batches of ``tile`` tokens and more is computed in tiles, that of smaller
-        ones row by row, which takes ROW_COST times as long; with 0 there is no difference.
+        The ``attention`` of small batches is computed row by row, that of others in tiles; with
+        None there is no difference.
         """
-        self._tile = tile
+        self._tile = TILE if attention else 0
         self._weights = seconds_per_token
-        self._prefill = seconds_per_token
+        self._cell = attention.tile if attention else 0.0
+        self._row_cost = attention.row_cost if attention else 1.0
         # Tokens cost more in a small batch than in a large one.
         self._draft = 1.5 * seconds_per_token
         self._decode: dict[int, float] = {}
         self._latest = 0.0
 
-    def chunk(self, streams: int, seconds: float, *, may_be_longer: bool = True) -> int:
-        """Return how many prompt tokens fit beside ``streams`` into a step of so many seconds.
+    def prefill_time(
+        self, streams: int, seconds: float, depth: int = 0, *, may_be_longer: bool = True
+    ) -> PrefillTime:
+        """Return the time for prompts beside ``streams`` in a step of so many seconds.
 
-        The step ``may_be_longer`` for a whole tile, see MOST_FOR_A_TILE.
+        The prompts are read behind ``depth`` tokens. The step ``may_be_longer`` for a whole tile,
+        see MOST_FOR_A_TILE.
         """
-        seconds -= self._latest if streams else 0.0
-        count = max(LEAST_CHUNK, int(seconds / self._prefill))
-        whole = self._tile - streams
-        if count >= whole:
-            return count
-        row = self._row_cost
-        rows = max(LEAST_CHUNK, min(int(seconds / row), whole - 1))
-        most = (MOST_FOR_A_TILE if may_be_longer else 1.0) * rows * row
-        return whole if whole * self._prefill <= most else rows
+        left = max(seconds - (self._latest if streams else 0.0), 0.0)
+        whole = self.seconds(self._tile - streams, depth) if self._tile > streams else 0.0
+        rows = max(left, self.seconds(LEAST_CHUNK, depth, is_tiled=False))
+        if whole <= rows * (MOST_FOR_A_TILE if may_be_longer else 1.0):
+            return PrefillTime(max(left, whole), is_tiled=True)
+        return PrefillTime(left, is_tiled=False)
 
-    @property
-    def _row_cost(self) -> float:
-        """The seconds of a prompt token in a batch that is smaller than a tile."""
-        return self._prefill + (ROW_COST - 1) * max(self._prefill - self._weights, 0.0)
+    def seconds(self, tokens: int, depth: int = 0, *, is_tiled: bool = True) -> float:
+        """Return the seconds of so many tokens of a prompt behind ``depth`` others."""
+        return tokens * self._weights + cells_before(tokens, depth) * self._cell_cost(is_tiled)
 
-    def fillers(self, batch: int, deep: int) -> int:
-        """Return how many fillers make a batch with ``deep`` tokens in long contexts faster."""
+    def tokens(self, seconds: float, depth: int = 0, *, is_tiled: bool = True) -> int:
+        """Return how many tokens of a prompt behind ``depth`` others take so many seconds."""
+        if seconds <= 0:
+            return 0
+        cell = self._cell_cost(is_tiled)
+        first = self._weights + depth * cell
+        # The root of first * n + cell * n^2 / 2 = seconds, in a form that allows for a cell of 0.
+        return int(2 * seconds / (first + math.sqrt(first * first + 2 * cell * seconds)))
+
+    def _cell_cost(self, is_tiled: bool) -> float:
+        return self._cell * (1.0 if is_tiled else self._row_cost)
+
+    def seconds_alone(self, tokens: int, depth: int) -> float:
+        """Return the seconds of the end of a prompt in a batch of its own, filled if that pays."""
+        missing = max(self._tile - tokens, 0)
+        filled = missing * self._weights + self.seconds(tokens, depth)
+        return min(filled, self.seconds(tokens, depth, is_tiled=missing == 0))
+
+    def fillers(self, batch: int, cells: float) -> int:
+        """Return how many fillers make a batch faster whose prompts have ``cells`` before them."""
         missing = self._tile - batch
-        is_faster = self._tile * self._prefill < deep * self._row_cost
-        return missing if missing > 0 and is_faster else 0
+        saved = (self._row_cost - 1) * self._cell * cells
+        return missing if 0 < missing * self._weights < saved else 0
 
-    def expected(self, streams: int, prefill: int) -> float:
-        """Return the seconds of a step of so many streams with prompt tokens beside them."""
-        decode = self._decode.get(streams, self._latest) if streams else 0.0
-        is_tiled = streams + prefill >= self._tile
-        return decode + prefill * (self._prefill if is_tiled else self._row_cost)
+    def expected(self, contents: StepContents) -> float:
+        """Return the seconds of a step."""
+        cells = contents.cells * self._cell_cost(contents.size >= self._tile)
+        return self._beside(contents.streams) + contents.prefill * self._weights + cells
+
+    def _beside(self, streams: int) -> float:
+        """Return the seconds of so many streams without prompts."""
+        return self._decode.get(streams, self._latest) if streams else 0.0
 
     def price(self, streams: int) -> float:
         """Return the cost of one more token in a step, as a fraction of a stream's token."""
@@ -133,19 +189,24 @@ class StepCosts:
         token is read for less than one of a large batch.
         """
         worth = self.worth(streams)
-        return max(self.price(streams), self._prefill / worth) if worth else 1.0
+        return max(self.price(streams), self._weights / worth) if worth else 1.0
 
-    def record(self, seconds: float, streams: int, drafted: int, prefill: int) -> None:
-        """Learn from a step of so many streams with their drafts, and prompt tokens beside them.
+    def record(self, seconds: float, contents: StepContents) -> None:
+        """Learn from a step.
 
         A slower step counts at once, faster ones gradually.
         """
+        streams, drafted, prefill, cells = contents
         if prefill >= LEAST_CHUNK:
-            beside = self._decode.get(streams, self._latest) if streams else 0.0
-            cost = max(seconds - beside, 1e-6) / prefill
-            if streams + drafted + prefill < self._tile:
-                cost = min(cost, self._weights + max(cost - self._weights, 0.0) / ROW_COST)
-            self._prefill = max(cost, self._prefill + (cost - self._prefill) * 0.3)
+            cost = max(seconds - self._beside(streams), 1e-6)
+            if contents.size < self._tile:
+                cells *= self._row_cost
+            if cells < NEAR * prefill:
+                weights = max(cost - cells * self._cell, cost / 4) / prefill
+                self._weights = max(weights, self._weights + (weights - self._weights) * 0.3)
+            else:
+                cell = max(cost - prefill * self._weights, 0.0) / cells
+                self._cell = max(cell, self._cell + (cell - self._cell) * 0.3)
         elif not prefill and drafted:
             cost = max(seconds - self._decode.get(streams, seconds), 0.0) / drafted
             self._draft += (cost - self._draft) * 0.2

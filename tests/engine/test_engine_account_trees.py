@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tiny_vision
 from plain_loop import PlainLoop
-from steps import Steps
+from steps import Steps, fix_chunk
 
 from jupyter_ollama.engine.account_trees import SystemPrefix
 from jupyter_ollama.engine.batch import Batch
@@ -177,3 +177,21 @@ def test_the_shared_part_does_not_depend_on_the_rest_of_the_other_prompt(length:
         for known in (readings[:1], readings):
             cached = known[-1].end + answer
             assert reusable(known, cached, whole, length + mine)[0] == whole
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one_of_another_account(
+    steps: Accounts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other step reads prompts that can be finished, and none of the others."""
+    fix_chunk(monkeypatch, 40)
+    long = steps.send(1, RULES * 3, predict=4)
+    steps.generator.step()
+    shorts = [steps.send(2, QUESTIONS[0][:30], predict=4), steps.send(3, QUESTIONS[1][:9])]
+    read = long.cache.cached
+    steps.generator.step()
+    assert [short.generated for short in shorts] == [1, 1]
+    assert long.cache.cached == read
+    steps.generator.step()
+    assert long.cache.cached > read
+    steps.finish()
+    assert long.generated == 4

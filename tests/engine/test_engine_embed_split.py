@@ -121,7 +121,7 @@ def test_interrupted_batches_run_again(
     steps = Steps(loaded, monkeypatch)
     texts = [LONG, "short", LONG + "and back", "other words"]
     alone = [steps.alone(text) for text in texts]
-    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1000.0)
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, contents: 1000.0)
     monkeypatch.setattr(steps, "seconds", 1e6)
     steps.sizes.clear()
     steps.add(1, *texts)

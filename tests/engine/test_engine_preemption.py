@@ -29,7 +29,7 @@ def codes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return codes[-1]
 
     monkeypatch.setattr(LlamaContext, "decode", record)
-    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1000.0)
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, contents: 1000.0)
     return codes
 
 
@@ -95,6 +95,23 @@ def test_streams_do_not_pause_for_streams(smollm2_f16: Path, codes: list[int]) -
     assert INTERRUPTED not in codes
 
 
+def test_the_prompt_of_a_stream_pauses_for_other_accounts(
+    smollm2_f16: Path, codes: list[int]
+) -> None:
+    preemption = Preemption()
+    steps = Steps(smollm2_f16, 4, preemption)
+    sequence = steps.add(SHIPS * 2, 12, account=2)
+    with requests_all_the_time(preemption, accounts=2):
+        while steps.generator.busy:
+            steps.generator.step()
+    steps.context.close()
+    assert codes.count(INTERRUPTED) >= 1
+    assert all(codes[n : n + 2] != [INTERRUPTED] * 2 for n in range(len(codes)))
+    loop = PlainLoop(smollm2_f16)
+    assert max(loop.misses(sequence.prompt, sequence.tokens[len(sequence.prompt) :])) < 0.2
+    loop.close()
+
+
 def test_where_there_is_no_slot_nothing_is_given_up(smollm2_f16: Path, codes: list[int]) -> None:
     preemption = Preemption()
     steps = Steps(smollm2_f16, 2, preemption)
@@ -118,7 +135,7 @@ def test_states_cannot_be_taken_back(tmp_path: Path, codes: list[int]) -> None:
 def test_the_second_half_of_a_step_is_not_given_up(
     smollm2_f16: Path, codes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(StepCosts, "expected", lambda costs, streams, prefill: 1e-9)
+    monkeypatch.setattr(StepCosts, "expected", lambda costs, contents: 1e-9)
     preemption = Preemption()
     steps = Steps(smollm2_f16, 4, preemption)
     steps.add(SHIPS, 12, stream=False)

@@ -9,13 +9,12 @@ from pathlib import Path
 import pytest
 from plain_loop import PlainLoop
 from runners import running
-from steps import Steps
+from steps import Steps, fix_chunk
 
 from jupyter_ollama.engine import prefix_store, run_queue
 from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.runner_client import RunnerClient
-from jupyter_ollama.engine.step_costs import StepCosts
 from jupyter_ollama.options import Options
 from jupyter_ollama.prompt.messages import Message
 
@@ -130,7 +129,7 @@ def test_rows_of_a_long_job_are_evicted_as_they_end(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prompts are read in every step, and several sequences end in each."""
-    monkeypatch.setattr(StepCosts, "chunk", lambda *_, **__: 300)
+    fix_chunk(monkeypatch, 300)
     monkeypatch.setattr(run_queue, "MAX_UNTRIMMED_STEPS", 1)
     steps = Steps(smollm2_f16, parallel=8)
     for number in range(48):
@@ -164,7 +163,7 @@ def test_only_so_many_finished_sequences_are_kept(
 def test_prompts_of_streams_are_read_before_those_of_whole_answers(
     smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(StepCosts, "chunk", lambda *_, **__: 80)
+    fix_chunk(monkeypatch, 80)
     steps = Steps(smollm2_f16, parallel=4)
     rows = [steps.add(f"{n}: " + f"{n} ships. " * 50, stream=False) for n in range(3)]
     stream = steps.add("Bees like")

@@ -7,7 +7,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from steps import Steps
+from steps import Steps, fix_chunk
 
 CHUNK = 8
 """Tokens of prompts in a step: the least, as on a host that is busy with other work."""
@@ -21,9 +21,8 @@ def prompt(length: int, number: int) -> list[int]:
 
 @pytest.fixture
 def steps(smollm2: Path, monkeypatch: pytest.MonkeyPatch) -> Steps:
-    steps = Steps(smollm2, parallel=8)
-    monkeypatch.setattr(steps.generator._costs, "chunk", lambda *_, **__: CHUNK)
-    return steps
+    fix_chunk(monkeypatch, CHUNK)
+    return Steps(smollm2, parallel=8)
 
 
 def steps_beside_others(steps: Steps, *, stream: bool, most: int = 600) -> dict[int, int]:
