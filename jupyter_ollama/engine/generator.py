@@ -130,6 +130,11 @@ class Generator:
         return not self._queue.is_full
 
     @property
+    def can_start_stream(self) -> bool:
+        """True if a stream waits that the next step starts."""
+        return self.has_slot and any(sequence.params.stream for sequence in self.waiting)
+
+    @property
     def tokens_in_cells(self) -> int:
         """Tokens that the KV cache holds now."""
         return self._cache.tokens_in_cells()

@@ -7,14 +7,12 @@ the two sockets of the parent, which ends the runner by closing its stdin, or by
 
 from __future__ import annotations
 
-import queue
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 
-from ..heap import return_memory, share_one_heap
+from ..heap import share_one_heap
 from .confinement import confine
 from .devices import available_memory, devices_now
 from .embed_job import EmbedJob
@@ -47,6 +45,7 @@ from .sequence import FinishReason, Sequence
 from .server_connection import ServerConnection, end_with_thread
 from .state_key import prefix_files
 from .step_costs import ALONE
+from .work_loop import WorkLoop
 
 IDLE_TOKENS_ON_CPU = 0
 """Tokens of finished sequences in the KV cache of a CPU beside one running sequence. Each hundred
@@ -58,12 +57,6 @@ IDLE_CELLS_ON_GPU = 8
 
 STORED_BYTES = 8 * 2**30
 """Host memory for finished sequences that had to leave the KV cache, where there is enough."""
-
-QUIET_SECONDS = 0.1
-"""Idle time before the runner stores finished sequences, which no request waits for."""
-
-RETURN_SECONDS = 20.0
-"""Idle time before the runner returns freed memory to the system, which takes milliseconds."""
 
 MEMORY_SECONDS = 1.0
 """The interval at which a busy model reports its memory."""
@@ -86,20 +79,17 @@ class Runner:
             spec, lambda plan, faults: send([Placed(plan.gpu_layers, faults)])
         )
         self._model = self._loaded.model
-        self._inbox: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self._patience: float | None = None
         self._preemption = Preemption()
+        self._loop = WorkLoop(self._preemption, self._send_memory)
         self._output = Output(self._model, send)
         on_gpu = self._loaded.plan.placement.gpu_layers > 0
         self._pulse = Pulse(self._output.event, compiles=on_gpu)
-        self._generator: Generator | None = None
-        self._embedder: Embedder | None = None
         self.num_ctx = self._loaded.plan.num_ctx
         if self._model.is_embedding_only:
-            self._embedder = self._make_embedder()
+            self._loop.embedder = self._make_embedder()
             slots = EMBED_PARALLEL
         else:
-            self._generator = self._make_generator()
+            self._loop.generator = self._make_generator()
             slots = self._loaded.plan.parallel
         self._output.start()
         loaded, sizes = self._loaded, self._sizes()
@@ -116,11 +106,11 @@ class Runner:
     def _send_memory(self) -> None:
         self._memory_sent = time.monotonic()
         memory = Memory(devices=[DeviceMemory(d.name, d.free, d.total) for d in devices_now()])
-        if self._generator:
-            memory.used = self._generator.tokens_in_cells
-            memory.cells = self._generator.context.cells
-            memory.drafted = dict(self._generator.selector.drafted)
-            memory.accepted = dict(self._generator.selector.accepted)
+        if self._loop.generator:
+            memory.used = self._loop.generator.tokens_in_cells
+            memory.cells = self._loop.generator.context.cells
+            memory.drafted = dict(self._loop.generator.selector.drafted)
+            memory.accepted = dict(self._loop.generator.selector.accepted)
         memory.generated = dict(self._output.generated)
         self._output.event(memory)
 
@@ -146,7 +136,7 @@ class Runner:
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))
         splits = can_split(context, is_causal=self._loaded.plan.is_causal)
-        generator = self._generator
+        generator = self._loop.generator
         return Embedder(
             self._model,
             context,
@@ -167,7 +157,7 @@ class Runner:
             commands,
             self._model,
             self,
-            self._hand_over,
+            self._loop.hand_over,
             self._output,
             self._loaded.vision,
             path=spec.model,
@@ -175,80 +165,36 @@ class Runner:
             limits=spec.limits,
         ).start()
         while True:
-            self._take_work(wait=not self._is_busy)
-            # A request that has just arrived starts before the next texts are embedded.
-            if self._generator and self._generator.busy:
-                self._generator.step()
-            if self._embedder and self._embedder.busy:
-                self._embedder.step()
+            self._loop.run_once()
             if time.monotonic() - self._memory_sent > MEMORY_SECONDS:
                 self._send_memory()
 
-    @property
-    def _is_busy(self) -> bool:
-        parts = (self._generator, self._embedder)
-        return any(part is not None and part.busy for part in parts)
-
     def ping(self) -> None:
         """Have the main thread report that it works."""
-        self._inbox.put(self._pulse.answer)
-
-    def _hand_over(self, work: Callable[[], None], waits: int | None) -> None:
-        """Queue work of the intake; the stream of an account may end the step under way."""
-        if waits is None:
-            self._inbox.put(work)
-        else:
-            self._preemption.hand_over(partial(self._inbox.put, work), waits)
-
-    def _take_work(self, *, wait: bool) -> None:
-        if wait:
-            self._wait()
-        while not self._inbox.empty():
-            self._inbox.get()()
-
-    def _wait(self) -> None:
-        """Sleep until there is work, and do it; meanwhile store sequences and return memory."""
-        while True:
-            try:
-                work = self._inbox.get(timeout=self._patience)
-            except queue.Empty:
-                self._rest()
-            else:
-                self._patience = QUIET_SECONDS
-                work()
-                return
-
-    def _rest(self) -> None:
-        """Do a part of what is left for idle time, and plan the next part."""
-        if self._patience == RETURN_SECONDS:
-            return_memory()
-            self._patience = None
-        elif not (self._generator and self._generator.rest()):
-            self._send_memory()
-            self._patience = RETURN_SECONDS
+        self._loop.put(self._pulse.answer)
 
     @property
     def longest(self) -> Longest | None:
         """The lengths of sequences in tokens, None if the model only embeds."""
-        if self._generator is None:
+        if self._loop.generator is None:
             return None
-        return self.num_ctx, self._generator.context.cells
+        return self.num_ctx, self._loop.generator.context.cells
 
     @property
     def longest_text(self) -> int:
         """The most tokens of a text to embed."""
-        if self._embedder:
-            return self._embedder.longest
+        if self._loop.embedder:
+            return self._loop.embedder.longest
         return min(max(self.num_ctx, PACK_TOKENS), self._model.n_ctx_train)
 
     def generate(self, sequence: Sequence) -> None:
         """Queue a sequence."""
-        assert self._generator
-        self._generator.add(sequence)
+        assert self._loop.generator
+        self._loop.generator.add(sequence)
 
     def resize(self, command: Resize) -> None:
         """Grow the contexts to longer sequences and texts; running requests continue."""
-        generator, num_ctx = self._generator, command.num_ctx
+        generator, num_ctx = self._loop.generator, command.num_ctx
         if generator is None:
             num_ctx = min(num_ctx, self._model.n_ctx_train)
         try:
@@ -264,8 +210,8 @@ class Runner:
 
     def load_adapters(self, command: LoadAdapters) -> None:
         """Load a set of adapters; running requests continue."""
-        if self._embedder:
-            self._embedder.settle()  # llama.cpp's list of adapters has no lock
+        if self._loop.embedder:
+            self._loop.embedder.settle()  # llama.cpp's list of adapters has no lock
         self._pulse.expect(ADAPTER_SECONDS)
         try:
             sizes = self._loaded.load_adapters(command.number, command.paths)
@@ -280,7 +226,7 @@ class Runner:
 
     def free_adapters(self, command: FreeAdapters) -> None:
         """Free a set of adapters, and what was computed with it."""
-        for part in (self._generator, self._embedder):
+        for part in (self._loop.generator, self._loop.embedder):
             if part is not None:
                 part.leave(command.number)
         self._loaded.free_adapters(command.number)
@@ -292,28 +238,28 @@ class Runner:
     def _grow_embedder(self, num_ctx: int) -> None:
         """Let longer texts be embedded, if any were embedded so far. Raises LoadError."""
         longest = min(num_ctx, self._model.n_ctx_train)
-        if self._embedder and longest > self._embedder.longest:
+        if self._loop.embedder and longest > self._loop.embedder.longest:
             self._pulse.expect(CONTEXT_SECONDS)
             make = partial(self._loaded.embedding_context, longest)
-            self._embedder.replace_context(make, longest)
+            self._loop.embedder.replace_context(make, longest)
 
     def embed(self, job: EmbedJob) -> None:
         """Queue texts to embed."""
         try:
-            if self._embedder is None:
+            if self._loop.embedder is None:
                 self._pulse.expect(CONTEXT_SECONDS)
-                self._embedder = self._make_embedder()
+                self._loop.embedder = self._make_embedder()
                 self._send_sizes()
         except LoadError as error:
             self._output.event(Failed(job.command.request, 500, str(error)))
         else:
-            self._embedder.add(job)
+            self._loop.embedder.add(job)
 
     def cancel(self, request: int) -> None:
         """Drop a request and report its cost."""
-        is_reported = self._generator is not None and self._generator.cancel(request)
-        if self._embedder:
-            self._embedder.cancel(request)
+        is_reported = self._loop.generator is not None and self._loop.generator.cancel(request)
+        if self._loop.embedder:
+            self._loop.embedder.cancel(request)
         self._output.cancel(request)
         if not is_reported:
             self._output.event(Done(request, FinishReason.CANCEL, 0, 0, 0, 0))
