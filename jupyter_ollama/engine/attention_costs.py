@@ -12,6 +12,7 @@ import time
 from typing import NamedTuple
 
 import llama_cpp.llama_cpp as llama
+import numpy as np
 
 from .llama_internals import ggml
 from .llama_model import LlamaModel
@@ -20,12 +21,8 @@ from .reading_order import TILE
 ROW_COST = 4.0
 """Assumed seconds of a row, as a multiple of its part of a tile, where they cannot be measured."""
 
-CELLS, ROWS, HEADS, REPEATS = 512, 8, 8, 3
-"""The size of the measurement, which takes about 10 ms."""
-
-FILLING_PAYS = 5.0
-"""The cost of a row from which on fillers complete the last tokens of long prompts to a tile: 30
-tokens behind 2,000 then take half as long."""
+CELLS, ROWS, HEADS, REPEATS = 512, 8, 4, 4
+"""The size of the measurement, which takes some 10 ms."""
 
 _MEMORY = 1 << 24
 """Bytes for the tensors of the measurement and the kernel's own memory."""
@@ -52,11 +49,6 @@ class AttentionCosts(NamedTuple):
         """The cost of a row as a multiple of its part of a tile."""
         return max(self.row / self.tile, 1.0) if self.tile else ROW_COST
 
-    @property
-    def filling_pays(self) -> bool:
-        """Whether fillers should complete the last tokens of long prompts to a tile."""
-        return self.row_cost >= FILLING_PAYS
-
 
 def measure_attention(model: LlamaModel, threads: int) -> AttentionCosts:
     """Return the costs of attention with flash attention on the CPU, zeros if that is unknown."""
@@ -66,10 +58,10 @@ def measure_attention(model: LlamaModel, threads: int) -> AttentionCosts:
     size = int(length) if length else llama.llama_model_n_embd(model.pointer) // heads
     group = max(heads // key_heads, 1)
     measured = group * max(min(HEADS // group, key_heads), 1)
-    scale = llama.llama_model_n_layer(model.pointer) * heads / measured
+    scale = llama.llama_model_n_layer(model.pointer) * heads / measured / threads
     try:
         row, tile = (
-            _seconds(rows, size, measured, measured // group, threads) * scale / (rows * CELLS)
+            _seconds(rows, size, measured, measured // group) * scale / (rows * CELLS)
             for rows in (ROWS, TILE)
         )
     except AttributeError:  # another build of ggml
@@ -77,10 +69,15 @@ def measure_attention(model: LlamaModel, threads: int) -> AttentionCosts:
     return AttentionCosts(tile, row)
 
 
-def _seconds(rows: int, size: int, heads: int, key_heads: int, threads: int) -> float:
-    """Return how long the attention of ``rows`` tokens to CELLS others takes in one layer."""
+def _seconds(rows: int, size: int, heads: int, key_heads: int) -> float:
+    """Return how long the attention of ``rows`` tokens to CELLS others takes in one layer.
+
+    The result is processor time of one thread, which other work on the host hardly lengthens.
+    """
     pointer, i64 = ctypes.c_void_p, ctypes.c_int64
     new = ggml("ggml_new_tensor_4d", pointer, pointer, ctypes.c_int, i64, i64, i64, i64)
+    elements = ggml("ggml_nelements", i64, pointer)
+    address = ggml("ggml_get_data", pointer, pointer)
     clear = ggml("ggml_set_zero", pointer, pointer)
     scalars = [ctypes.c_float] * 3
     attend = ggml("ggml_flash_attn_ext", pointer, *[pointer] * 5, *scalars)
@@ -90,21 +87,22 @@ def _seconds(rows: int, size: int, heads: int, key_heads: int, threads: int) -> 
     context = ggml("ggml_init", pointer, _InitParams)(_InitParams(_MEMORY, None, False))
     try:
         f32, f16 = llama.GGML_TYPE_F32, llama.GGML_TYPE_F16
-        tensors = [
-            new(context, f32, size, rows, heads, 1),
-            new(context, f16, size, CELLS, key_heads, 1),
-            new(context, f16, size, CELLS, key_heads, 1),
-            new(context, f16, CELLS, rows, 1, 1),
-        ]
-        for tensor in tensors:
-            clear(tensor)
+        queries = new(context, f32, size, rows, heads, 1)
+        keys, values = (new(context, f16, size, CELLS, key_heads, 1) for _ in range(2))
+        mask = new(context, f16, CELLS, rows, 1, 1)
+        clear(mask)
+        # Numbers near 0 take longer on some processors than zeros.
+        random = np.random.default_rng(0)
+        for tensor, kind in ((queries, np.float32), (keys, np.float16), (values, np.float16)):
+            data = random.normal(size=elements(tensor)).astype(kind)
+            ctypes.memmove(address(tensor), data.ctypes.data, data.nbytes)
         graph = new_graph(context)
-        expand(graph, attend(context, *tensors, size**-0.5, 0.0, 0.0))
+        expand(graph, attend(context, queries, keys, values, mask, size**-0.5, 0.0, 0.0))
         times = []
         for _ in range(REPEATS):
-            start = time.perf_counter()
-            compute(context, graph, threads)
-            times.append(time.perf_counter() - start)
+            start = time.thread_time()
+            compute(context, graph, 1)
+            times.append(time.thread_time() - start)
         return min(times)
     finally:
         ggml("ggml_free", None, pointer)(context)

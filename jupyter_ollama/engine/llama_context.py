@@ -126,9 +126,7 @@ class LlamaContext:
     @property
     def fills_tiles(self) -> bool:
         """Whether fillers complete the last tokens of long prompts to a tile, on a CPU."""
-        if self.attention is None or self.is_recurrent or self._model.mixes_tokens:
-            return False
-        return self.attention.filling_pays
+        return self._has_tiles and not (self._model.mixes_tokens or self.is_recurrent)
 
     def close(self) -> None:
         """Free all memory; nothing may be called after this."""

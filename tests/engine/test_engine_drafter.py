@@ -26,7 +26,7 @@ from jupyter_ollama.engine.protocol import LoadSpec, RawPrompt
 from jupyter_ollama.engine.runner_client import RunnerClient
 from jupyter_ollama.engine.runner_failures import LoadRefused
 from jupyter_ollama.engine.sequence import Sequence
-from jupyter_ollama.engine.step_costs import WORTH_DRAFTING, DraftCosts, StepCosts
+from jupyter_ollama.engine.step_costs import WORTH_DRAFTING, DraftCosts, StepContents, StepCosts
 from jupyter_ollama.library.library import Library
 from jupyter_ollama.options import Options
 
@@ -149,8 +149,8 @@ def test_no_draft_is_taken_for_free() -> None:
     costs = StepCosts(0.004)
     assert costs.safe_price(1) == 1  # nothing is known of plain steps
     for _ in range(60):
-        costs.record(0.02, streams=1, drafted=0, prefill=0)
-        costs.record(0.02, streams=1, drafted=4, prefill=0)
+        costs.record(0.02, StepContents(streams=1))
+        costs.record(0.02, StepContents(streams=1, drafted=4))
     assert costs.price(1) < 0.01
     assert costs.safe_price(1) == pytest.approx(0.2)
 

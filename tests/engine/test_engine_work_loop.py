@@ -11,18 +11,12 @@ from steps import Steps
 from jupyter_ollama.engine.embed_job import EmbedJob
 from jupyter_ollama.engine.embedder import Embedder
 from jupyter_ollama.engine.generator import Generator
+from jupyter_ollama.engine.output import Output
 from jupyter_ollama.engine.preemption import Preemption
 from jupyter_ollama.engine.protocol import Embed
 from jupyter_ollama.engine.work_loop import WorkLoop
 
 LONG = "The ships sailed on and on, as they had done for years. " * 6
-
-
-class Outputs:
-    """Takes the events of an embedder."""
-
-    def event(self, event: object) -> None:
-        """Take an event."""
 
 
 @pytest.fixture
@@ -52,8 +46,9 @@ def loop(steps: Steps) -> WorkLoop:
     """A loop with an answer and texts to embed under way."""
     loop = WorkLoop(Preemption(), lambda: None)
     loop.generator = steps.generator
+    output = Output(steps.loaded.model, lambda events: None)
     context = steps.loaded.embedding_context(256)
-    loop.embedder = Embedder(steps.loaded.model, context, 256, Outputs(), splits=True)
+    loop.embedder = Embedder(steps.loaded.model, context, 256, output, splits=True)
     loop.embedder.add(EmbedJob(Embed(1, [LONG] * 8, 256)))
     steps.add(LONG, 200)
     loop.run_once()
