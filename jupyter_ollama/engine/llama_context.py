@@ -16,7 +16,7 @@ from .adapters import NO_ADAPTERS, AdapterSets
 from .attention_costs import AttentionCosts, measure_attention
 from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
-from .saved_state import SavedState
+from .saved_state import SavedState, StateCopy
 
 CACHE_TYPES: dict[str, int] = {
     name: getattr(llama, f"GGML_TYPE_{name.upper()}") for name in ("f32", *KV_CACHE_TYPES)
@@ -310,10 +310,23 @@ class LlamaContext:
 
         Tokens outside of a sliding window are included only by way of a ``spare`` sequence.
         """
+        copy = StateCopy()
         try:
-            return saved_state.save(self.pointer, sequence, spare, self.window)
+            while (state := self.save_next(sequence, copy, spare)) is None:
+                pass
         except RuntimeError:
             return None
+        return state
+
+    def save_next(self, sequence: int, copy: StateCopy, spare: int = -1) -> SavedState | None:
+        """Add a part of the memory of a sequence to its ``copy``; return the state if it is whole.
+
+        Raises RuntimeError if llama.cpp cannot do it.
+        """
+        part = 0 if self.is_recurrent else self.window or saved_state.PART
+        return saved_state.save_next(
+            self.pointer, sequence, spare, window=self.window, part=part, copy=copy
+        )
 
     def save_part(
         self, sequence: int, spare: int, start: int, end: int

@@ -215,7 +215,9 @@ class PrefixCache:
             source.used = self._store.tick()
             if source.slot < 0:
                 assert source.state is not None
-                if not self._context.restore(target.slot, source.state, self.spare_id):
+                is_whole = len(source.state.parts) == 1
+                spare = self.spare_id if is_whole else self._store.make_spare()
+                if not self._context.restore(target.slot, source.state, spare):
                     return
                 if length < source.cached:
                     self._context.cut(target.slot, target.position(length))

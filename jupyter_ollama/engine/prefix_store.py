@@ -6,13 +6,13 @@ The least recently used one leaves first.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from .account_trees import AccountTrees, SystemPrefix
 from .llama_context import LlamaContext
 from .reading_order import Reading
-from .saved_state import SavedState
+from .saved_state import SavedState, StateCopy
 from .sequence import CacheState
 
 WORTH_KEEPING = 32
@@ -31,6 +31,7 @@ rows of a long job would cost more and more."""
 class CachedPrefix:
     """A finished sequence: its tokens, in the KV cache (``slot``), in a saved ``state`` or both.
 
+    ``copy`` has the parts of a state that is not whole yet.
     The first ``alone`` tokens were computed while no other sequence ran.
     """
 
@@ -43,6 +44,7 @@ class CachedPrefix:
     system: SystemPrefix | None = None
     adapters: int = 0
     state: SavedState | None = None
+    copy: StateCopy = field(default_factory=StateCopy)
 
     @property
     def cached(self) -> int:
@@ -166,16 +168,19 @@ class PrefixStore:
             prefix.slot = -1
 
     def trim(self, running: int, *, copy: bool) -> bool:
-        """Evict an idle sequence if there are too many beside ``running`` ones.
+        """Evict an idle sequence, or copy a part of it, if there are too many beside ``running``.
 
-        Without ``copy`` only one that needs no copying. Returns whether one was evicted.
+        Without ``copy`` only one that needs no copying. Returns whether there may be more to do.
         """
         oldest = self._oldest()
         if oldest is None or self._idle_in_cells() <= self._idle_tokens // max(running, 1):
             return False
-        if not copy and self._is_to_store(oldest):
-            return False
-        return self.evict()
+        if self._is_to_store(oldest):
+            if not copy:
+                return False
+            if not self._copy_part(oldest):
+                return True
+        return self._remove(oldest)
 
     def evict(self) -> bool:
         """Move the least recently used idle sequence out of the KV cache; False without any."""
@@ -184,6 +189,10 @@ class PrefixStore:
             return False
         if self._is_to_store(oldest):
             self.copy(oldest)
+        return self._remove(oldest)
+
+    def _remove(self, oldest: CachedPrefix) -> bool:
+        """Remove a sequence from the KV cache; forget it if there is no copy."""
         if oldest.state is None:
             self.drop(oldest)
         else:
@@ -191,23 +200,34 @@ class PrefixStore:
         return True
 
     def store(self) -> bool:
-        """Copy an idle sequence before it has to leave; False if there is none to copy."""
+        """Copy a part of an idle sequence before it has to leave; False if there is none."""
         if self._idle_in_cells() <= self._idle_tokens or self._stored() >= self._stored_bytes:
             return False
         missing = [one for one in self._prefixes if one.slot >= 0 and self._is_to_store(one)]
         if not missing:
             return False
         newest = max(missing, key=lambda one: one.used)
-        self.copy(newest)
-        if newest.state is None:
+        if self._copy_part(newest) and newest.state is None:
             self.drop(newest)
         return True
 
     def copy(self, prefix: CachedPrefix) -> None:
         """Copy a sequence to host memory; those that were not used for longest make space."""
+        while not self._copy_part(prefix):
+            pass
+
+    def _copy_part(self, prefix: CachedPrefix) -> bool:
+        """Copy the next part of a sequence; True after the last one, and if it fails."""
         spare = self.spare_id if self._has_whole_states else -1
-        prefix.state = self._context.save(prefix.slot, spare)
+        try:
+            prefix.state = self._context.save_next(prefix.slot, prefix.copy, spare)
+        except RuntimeError:
+            return True
+        if prefix.state is None:
+            return False
+        prefix.copy = StateCopy()
         self._make_space()
+        return True
 
     def put(self, prefix: CachedPrefix) -> None:
         """Take a system prompt from the disk, for all accounts where it was common."""

@@ -4,11 +4,14 @@ llama.cpp omits from a saved state the tokens outside of the sliding window of t
 restored state then has other cells than before, by which attention would sum in another order, and
 no shorter prefix of it can be used. So a sequence of a model with sliding windows is saved in parts
 that are no longer than the window, by way of a spare sequence id.
+
+Others are saved in parts of PART tokens: a copy of a long sequence would delay the next step.
 """
 
 from __future__ import annotations
 
 import ctypes
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import llama_cpp.llama_cpp as llama
@@ -16,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .batch import pointer_to
+
+PART = 256
+"""Tokens of a part, which take some 10 ms to copy."""
 
 
 class SavedState(NamedTuple):
@@ -30,20 +36,37 @@ class SavedState(NamedTuple):
         return sum(part.nbytes for part in self.parts)
 
 
-def save(pointer: llama.llama_context_p, sequence: int, spare: int, window: int) -> SavedState:
-    """Save a whole sequence by way of an unused one; without (-1) the window of its last token.
+@dataclass
+class StateCopy:
+    """The parts of a sequence that are saved so far: the positions below ``end``."""
 
-    Raises RuntimeError if llama.cpp cannot do it.
+    parts: list[NDArray[np.uint8]] = field(default_factory=list)
+    end: int = 0
+
+
+def save_next(
+    pointer: llama.llama_context_p,
+    sequence: int,
+    spare: int,
+    *,
+    window: int,
+    part: int,
+    copy: StateCopy,
+) -> SavedState | None:
+    """Save the next ``part`` positions of a sequence; return its state after the last ones.
+
+    That takes an unused sequence. Without (-1), and with ``part`` 0, all is saved at once, but only
+    the ``window`` of the last token. Raises RuntimeError if llama.cpp cannot do it.
     """
     memory = llama.llama_get_memory(pointer)
     first = int(llama.llama_memory_seq_pos_min(memory, sequence))
     last = int(llama.llama_memory_seq_pos_max(memory, sequence))
-    if not window or last < window or first or spare < 0:
+    if not part or last < part or first or spare < 0:
         seen = max(first, last - window + 1) if window else first
         return SavedState(seen, [_save(pointer, sequence)])
-    starts = range(0, last + 1, window)
-    parts = [save_part(pointer, sequence, spare, start, start + window) for start in starts]
-    return SavedState(0, parts)
+    start, copy.end = copy.end, copy.end + part
+    copy.parts.append(save_part(pointer, sequence, spare, start, copy.end))
+    return SavedState(0, copy.parts) if copy.end > last else None
 
 
 def save_part(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from plain_loop import PlainLoop
 from runners import running
 from steps import Steps, fix_chunk
 
-from jupyter_ollama.engine import prefix_store, run_queue
+from jupyter_ollama.engine import prefix_store, run_queue, saved_state
 from jupyter_ollama.engine.events import Done, Text
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.runner_client import RunnerClient
@@ -141,6 +142,41 @@ def test_rows_of_a_long_job_are_evicted_as_they_end(
             most = max(most, steps.cells())
     # Sequences that run or have just ended have some 40 cells each.
     assert 0 < most < 900
+    steps.context.close()
+
+
+def test_a_long_sequence_is_copied_in_parts_between_steps(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first token waits for the copy of one part at most."""
+    monkeypatch.setattr(run_queue, "TRIM_SECONDS", 0.0)
+    monkeypatch.setattr(saved_state, "PART", 32)
+    steps = Steps(smollm2_f16, parallel=3)
+    text = "The ships sailed on and on, as they had done for years. " * 12
+    for name in ("Bees", "Cats"):
+        steps.add(f"{name} like", 80)
+    first = steps.add(text, 2)
+    while not first.over:
+        steps.generator.step()
+    copied: list[int] = []
+    save_part = saved_state.save_part
+
+    def counted(*place: Any) -> Any:
+        copied[-1] += 1
+        return save_part(*place)
+
+    monkeypatch.setattr(saved_state, "save_part", counted)
+    steps.add("Dogs like", 4)
+    for _ in range(20):
+        copied.append(0)
+        steps.generator.step()
+    assert max(copied) == 1
+    assert sum(copied) > 4
+    # Only the streams have cells, and the sequence comes back from host memory.
+    assert steps.cells() < 150
+    again = steps.add(text, 2)
+    steps.finish()
+    assert again.cache.reused == len(again.prompt) - 1
     steps.context.close()
 
 
