@@ -254,7 +254,9 @@ class Embedder:
         beside = lane.batch.size
         left = allowed.seconds - self._costs.seconds(beside)
         count = self._costs.tokens(left, split.done, is_tiled=allowed.is_tiled)
-        return max(count, (TILE if allowed.is_tiled else LEAST_CHUNK) - beside)
+        if allowed.is_tiled:
+            return max(count, TILE - beside)
+        return max(count, LEAST_CHUNK // 2 if beside else LEAST_CHUNK)
 
     def _deliver(self, lane: Lane, code: int) -> None:
         """Give each request its vectors, and send those that are complete."""

@@ -25,7 +25,7 @@ from .prompting import MediaSpan
 from .pulse import Expect
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
-from .step_costs import StepContents, StepCosts, cells_before, solo_costs, token_seconds
+from .step_costs import StepContents, StepCosts, solo_costs, token_seconds
 from .token_selection import Fail, TokenSelector
 from .turns import Turns
 
@@ -271,7 +271,7 @@ class Generator:
                 continue
             if not self._cache.is_in_order(cache):
                 self._cache.mix(one.cache for one in self.running)
-            most = self._part(cache.cached, self._batch.capacity)
+            most = StepContents.of_prompt(self._batch.capacity, cache.cached)
             self._expect(self._costs.expected(most), most.size)
             start = time.perf_counter()
             count, code = self._decode_image(sequence, span)
@@ -280,16 +280,11 @@ class Generator:
             elif code != 0:
                 self._fail_all(code)
             else:
-                part = self._part(cache.cached, count)
+                part = StepContents.of_prompt(count, cache.cached)
                 cache.cached += count
                 self._costs.record(time.perf_counter() - start, part)
             return code == 0
         return True
-
-    @staticmethod
-    def _part(depth: int, count: int) -> StepContents:
-        """Return the contents of a step that reads ``count`` tokens behind ``depth`` others."""
-        return StepContents(prefill=count, cells=cells_before(count, depth))
 
     def _decode_image(self, sequence: Sequence, span: MediaSpan) -> tuple[int, int]:
         """Decode the next tokens of an image, at most a batch of them where it may be split.

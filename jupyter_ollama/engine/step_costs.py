@@ -82,6 +82,11 @@ class StepContents(NamedTuple):
     prefill: int = 0
     cells: float = 0.0
 
+    @classmethod
+    def of_prompt(cls, tokens: int, depth: int) -> StepContents:
+        """Return the contents of a step that reads ``tokens`` of a prompt behind ``depth``."""
+        return cls(prefill=tokens, cells=cells_before(tokens, depth))
+
     @property
     def size(self) -> int:
         """The tokens of the batch."""

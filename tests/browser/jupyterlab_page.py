@@ -114,6 +114,12 @@ def open_lab(page: Page, server: Server, path: str = "") -> None:
     page.locator("#jupyterlab-splash").wait_for(state="detached")
 
 
+def reload_lab(page: Page) -> None:
+    """Reload JupyterLab, and wait until its widgets are restored, which takes the focus."""
+    page.reload()
+    page.locator("#jupyterlab-splash").wait_for(state="detached")
+
+
 def open_notebook(page: Page, server: Server, name: str, *cells: str | NotebookNode) -> Locator:
     """Open a notebook with cells, or sources of code cells, in JupyterLab; return them."""
     nodes = [nbformat.v4.new_code_cell(cell) if isinstance(cell, str) else cell for cell in cells]

@@ -12,7 +12,7 @@ from agent_models import write_agent
 from agent_notebook import WATCH, AgentNotebook, agent_notebook
 from agent_tasks import EVIL, INJECTED
 from agent_tasks import TASKS as OTHER_TASKS
-from jupyterlab_page import wait_until
+from jupyterlab_page import reload_lab, wait_until
 from playwright.sync_api import Browser, expect
 from run_notebook import Server
 from store_models import add_model
@@ -239,7 +239,7 @@ def test_the_steps_of_the_budget_end_a_work(desk: AgentNotebook, agent_lab: Serv
     change = "steps => jupyterapp.serviceManager.settings.save('jupyter-ollama:client', steps)"
     desk.page.evaluate(change, '{"agentSteps": 1}')
     # The page reads its settings again with the next one that opens it.
-    desk.page.reload()
+    reload_lab(desk.page)
     desk.page.locator("#jupyterlab-splash").wait_for(state="detached")
     desk.page.evaluate(WATCH, "agent-steps.ipynb")
     desk.ask("agent", "Agent", "run-twice")
@@ -252,7 +252,7 @@ def test_the_steps_of_the_budget_end_a_work(desk: AgentNotebook, agent_lab: Serv
     expect(desk.turn).to_contain_text("Ended: the steps of the budget are used up.")
     assert desk.runs == ["1 + 1"]
     # The work survives a reload, without its undo.
-    desk.page.reload()
+    reload_lab(desk.page)
     expect(desk.turn).to_contain_text("Ended: the steps of the budget are used up.")
     expect(desk.turn.get_by_role("button", name="Undo all")).to_have_count(0)
     desk.page.evaluate(WATCH, "agent-steps.ipynb")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from browser_models import ANSWER, THOUGHT
 from chat_panel import answered, ask, open_chat
-from jupyterlab_page import open_notebook, requests_of, wait_until
+from jupyterlab_page import open_notebook, reload_lab, requests_of, wait_until
 from playwright.sync_api import Locator, Page, Response, expect
 from run_notebook import Server
 
@@ -83,7 +83,7 @@ def test_thinking_is_collapsed_and_a_reload_restores_the_chat(jupyterlab: Page) 
         ask(chat, "SAY")
         expect(chat.get_by_text(ANSWER)).to_be_visible()
     expect(chat.get_by_text(THOUGHT)).to_be_hidden()
-    jupyterlab.reload()
+    reload_lab(jupyterlab)
     expect(chat.get_by_text(ANSWER)).to_be_visible()
     chat.get_by_text("Thinking", exact=True).click()
     expect(chat.get_by_text(THOUGHT)).to_be_visible()

@@ -12,7 +12,7 @@ import pytest
 from browser_models import ANSWER
 from chat_panel import answered, ask, delete_all, open_chat, show_list
 from image_files import noise, saved
-from jupyterlab_page import open_lab, open_notebook
+from jupyterlab_page import open_lab, open_notebook, reload_lab
 from playwright.sync_api import Locator, Page, Response, Route, expect
 from run_notebook import Server
 
@@ -72,7 +72,7 @@ def test_conversations_are_found_renamed_restored_and_exported(
         jupyterlab.keyboard.press("Enter")
     expect(chat.get_by_text(ANSWER)).to_be_visible()
     expect(chat.get_by_role("combobox", name="Model")).to_have_value("thinker:latest")
-    jupyterlab.reload()
+    reload_lab(jupyterlab)
     expect(chat.locator(".jpo-title")).to_have_text("Fish")
     expect(chat.get_by_text(ANSWER)).to_be_visible()
     chat.locator(".jpo-title").click()
@@ -105,7 +105,7 @@ def test_two_tabs_share_the_conversations_and_lose_none(jupyterlab: Page, lab: S
     ask_and_save(tab, other, "SAY right")
     expect(other.locator(".jpo-notice")).to_contain_text("goes on as a copy")
     for page, panel, last in ((jupyterlab, chat, "SAY left"), (tab, other, "SAY right")):
-        page.reload()
+        reload_lab(page)
         expect(panel.locator(".jpo-turn-user").last).to_contain_text(last)
         expect(show_list(panel)).to_have_count(2)
     tab.close()
@@ -130,7 +130,7 @@ def test_settings_are_checked_sent_and_kept(jupyterlab: Page, quiet: None) -> No
     sent: dict[str, Any] = request.value.post_data_json
     assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
     assert sent["options"] == {"temperature": 0.2, "num_ctx": 2048}
-    jupyterlab.reload()
+    reload_lab(jupyterlab)
     expect(chat.get_by_text(ANSWER)).to_be_visible()
     chat.get_by_role("button", name="Settings (changed)").click()
     expect(temperature).to_have_value("0.2")
@@ -296,7 +296,7 @@ def test_a_damaged_file_leaves_the_panel_usable(
     assert files
     for path in files:
         path.write_text(kept)
-    jupyterlab.reload()
+    reload_lab(jupyterlab)
     expect(chat.get_by_role("textbox", name="Your question")).to_be_visible()
     expect(show_list(chat)).to_have_count(0)
     chat.get_by_role("button", name="Conversations").click()

@@ -32,7 +32,7 @@ def decoded(costs: StepCosts, streams: int, seconds: float, drafted: int = 0) ->
 
 def prefilled(costs: StepCosts, seconds: float, tokens: int, depth: int = 0) -> None:
     """Record a step that reads a part of a prompt."""
-    costs.record(seconds, StepContents(prefill=tokens, cells=cells_before(tokens, depth)))
+    costs.record(seconds, StepContents.of_prompt(tokens, depth))
 
 
 def test_a_chunk_fills_the_time_that_a_step_may_take() -> None:
@@ -107,7 +107,7 @@ def test_steps_state_what_others_of_any_depth_cost(tokens: int, depth: int) -> N
     costs = measured(StepCosts(WEIGHTS, ATTENTION), tokens)
     for count, factor in ((TILE, 1.0), (20, ROW_COST)):
         cells = cells_before(count, depth)
-        expected = costs.expected(StepContents(prefill=count, cells=cells))
+        expected = costs.expected(StepContents.of_prompt(count, depth))
         assert expected == pytest.approx(count * WEIGHTS + factor * CELL * cells, rel=0.05)
 
 
