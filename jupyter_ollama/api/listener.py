@@ -93,7 +93,8 @@ def listen(server: OllamaServer, host: str = "", handlers: Handlers = ()) -> HTT
     ``host`` is in a form of OLLAMA_HOST. Close the returned server with ``stop()``.
     """
     address, port = parse_host(host)
-    sockets = bind_sockets(port, address)
+    # A class that starts at once must not be reset because a shorter queue of the system is full.
+    sockets = bind_sockets(port, address, backlog=server.max_connections)
     loopback = all(ipaddress.ip_address(socket.getsockname()[0]).is_loopback for socket in sockets)
     if not loopback:
         _warn(server, address)

@@ -98,7 +98,7 @@ async def sharing(*, send_buffer: int = 0, **traits: Any) -> AsyncIterator[Share
     folder = TemporaryDirectory()
     folders = {"batch_dir": f"{folder.name}/batches", "prefix_dir": f"{folder.name}/prefixes"}
     server = OllamaServer(**(folders | traits))
-    (socket,) = bind_sockets(0, "127.0.0.1")
+    (socket,) = bind_sockets(0, "127.0.0.1", backlog=server.max_connections)
     if send_buffer:
         socket.setsockopt(SOL_SOCKET, SO_SNDBUF, send_buffer)
     observer = Observer(server)

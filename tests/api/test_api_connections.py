@@ -60,6 +60,17 @@ async def connect_busy(url: str, source: str = "127.0.0.1") -> socket.socket:
     return client
 
 
+async def test_clients_that_connect_while_the_server_works_are_answered(
+    models_dir: Path, listening: Any, clients: list[socket.socket]
+) -> None:
+    """The system keeps their connections, although none is accepted meanwhile."""
+    url = await listening(OllamaServer(models_dir=str(models_dir)))
+    for _ in range(600):  # on the thread of the server
+        clients.append(connect(url, "GET /api/version HTTP/1.1\r\nHost: localhost\r\n\r\n"))
+    read = await asyncio.gather(*(asyncio.to_thread(one.recv, 12) for one in clients))
+    assert read == [b"HTTP/1.1 200"] * 600
+
+
 @pytest.mark.parametrize("text", ["", "POST /api", HEAD])
 async def test_idle_connections_make_way(
     models_dir: Path,
