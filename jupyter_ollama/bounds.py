@@ -94,8 +94,8 @@ class Bounds(LoggingConfigurable):
         min=1,
         help="""Connections that `jupyter ollama serve` and `jupyter ollama hub` keep, fewer where
         the process may not open so many files (ulimit -n). A further one replaces the one that
-        has been idle for longest. As many wait until they are accepted, if the system allows it
-        (net.core.somaxconn).""",
+        has been idle for longest. As many, and 128 at least, wait until they are accepted, if the
+        system allows it (net.core.somaxconn).""",
     ).tag(config=True)
     max_connections_of_address = Int(
         256,

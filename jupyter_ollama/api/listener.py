@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 DEFAULT_HOST = "127.0.0.1"
 DEFAULT_PORT = 11434
 
+LEAST_BACKLOG = 128
+"""Connections that the system keeps until they are accepted, however few are served at once."""
+
 
 Handlers = Sequence[tuple[str, type[RequestHandler], dict[str, Any]]]
 
@@ -94,7 +97,8 @@ def listen(server: OllamaServer, host: str = "", handlers: Handlers = ()) -> HTT
     """
     address, port = parse_host(host)
     # A class that starts at once must not be reset because a shorter queue of the system is full.
-    sockets = bind_sockets(port, address, backlog=server.max_connections)
+    backlog = max(server.max_connections, LEAST_BACKLOG)
+    sockets = bind_sockets(port, address, backlog=backlog)
     loopback = all(ipaddress.ip_address(socket.getsockname()[0]).is_loopback for socket in sockets)
     if not loopback:
         _warn(server, address)
