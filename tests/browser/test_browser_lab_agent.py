@@ -30,12 +30,13 @@ SET_SOURCE = """([id, source]) => window.watched.panel.model.sharedModel.cells
 
 
 @pytest.fixture(scope="module")
-def agent_lab(lab: Server, lab_home: Path) -> Server:
-    """The server with the model "agent", which works by scripts."""
+def agent_lab(lab: Server, lab_home: Path) -> Iterator[Server]:
+    """The server with the model "agent", which works by scripts; other modules do not see it."""
     tasks = {name: task["answers"] for name, task in TASKS.items()}
     path = write_agent(lab_home / "agent.gguf", {**tasks, **OTHER_TASKS})
     add_model(Library.open(lab_home / "models"), "agent", path)
-    return lab
+    yield lab
+    lab.call("DELETE", "/ollama/api/delete", {"model": "agent"})
 
 
 @pytest.fixture(scope="module")
