@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..options import KV_CACHE_TYPES
 from . import llama_internals, saved_state
 from .adapters import NO_ADAPTERS, AdapterSets
-from .attention_costs import AttentionCosts, measure_attention
+from .attention_costs import AttentionCosts, filling_pays, measure_attention
 from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
 from .saved_state import SavedState, StateCopy
@@ -126,7 +126,8 @@ class LlamaContext:
     @property
     def fills_tiles(self) -> bool:
         """Whether fillers complete the last tokens of long prompts to a tile, on a CPU."""
-        return self._has_tiles and not (self._model.mixes_tokens or self.is_recurrent)
+        can_fill = not (self._model.mixes_tokens or self.is_recurrent)
+        return self._has_tiles and can_fill and filling_pays()
 
     def close(self) -> None:
         """Free all memory; nothing may be called after this."""

@@ -16,9 +16,9 @@ which always has the last token, in batches of at most 60 tokens. Filler tokens 
 bring these up to at least 8 and to a multiple of 4. The logits of a token then depend only on which
 of the two kinds of attention it had: prompts with a common beginning agree in the tiles that both
 have, and in the whole common prefix if they have the same number of tiles.
-A row takes up to ten times as long as its part of a tile. So fillers complete every batch to a tile
-from token FILLED_FROM on (``fills``), where prompts agree in the whole common prefix. Recurrent
-models take no fillers.
+On Intel's processors a row takes up to ten times as long as its part of a tile. There, fillers
+complete every batch to a tile from token FILLED_FROM on (``fills``), where prompts agree in the
+whole common prefix. Recurrent models take no fillers.
 Where a token depends on all of its batch (``by_tile``), batches are single tiles, nothing is
 filled, and prompts agree only in the tiles they share.
 Generated tokens are decoded one by one. The next turn of a conversation follows them, and its
