@@ -204,7 +204,7 @@ class Embedder:
             self._turns.end()  # its texts are all read, or longer than a part beside a split one
             if lane.split:
                 lane.adapters = lane.split.adapters
-                lane.add_part(self._part(lane, lane.split))
+                self._add_part(lane)
         return bool(lane.batch.size)
 
     def _takers(self, lane: Lane) -> Iterator[tuple[int, int]]:
@@ -238,14 +238,16 @@ class Embedder:
             lane.split = SplitText(job, job.take(), tokens)
             self._jobs.remove(job)
             self._jobs.append(job)
-        if lane.split and lane.continues:
-            lane.add_part(self._part(lane, lane.split))
+        self._add_part(lane)
 
-    def _part(self, lane: Lane, split: SplitText) -> int:
-        """Return how many tokens of a long text fit into the next step beside whole texts.
+    def _add_part(self, lane: Lane) -> None:
+        """Add the tokens of a long text that fit into the next step beside whole texts.
 
         Other users may send a request at any moment: then a step is not prolonged for a tile.
         """
+        split = lane.split
+        if split is None or not lane.continues:
+            return
         jobs = (*self._jobs, split.job)
         is_shared = any(job.command.account for job in jobs)
         allowed = self._costs.prefill_time(
@@ -254,9 +256,8 @@ class Embedder:
         beside = lane.batch.size
         left = allowed.seconds - self._costs.seconds(beside)
         count = self._costs.tokens(left, split.done, is_tiled=allowed.is_tiled)
-        if allowed.is_tiled:
-            return max(count, TILE - beside)
-        return max(count, LEAST_CHUNK // 2 if beside else LEAST_CHUNK)
+        rows = LEAST_CHUNK // 2 if beside else LEAST_CHUNK
+        lane.add_part(max(count, TILE - beside if allowed.is_tiled else rows))
 
     def _deliver(self, lane: Lane, code: int) -> None:
         """Give each request its vectors, and send those that are complete."""

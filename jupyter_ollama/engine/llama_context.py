@@ -306,23 +306,11 @@ class LlamaContext:
         if not llama.llama_state_seq_set_data_ext(*part):
             raise RuntimeError("llama.cpp cannot set the state of a sequence")
 
-    def save(self, sequence: int, spare: int = -1) -> SavedState | None:
-        """Return the memory of a sequence, to restore it later; None if it fails.
-
-        Tokens outside of a sliding window are included only by way of a ``spare`` sequence.
-        """
-        copy = StateCopy()
-        try:
-            while (state := self.save_next(sequence, copy, spare)) is None:
-                pass
-        except RuntimeError:
-            return None
-        return state
-
     def save_next(self, sequence: int, copy: StateCopy, spare: int = -1) -> SavedState | None:
         """Add a part of the memory of a sequence to its ``copy``; return the state if it is whole.
 
-        Raises RuntimeError if llama.cpp cannot do it.
+        Tokens outside of a sliding window are included only by way of a ``spare`` sequence. Raises
+        RuntimeError if llama.cpp cannot do it.
         """
         part = 0 if self.is_recurrent else self.window or saved_state.PART
         return saved_state.save_next(

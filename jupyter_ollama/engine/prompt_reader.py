@@ -12,7 +12,7 @@ from .sequence import Sequence
 from .step_costs import LEAST_CHUNK, PrefillTime, StepCosts, cells_before
 
 CELLS_FOR_OTHERS = 256
-"""Cells that fillers leave beside those of running sequences, where idle prefixes may be."""
+"""Cells that fillers leave free for idle prefixes, besides the cells of running sequences."""
 
 
 class SoloMode(NamedTuple):
@@ -50,7 +50,7 @@ class PromptReader:
         self._solo = solo
         self._companion_id = -1
         self.is_solo = False
-        """Whether the next batch is that of a sequence that runs alone."""
+        """Whether only one sequence runs, so that its batches must not depend on others."""
 
     def read(
         self,

@@ -68,7 +68,8 @@ LEAST_CHUNK = 8
 """Tokens of prompts in a step, however slow the host is."""
 
 NEAR = 256
-"""Cells before a token, on average of a step, up to which its seconds are those of the weights."""
+"""A step whose tokens follow fewer tokens, on average, measures the cost of the weights; any other
+step measures the cost of attention."""
 
 
 class StepContents(NamedTuple):
@@ -114,8 +115,8 @@ class StepCosts:
     def __init__(self, seconds_per_token: float, attention: AttentionCosts | None = None) -> None:
         """``seconds_per_token`` is the cost of a token of a short prompt.
 
-        The ``attention`` of small batches is computed row by row, that of others in tiles; with
-        None there is no difference.
+        ``attention`` has the costs of a model that computes small batches row by row and larger
+        ones in tiles. With None, all batches are computed alike.
         """
         self._tile = TILE if attention else 0
         self._weights = seconds_per_token

@@ -63,3 +63,16 @@ def test_a_short_question_hardly_waits_for_a_long_prompt(steps: Steps) -> None:
     steps.finish(-(-SHORT // CHUNK) + 1)
     assert 2 in steps.answers
     assert 1 not in steps.answers
+
+
+def test_a_prompt_goes_on_however_slow_the_host_is(
+    smollm2: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that has no time for prompts holds a few of their tokens all the same."""
+    fix_chunk(monkeypatch, 0)
+    steps = Steps(smollm2, parallel=4)
+    first = steps.add(prompt(LONG, 1), 1, account=1)
+    second = steps.add(prompt(SHORT, 2), 1, account=2, stream=False)
+    steps.finish(100)
+    assert (first.generated, second.generated) == (1, 1)
+    steps.context.close()

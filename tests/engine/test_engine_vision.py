@@ -21,6 +21,7 @@ from jupyter_ollama.engine.llama_context import LlamaContext
 from jupyter_ollama.engine.llama_model import LlamaModel, LoadError
 from jupyter_ollama.engine.media import Media
 from jupyter_ollama.engine.picture import Picture
+from jupyter_ollama.engine.saved_state import StateCopy
 from jupyter_ollama.engine.vision import Vision
 
 PROMPT = "one [img-0] two [img-1]: which?"
@@ -147,7 +148,7 @@ def test_prefixes_end_after_images(seeing: Seeing) -> None:
     context = seeing.context
     context.forget(-1)
     decode_chunks(context, chunks, batch=256)
-    state = context.save(0)
+    state = context.save_next(0, StateCopy())
     assert state is not None
     assert context.restore(1, state)
     length = sum(chunk.n_pos if isinstance(chunk, Media) else len(chunk) for chunk in chunks)
