@@ -9,6 +9,7 @@ import llama_cpp.llama_cpp as llama
 import pytest
 
 from jupyter_ollama.engine.account_trees import SystemPrefix
+from jupyter_ollama.engine.background_prefill import BackgroundPrefill
 from jupyter_ollama.engine.generator import Generator
 from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.preemption import Preemption
@@ -44,6 +45,7 @@ class Steps:
         idle_tokens: int = 0,
         stored_bytes: int = 2**30,
         is_repeatable: bool = True,
+        has_background: bool = False,
         **spec: object,
     ) -> None:
         known = {"num_ctx": 256, "num_parallel": parallel} | spec
@@ -63,9 +65,16 @@ class Steps:
             is_repeatable=is_repeatable,
             preemption=preemption,
             prefix_files=partial(prefix_files, self.loaded),
+            background=self._background() if has_background else None,
         )
         self.answers: dict[int, list[int]] = {}
         self.steps = 0
+
+    def _background(self) -> BackgroundPrefill:
+        loaded = self.loaded
+        return BackgroundPrefill(
+            loaded.prefill_context, loaded.free_prefill_context, lambda: False, lambda *_: False
+        )
 
     def _deliver(self, outputs: list[StepOutput]) -> None:
         for one in outputs:

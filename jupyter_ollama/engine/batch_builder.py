@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Collection
 
 from .batch import Batch
 from .drafter import Drafter, DraftRequest
@@ -79,16 +80,29 @@ class BatchBuilder:
         self._prompts = PromptReader(context, batch, cache, costs, solo)
         self._was_short = False
         self._is_shared = False
-        self._has_streams_elsewhere = False
+        self._has_streams_later = False
         self._stream_at = -EXPECTED
 
-    def fill(self, running: list[Sequence], adapters: int) -> StepContents:
-        """Put the next tokens of all running sequences with such adapters into the empty batch."""
+    def needs_short_steps(self, running: list[Sequence]) -> bool:
+        """Return whether long prompts would delay streams, those of now or of other users."""
+        if sum(sequence.cache.leader is None for sequence in running) < 2:
+            return False
+        is_delayed = any(s.params.account or self._is_stream(s) for s in running)
+        return is_delayed and self._expects_streams
+
+    def fill(
+        self, running: list[Sequence], adapters: int, elsewhere: Collection[Sequence] = ()
+    ) -> StepContents:
+        """Put the next tokens of all running sequences with such adapters into the empty batch.
+
+        Those that are read ``elsewhere`` are left out.
+        """
         if any(sequence.params.stream for sequence in running):
             self._stream_at = time.monotonic()
         active = [sequence for sequence in running if not self._cache.follow(sequence.cache)]
         if self._solo:
-            self._prompts.is_solo = len(active) == 1 and self._cache.is_in_order(active[0].cache)
+            is_one = len(active) == 1 and not elsewhere
+            self._prompts.is_solo = is_one and self._cache.is_in_order(active[0].cache)
             if not self._prompts.is_solo:
                 self._cache.mix(sequence.cache for sequence in running)
         self._is_shared = any(sequence.params.account for sequence in running)
@@ -96,10 +110,10 @@ class BatchBuilder:
             step = sequence.step
             step.scheduled, step.row, step.drafts = 0, -1, []
         mine = [sequence for sequence in running if sequence.params.adapters == adapters]
-        elsewhere = (s for s in running if s.params.adapters != adapters)
-        self._has_streams_elsewhere = any(map(self._is_stream, elsewhere))
+        others_later = (s for s in running if s.params.adapters != adapters)
+        self._has_streams_later = any(map(self._is_stream, others_later))
         streams = [sequence for sequence in mine if self._is_stream(sequence)]
-        others = [s for s in mine if s not in streams]
+        others = [s for s in mine if s not in streams and s not in elsewhere]
         # The first token of a stream is waited for; whole answers have no such deadline.
         seen = by_account([sequence for sequence in others if sequence.params.stream])
         unseen = by_account([sequence for sequence in others if not sequence.params.stream])
@@ -149,7 +163,7 @@ class BatchBuilder:
         """Return how long the next step may last."""
         if self._is_shared and self._expects_streams:
             return BESIDE_STREAMS  # another user may send a request at any moment
-        if not streams and not self._has_streams_elsewhere:
+        if not streams and not self._has_streams_later:
             return ALONE
         return BESIDE_STREAMS if self._expects_streams else BESIDE_UNSEEN
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Many
 from concurrent.futures import ThreadPoolExecutor
 
+from .background_prefill import LONGEST_GAP, BackgroundPrefill, slice_seconds
 from .batch import Batch
 from .batch_builder import BatchBuilder
 from .drafter import Drafter
@@ -51,13 +52,15 @@ class Generator:
         is_repeatable: bool = False,
         expect: Expect = lambda seconds, tokens: False,
         prefix_files: Callable[[LlamaContext], PrefixFiles | None] = lambda context: None,
+        background: BackgroundPrefill | None = None,
     ) -> None:
         """Run ``parallel`` sequences at once; see PrefixCache for the two parameters after it.
 
         With ``preemption``, steps are interrupted for the first tokens of streams if that pays.
         With ``is_repeatable``, for a model on the CPU, consecutive requests get the same answers in
         any order. ``expect`` takes the expected seconds of the next step, and its tokens.
-        ``prefix_files`` returns the files of system prompts for a context.
+        ``prefix_files`` returns the files of system prompts for a context. With ``background``, on
+        a CPU, long prompts beside streams are read there.
         """
         self._prefix_files = prefix_files
         self._expect = expect
@@ -69,6 +72,8 @@ class Generator:
         self._preemption = None if context.is_recurrent else preemption
         self._was_interrupted = False
         self._turns = Turns()
+        # A recurrent state cannot be copied in parts.
+        self._background = None if context.is_recurrent else background
         self._deliver = deliver
         self._fail = fail
         self._threads = ThreadPoolExecutor(thread_name_prefix="sample")
@@ -99,6 +104,8 @@ class Generator:
         self._builder = BatchBuilder(
             context, self._batch, self._cache, self._costs, self._drafter, self._solo
         )
+        if self._background:
+            self._background.attach(context, self._cache, self._costs)
 
     def _solo_mode(self, context: LlamaContext, model: LlamaModel) -> SoloMode:
         filler = model.filler_token
@@ -167,7 +174,15 @@ class Generator:
         return bool(begun)
 
     def step(self) -> None:
-        """Admit, decode one batch, sample."""
+        """Admit, decode one batch, sample; then go on with a prompt in the background."""
+        self._batch.clear()
+        start = time.perf_counter()
+        self._step()
+        if self._background:
+            seconds = slice_seconds(time.perf_counter() - start)
+            self._background.run(seconds if self._batch.size else LONGEST_GAP)
+
+    def _step(self) -> None:
         self._queue.retire()
         self._queue.admit()
         if self._watched:
@@ -176,11 +191,10 @@ class Generator:
         is_changed = self.context.apply(adapters)
         if not self._read_image(adapters):
             return
-        self._batch.clear()
         if ended := self._queue.end_full_contexts():
             self._deliver(ended)
             self._queue.retire()
-        contents = self._builder.fill(self.running, adapters)
+        contents = self._builder.fill(self.running, adapters, self._read_in_background())
         if not self._batch.size:
             self._turns.end()
             return
@@ -205,6 +219,13 @@ class Generator:
         if not is_first and not is_changed:
             self._costs.record(time.perf_counter() - start, contents)
         self._queue.trim(reading=contents.prefill > 0)
+
+    def _read_in_background(self) -> list[Sequence]:
+        """Return the sequences that are read in the background."""
+        if not self._background:
+            return []
+        is_due = self._builder.needs_short_steps(self.running)
+        return self._background.choose(self.running, is_due=is_due)
 
     def _next_adapters(self) -> int:
         """Return the set of adapters whose sequences the next step computes.
@@ -249,6 +270,11 @@ class Generator:
     def rest(self) -> bool:
         """Do deferred work, to be called while not ``busy``; False if all is done."""
         return self._cache.store()
+
+    def free(self) -> None:
+        """Free what the next long prompt makes again, to be called after a long pause."""
+        if self._background:
+            self._background.close()
 
     def _report_progress(self) -> None:
         """Report how much of the watched prompts is read."""

@@ -329,6 +329,10 @@ class LlamaContext:
         except RuntimeError:
             return None
 
+    def add_part(self, sequence: int, spare: int, part: NDArray[np.uint8]) -> bool:
+        """Append the tokens of `save_part` to a sequence; False if no cells are free for them."""
+        return saved_state.add_part(self.pointer, sequence, part, spare)
+
     def restore(self, sequence: int, state: SavedState, spare: int = -1) -> bool:
         """Fill an empty sequence from a saved state; False if no cells are free for it.
 

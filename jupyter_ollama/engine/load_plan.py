@@ -41,6 +41,9 @@ memory as its state. Without any nothing is drafted."""
 HEAD_BATCH = 256
 """Tokens that the head of a model reads at once: KEPT of a few sequences, one of all."""
 EMBED_PARALLEL = 64
+PREFILL_BATCH = 256
+"""The most tokens of a part of a prompt that is read beside streams. Parts of 512 tokens take
+hardly less time than twice 256, and their operations, which streams wait for, are longer."""
 
 
 class LoadPlan:
@@ -163,6 +166,14 @@ class LoadPlan:
         if num_ctx is not None:
             _, shape = self._plan(self.shapes(num_ctx), self.placement)
         return shape
+
+    def prefill_shape(self, cells: int) -> Shape:
+        """Return the shape of a context for a prompt of up to ``cells`` tokens.
+
+        It has a second sequence for copies. Raises MemoryShortage or LoadError.
+        """
+        batch = min(self.spec.num_batch, PREFILL_BATCH)
+        return self._plan([Shape(cells, 2, batch, batch)], self.placement)[1]
 
     def embedding_shape(self, longest: int) -> Shape:
         """Return the shape of a context that embeds texts of up to ``longest`` tokens.

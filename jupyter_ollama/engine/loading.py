@@ -39,6 +39,9 @@ EMBED_CONTEXTS = 4
 """Batches of texts that a CPU computes at once, at most, each on its part of the threads."""
 
 
+PREFILL = "prefill"
+"""The owner of the buffers of the context for long prompts."""
+
 Announce = Callable[[Placement, list[str]], None]
 
 
@@ -223,6 +226,19 @@ class ModelLoader:
             if llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model):
                 shape = shape._replace(sequences=self.plan.sequence_ids(states=True))
             return self._make("generation", shape)
+
+    def prefill_context(self, cells: int) -> LlamaContext:
+        """Make a context that reads one long prompt at a time, of up to ``cells`` tokens.
+
+        Raises MemoryShortage or LoadError.
+        """
+        with self._explaining():
+            return self._make(PREFILL, self.plan.prefill_shape(cells))
+
+    def free_prefill_context(self, context: LlamaContext) -> None:
+        """Free a context of `prefill_context`."""
+        context.close()
+        self.log.forget(PREFILL)
 
     def embedding_context(self, longest: int) -> LlamaContext:
         """Make a context that embeds texts of up to ``longest`` tokens.

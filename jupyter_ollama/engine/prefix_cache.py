@@ -216,7 +216,7 @@ class PrefixCache:
             if source.slot < 0:
                 assert source.state is not None
                 is_whole = len(source.state.parts) == 1
-                spare = self.spare_id if is_whole else self._store.make_spare()
+                spare = self.spare_id if is_whole else self.make_spare()
                 if not self._context.restore(target.slot, source.state, spare):
                     return
                 if length < source.cached:
@@ -240,6 +240,10 @@ class PrefixCache:
     def spare_id(self) -> int:
         """A sequence id that is not in use, -1 without any."""
         return self._store.spare_id
+
+    def make_spare(self) -> int:
+        """Return an id that is not in use, evicting a prefix if needed; -1 if that fails."""
+        return self._store.make_spare()
 
     def _find_leader(self, sequence: CacheState, shared: dict[Holder, int], last: int) -> None:
         best: tuple[int, ...] = ()

@@ -13,6 +13,7 @@ import time
 from functools import partial
 
 from ..heap import share_one_heap
+from .background_prefill import BackgroundPrefill
 from .confinement import confine
 from .devices import available_memory, devices_now
 from .embed_job import EmbedJob
@@ -32,6 +33,7 @@ from .events import (
 )
 from .generator import Generator
 from .intake import Intake
+from .llama_context import LlamaContext
 from .llama_model import LoadError
 from .load_plan import EMBED_PARALLEL
 from .loading import ModelLoader
@@ -131,7 +133,20 @@ class Runner:
             expect=self._pulse.expect,
             is_repeatable=on_cpu,
             prefix_files=partial(prefix_files, self._loaded),
+            background=self._make_background() if on_cpu else None,
         )
+
+    def _make_background(self) -> BackgroundPrefill:
+        def make(cells: int) -> LlamaContext:
+            context = self._loaded.prefill_context(cells)
+            self._send_sizes()
+            return context
+
+        def free(context: LlamaContext) -> None:
+            self._loaded.free_prefill_context(context)
+            self._send_sizes()
+
+        return BackgroundPrefill(make, free, self._loop.has_work, self._pulse.expect)
 
     def _make_embedder(self) -> Embedder:
         context = self._loaded.embedding_context(max(self.num_ctx, PACK_TOKENS))

@@ -93,11 +93,21 @@ def restore(pointer: llama.llama_context_p, sequence: int, state: SavedState, sp
     if not _restore(pointer, sequence, state.parts[0]):
         return False
     for part in state.parts[1:]:
-        if spare < 0 or not _restore(pointer, spare, part):
+        if spare < 0 or not add_part(pointer, sequence, part, spare):
             llama.llama_memory_seq_rm(memory, sequence, -1, -1)
             return False
-        llama.llama_memory_seq_cp(memory, spare, sequence, -1, -1)
-        llama.llama_memory_seq_rm(memory, spare, -1, -1)
+    return True
+
+
+def add_part(
+    pointer: llama.llama_context_p, sequence: int, part: NDArray[np.uint8], spare: int
+) -> bool:
+    """Append a part to a sequence by way of an unused one; False if no cells are free for it."""
+    memory = llama.llama_get_memory(pointer)
+    if not _restore(pointer, spare, part):
+        return False
+    llama.llama_memory_seq_cp(memory, spare, sequence, -1, -1)
+    llama.llama_memory_seq_rm(memory, spare, -1, -1)
     return True
 
 

@@ -15,7 +15,7 @@ QUIET_SECONDS = 0.1
 """Idle time before the runner stores finished sequences, which no request waits for."""
 
 RETURN_SECONDS = 20.0
-"""Idle time before the runner returns freed memory to the system, which takes milliseconds."""
+"""Idle time before the runner returns memory to the system, which takes milliseconds."""
 
 
 class WorkLoop:
@@ -36,6 +36,10 @@ class WorkLoop:
     def put(self, work: Callable[[], None]) -> None:
         """Queue work, from any thread."""
         self._inbox.put(work)
+
+    def has_work(self) -> bool:
+        """Return whether work is queued."""
+        return not self._inbox.empty()
 
     def hand_over(self, work: Callable[[], None], waits: int | None) -> None:
         """Queue work of the intake; the stream of an account may end the step under way.
@@ -84,6 +88,8 @@ class WorkLoop:
     def _rest(self) -> None:
         """Do a part of the work for idle time, and plan the next part."""
         if self._patience == RETURN_SECONDS:
+            if self.generator:
+                self.generator.free()
             return_memory()
             self._patience = None
         elif not (self.generator and self.generator.rest()):
