@@ -95,8 +95,9 @@ class PromptReader:
                 left -= self._costs.seconds(taken, depth, is_tiled=allowed.is_tiled)
                 least -= taken
                 if self._solo and self.is_solo:
-                    needed = missing(self._batch.size, depth, fills=self._solo.fills)
-                    self._add_fillers(needed, len(sequence.tokens))
+                    if not sequence.cache.readings[-1].is_short:
+                        needed = missing(self._batch.size, depth, fills=self._solo.fills)
+                        self._add_fillers(needed, len(sequence.tokens))
                     break
         return allowed.seconds - reserved - left
 

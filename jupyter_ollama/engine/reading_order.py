@@ -19,6 +19,8 @@ have, and in the whole common prefix if they have the same number of tiles.
 On Intel's processors a row takes up to ten times as long as its part of a tile. There, fillers
 complete every batch to a tile from token FILLED_FROM on (``fills``), where prompts agree in the
 whole common prefix. Recurrent models take no fillers.
+A prompt, or a turn of a conversation, of fewer than 8 tokens is decoded as it is, since fillers would
+double the time to its first token. No other prompt shares a part of it.
 Where a token depends on all of its batch (``by_tile``), batches are single tiles, nothing is
 filled, and prompts agree only in the tiles they share.
 Generated tokens are decoded one by one. The next turn of a conversation follows them, and its
@@ -54,6 +56,11 @@ class Reading(NamedTuple):
 
     start: int
     end: int
+
+    @property
+    def is_short(self) -> bool:
+        """True if its batch has kernels of its own, and no fillers."""
+        return self.end - self.start < LEAST
 
 
 def end_of_tiles(end: int, *, fills: bool = False) -> int:
@@ -119,6 +126,8 @@ def reusable(
     before = readings[:known]
     if common > stop and (common == cached or common >= stop + GOES_ON):
         return common, [*readings[: known + 1], Reading(common, end)]
+    if readings[known].is_short or end - start < LEAST:
+        return start, [*before, Reading(start, end)]
     length = min(common, stop)
     if fills and length > FILLED_FROM:
         return length, [*before, Reading(start, end)]
