@@ -194,7 +194,9 @@ class JupyterOllama(Contender):
         }
 
     def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
-        options = {"temperature": 0, "num_predict": predict, "num_ctx": self.setup.num_ctx}
+        # The other contenders ignore the parameters of the model.
+        fixed = {"temperature": 0, "repeat_penalty": 1.0}
+        options = {**fixed, "num_predict": predict, "num_ctx": self.setup.num_ctx}
         constraint = {} if schema is None else {"format": schema}
         named = {"model": self._model, "prompt": prompt, "raw": True}
         return {**named, "options": options, **constraint}

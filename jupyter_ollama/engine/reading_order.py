@@ -19,8 +19,8 @@ have, and in the whole common prefix if they have the same number of tiles.
 On Intel's processors a row takes up to ten times as long as its part of a tile. There, fillers
 complete every batch to a tile from token FILLED_FROM on (``fills``), where prompts agree in the
 whole common prefix. Recurrent models take no fillers.
-A prompt, or a turn of a conversation, of fewer than 8 tokens is decoded as it is, since fillers would
-double the time to its first token. No other prompt shares a part of it.
+A prompt, or a turn of a conversation, of fewer than 8 tokens is decoded as it is, since fillers
+would double the time to its first token. No other prompt shares a part of it.
 Where a token depends on all of its batch (``by_tile``), batches are single tiles, nothing is
 filled, and prompts agree only in the tiles they share.
 Generated tokens are decoded one by one. The next turn of a conversation follows them, and its

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import weakref
+from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -44,14 +45,15 @@ class Sampler:
         penalties = (options.repeat_penalty, options.presence_penalty, options.frequency_penalty)
         last_n = _window(options.repeat_last_n, options) if penalties != (1.0, 0.0, 0.0) else 0
         dry_last_n = _window(options.dry_penalty_last_n, options) if options.dry_multiplier else 0
-        self._recent = np.empty(max(last_n, dry_last_n), np.int32)
-        self._accepted = 0
+        self._recent: deque[int] = deque()
+        self._last_n = max(last_n, dry_last_n)
+        self._counts: Counter[int] = Counter()
         self._chain = None
         self._count = _count(options)
         known = {t: bias for t, bias in options.logit_bias.items() if t < model.n_vocab}
         self._biased = np.fromiter(known, np.intp, len(known))
         self._biases = np.fromiter(known.values(), np.float32, len(known))
-        if _is_greedy(options) and not self._recent.size:
+        if _is_greedy(options) and not self._last_n:
             return
         self._chain = llama.llama_sampler_chain_init(llama.llama_sampler_chain_default_params())
         weakref.finalize(self, llama.llama_sampler_free, self._chain)
@@ -68,7 +70,7 @@ class Sampler:
         if dry_last_n:
             self._add(_dry(model, options, dry_last_n))
         self._add_choice(model, options)
-        for token in prompt[-self._recent.size :] if self._recent.size else ():
+        for token in prompt[-self._last_n :] if self._last_n else ():
             if token >= 0:  # negative numbers stand for images
                 self.accept(token)
 
@@ -118,9 +120,14 @@ class Sampler:
         """Count the next token, chosen here or not, for the penalties."""
         if self._chain is not None:
             llama.llama_sampler_accept(self._chain, token)
-        if self._recent.size:
-            self._recent[self._accepted % self._recent.size] = token
-            self._accepted += 1
+        if self._last_n:
+            self._recent.append(token)
+            self._counts[token] += 1
+            if len(self._recent) > self._last_n:
+                first = self._recent.popleft()
+                self._counts[first] -= 1
+                if not self._counts[first]:
+                    del self._counts[first]
 
     def choose(self, logits: NDArray[np.float32], constraint: Allowed | None = None) -> int:
         """Choose a token by its logits (n_vocab), one that ``constraint`` allows.
@@ -157,15 +164,15 @@ class Sampler:
         """Return, in ascending order, the tokens that can be chosen."""
         if self._count <= 0:
             return np.arange(logits.size, dtype=np.int32)
-        recent = np.unique(self._recent[: self._accepted])
-        if not recent.size:
+        if not self._counts:
             return largest(logits, self._count)
         # Penalties and DRY change recent tokens only: the others keep their order.
+        recent = np.fromiter(self._counts, np.int32, len(self._counts))
         kept = logits[recent]
         logits[recent] = -np.inf
         others = largest(logits, self._count)
         logits[recent] = kept
-        return np.union1d(others, recent)
+        return np.sort(np.concatenate([others, recent]))
 
 
 def _window(last_n: int, options: Options) -> int:
@@ -206,6 +213,8 @@ def largest(logits: NDArray[np.float32], count: int) -> NDArray[np.int32]:
     The row is folded into columns. The count-th largest of their maxima is a bound that at least
     ``count`` logits reach, and only columns that reach it have any.
     """
+    if count == 1:
+        return np.array([logits.argmax()], np.int32)
     columns = logits.size // ROWS
     if count >= columns:
         return np.arange(logits.size, dtype=np.int32)
