@@ -24,7 +24,12 @@ WORDS = ["the", "quick", "brown", "fox", "jumps", "over", "a", "lazy", "dog", "o
 
 def prompts_with_common_beginnings(rng: random.Random) -> list[str]:
     """Texts of a few to some 900 tokens, of which many begin alike."""
-    texts = ["the", "the quick brown", "the quick brown fox jumps", "the quick brown fox jumps over"]
+    texts = [
+        "the",
+        "the quick brown",
+        "the quick brown fox jumps",
+        "the quick brown fox jumps over",
+    ]
     for length in (8, 60, 63, 64, 130, 500, 640, 700):
         beginning = " ".join(rng.choices(WORDS, k=length))
         texts += [f"{beginning} {' '.join(rng.choices(WORDS, k=rng.randint(1, 80)))}"]
