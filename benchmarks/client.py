@@ -18,16 +18,26 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer: when it was requested, when each piece of text arrived (seconds of one clock).
+    """An answer: when it was requested, and its pieces of text with the times of their arrival.
 
-    ``count`` is the number of its tokens; ``ended`` is True if the model ended it by itself.
+    Times are seconds of one clock. ``count`` is the number of its tokens; ``ended`` is True if the
+    model ended it by itself.
     """
 
     asked: float
-    times: list[float]
+    pieces: list[tuple[float, str]]
     count: int
-    text: str
     ended: bool
+
+    @property
+    def times(self) -> list[float]:
+        """When each piece arrived."""
+        return [when for when, _ in self.pieces]
+
+    @property
+    def text(self) -> str:
+        """The whole text."""
+        return "".join(text for _, text in self.pieces)
 
     @property
     def ttft(self) -> float:

@@ -90,7 +90,7 @@ class Contender:
         body = self.body(prompt, predict, schema)
         asked = time.perf_counter()
         answer = self.read(asked, predict, await post(self._port, self.path, body))
-        if not answer.times:
+        if not answer.pieces:
             raise Refused(f"{self.name} gave no text for {prompt[-60:]!r}")
         return answer
 
@@ -205,9 +205,8 @@ class JupyterOllama(Contender):
         if "error" in lines[-1][1]:
             raise Refused(str(lines[-1][1]["error"]))
         end = lines[-1][1]
-        times = [when for when, line in lines if line["response"]]
-        text = "".join(line["response"] for _, line in lines)
-        return Answer(asked, times, end["eval_count"], text, end["done_reason"] == "stop")
+        pieces = [(when, line["response"]) for when, line in lines if line["response"]]
+        return Answer(asked, pieces, end["eval_count"], end["done_reason"] == "stop")
 
     def share_on_gpus(self) -> float:
         """Return the part of the loaded model that is on GPUs, in percent."""

@@ -74,9 +74,8 @@ class LlamaCppPythonServer(Contender):
 
     def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
         choices = [(when, line["choices"][0]) for when, line in lines]
-        times = [when for when, choice in choices if choice["text"]]
-        text = "".join(choice["text"] for _, choice in choices)
+        pieces = [(when, choice["text"]) for when, choice in choices if choice["text"]]
         ended = choices[-1][1]["finish_reason"] == "stop"
         # It does not report the number of tokens; a piece is one of them, unless a token has no
         # text.
-        return Answer(asked, times, len(times) if ended else predict, text, ended)
+        return Answer(asked, pieces, len(pieces) if ended else predict, ended)

@@ -109,9 +109,8 @@ class LlamaServer(Contender):
 
     def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
         end = lines[-1][1]
-        times = [when for when, line in lines if line["content"]]
-        text = "".join(line["content"] for _, line in lines)
-        return Answer(asked, times, end["tokens_predicted"], text, end["stop_type"] == "eos")
+        pieces = [(when, line["content"]) for when, line in lines if line["content"]]
+        return Answer(asked, pieces, end["tokens_predicted"], end["stop_type"] == "eos")
 
 
 class OtherLlamaServer(LlamaServer):

@@ -65,9 +65,11 @@ def decoding_speed(answers: Sequence[Answer]) -> float | None:
     """Return tokens a second while all streams run, None if they overlap too little."""
     start = max(answer.times[0] for answer in answers)
     stop = min(answer.times[-1] for answer in answers)
-    # A piece of text may have several tokens.
+    # A piece of text may have several tokens, and other pieces of the answer fewer.
     tokens = sum(
-        sum(start < when <= stop for when in answer.times) * answer.count / len(answer.times)
+        sum(len(text) for when, text in answer.pieces if start < when <= stop)
+        / len(answer.text)
+        * answer.count
         for answer in answers
     )
     if stop <= start or tokens < 8 * len(answers):
