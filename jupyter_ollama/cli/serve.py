@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -87,6 +88,8 @@ settings, each a variable or --OllamaServer.name=value (also in jupyter_ollama_c
         server.open_audit()
         server.preload()
         resume(server)
+        # Modules are never garbage; examining them would delay all streams.
+        gc.freeze()
         await stop_signal()
         self.log.info("Closing, and unloading all models")
         http_server.stop()

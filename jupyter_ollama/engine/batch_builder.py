@@ -120,6 +120,8 @@ class BatchBuilder:
         if due := self._due(streams, seen):
             streams, seen, unseen = [s for s in streams if s.params.stream], due, []
         drafted = self._put_streams(streams, self._context.max_outputs - len(running))
+        if not others:
+            return StepContents(len(streams), drafted)
         self._read_prompts(streams, seen, unseen)
         prompts = [sequence for sequence in (*seen, *unseen) if sequence.step.scheduled]
         if self._solo and not self._prompts.is_solo:
@@ -139,8 +141,8 @@ class BatchBuilder:
         So their first tokens wait neither for whole answers nor for long prompts. Every other step
         includes these.
         """
-        left = self._prefill_time(streams, self._seconds(streams), []).seconds
         due: list[Sequence] = []
+        left = self._prefill_time(streams, self._seconds(streams), []).seconds if seen else 0.0
         for sequence in seen:
             left -= self._costs.seconds_alone(sequence.cache.pending, sequence.cache.cached)
             if left < 0:

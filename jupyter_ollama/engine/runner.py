@@ -7,6 +7,7 @@ the two sockets of the parent, which ends the runner by closing its stdin, or by
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import time
@@ -303,6 +304,8 @@ def main() -> None:
             failed.required, failed.available = error.required, error.available
         connection.send([failed])
         sys.exit(1)
+    # Modules are never garbage; examining them takes longer than a token of a small model.
+    gc.freeze()
     runner.run(connection)
 
 
