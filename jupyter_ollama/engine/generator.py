@@ -17,7 +17,7 @@ from .batch import Batch
 from .batch_builder import BatchBuilder
 from .drafter import Drafter
 from .llama_context import INTERRUPTED, LlamaContext
-from .llama_model import LlamaModel
+from .llama_model import LlamaModel, LoadError
 from .preemption import PREEMPTIBLE, Preemption
 from .prefix_cache import PrefixCache
 from .prefix_files import PrefixFiles
@@ -112,12 +112,29 @@ class Generator:
         costs = solo_costs(context, filler) if self._drafter else (0.0, 1.0)
         return SoloMode(filler, model.mixes_tokens, context.fills_tiles, *costs)
 
-    def replace_context(self, make: Callable[[], LlamaContext]) -> None:
-        """Continue with another context, in which all is decoded again. ``make`` may raise."""
-        context = make()
+    def replace_context(
+        self,
+        make: Callable[[], LlamaContext],
+        restore: Callable[[], LlamaContext] | None = None,
+    ) -> None:
+        """Continue with another context, in which all is decoded again. ``make`` may raise.
+
+        With ``restore`` the former context is freed first. It makes one like the former if ``make``
+        raises.
+        """
+        context = None if restore else make()
         for sequence in reversed(self.running):
             self._queue.put_back(sequence)
         self.context.close()
+        try:
+            context = context or make()
+        except LoadError:
+            if restore:
+                self._use(restore())
+            raise
+        self._use(context)
+
+    def _use(self, context: LlamaContext) -> None:
         self._prepare(context)
         self._queue.use(context, self._cache)
 

@@ -63,6 +63,10 @@ class LlamaLog:
         finally:
             self._is_quiet = False
 
+    def held(self, owner: str) -> list[Buffer]:
+        """Return the buffers of an owner."""
+        return self._held.get(owner, [])
+
     def forget(self, owner: str) -> None:
         """Drop the buffers of an owner, which were freed."""
         self._held.pop(owner, None)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 import llama_cpp.llama_cpp as llama
 
@@ -44,6 +45,13 @@ EMBED_PARALLEL = 64
 PREFILL_BATCH = 256
 """The most tokens of a part of a prompt that is read beside streams. Parts of 512 tokens take
 hardly less time than twice 256, and their operations, which streams wait for, are longer."""
+
+
+class Freed(NamedTuple):
+    """Bytes that will be free, on the host and on GPUs."""
+
+    host: int
+    gpus: int
 
 
 class LoadPlan:
@@ -157,14 +165,15 @@ class LoadPlan:
         batch = max(self.parallel, min(self.shape.batch, HEAD_BATCH))
         return self.draft_shape._replace(batch=batch, ubatch=batch, snapshots=0, is_head=True)
 
-    def generation_shape(self, num_ctx: int | None) -> Shape:
+    def generation_shape(self, num_ctx: int | None, freed: Freed | None = None) -> Shape:
         """Return the shape of a context for sequences of ``num_ctx`` tokens, planned for the spec.
 
-        With a ``num_ctx`` the weights are loaded already. Raises MemoryShortage or LoadError.
+        With a ``num_ctx`` the weights are loaded already, and the ``freed`` memory will be free.
+        Raises MemoryShortage or LoadError.
         """
         shape = self.shape
         if num_ctx is not None:
-            _, shape = self._plan(self.shapes(num_ctx), self.placement)
+            _, shape = self._plan(self.shapes(num_ctx), self.placement, freed=freed)
         return shape
 
     def prefill_shape(self, cells: int) -> Shape:
@@ -255,9 +264,17 @@ class LoadPlan:
         shapes: Sequence[Shape],
         placement: Placement | None = None,
         shorter: Sequence[Shape] = (),
+        freed: Freed | None = None,
     ) -> tuple[Placement, Shape]:
         """Choose among ``shapes``; ``placement`` is given for weights already loaded."""
         free = self.devices()
+        if freed:
+            # The parts of several GPUs are unknown: nothing is counted there.
+            gpus = freed.gpus if sum(not device.is_cpu for device in free) == 1 else 0
+            free = [
+                replace(device, free=device.free + (freed.host if device.is_cpu else gpus))
+                for device in free
+            ]
 
         def place_for(demand: Demand) -> Placement:
             if placement is None:

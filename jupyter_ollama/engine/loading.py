@@ -23,7 +23,7 @@ from .llama_context import LlamaContext
 from .llama_internals import Buffer, log_faults, log_missing_sizes
 from .llama_log import LlamaLog
 from .llama_model import LlamaModel, LoadError
-from .load_plan import LoadPlan
+from .load_plan import Freed, LoadPlan
 from .memory_plan import MemoryShortage, Placement
 from .model_drafter import ModelDrafter, check_vocabulary
 from .mtp_drafter import MtpDrafter
@@ -39,8 +39,8 @@ EMBED_CONTEXTS = 4
 """Batches of texts that a CPU computes at once, at most, each on its part of the threads."""
 
 
-PREFILL = "prefill"
-"""The owner of the buffers of the context for long prompts."""
+GENERATION, PREFILL = "generation", "prefill"
+"""The owners of the buffers of the context of the batch loop and of the one for long prompts."""
 
 Announce = Callable[[Placement, list[str]], None]
 
@@ -225,7 +225,19 @@ class ModelLoader:
             model = self.model.pointer
             if llama.llama_model_is_recurrent(model) or llama.llama_model_is_hybrid(model):
                 shape = shape._replace(sequences=self.plan.sequence_ids(states=True))
-            return self._make("generation", shape)
+            return self._make(GENERATION, shape)
+
+    def fits_in_place(self, num_ctx: int) -> bool:
+        """Return whether memory holds a generation context if the present one is freed."""
+        buffers = self.log.held(GENERATION)
+        on_host, elsewhere = (
+            int(sum(b.size for b in buffers if b.on_host == wanted)) for wanted in (True, False)
+        )
+        try:
+            self.plan.generation_shape(num_ctx, Freed(on_host, elsewhere))
+        except LoadError:
+            return False
+        return True
 
     def prefill_context(self, cells: int) -> LlamaContext:
         """Make a context that reads one long prompt at a time, of up to ``cells`` tokens.

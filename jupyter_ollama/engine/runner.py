@@ -217,12 +217,25 @@ class Runner:
             self._grow_embedder(num_ctx)
             if generator and num_ctx > generator.context.cells:
                 self._pulse.expect(CONTEXT_SECONDS)
-                generator.replace_context(partial(self._loaded.generation_context, num_ctx))
+                self._grow_generator(generator, num_ctx)
         except LoadError as error:
             self._output.event(Failed(command.request, 500, str(error)))
         else:
             self.num_ctx = num_ctx
             self._output.event(Resized(command.request, self.num_ctx, *self._sizes()))
+
+    def _grow_generator(self, generator: Generator, num_ctx: int) -> None:
+        """Make a longer context for sequences, in place of the former where both do not fit.
+
+        Raises LoadError.
+        """
+        make = self._loaded.generation_context
+        try:
+            generator.replace_context(partial(make, num_ctx))
+        except MemoryShortage:
+            if not self._loaded.fits_in_place(num_ctx):
+                raise
+            generator.replace_context(partial(make, num_ctx), partial(make, self.num_ctx))
 
     def load_adapters(self, command: LoadAdapters) -> None:
         """Load a set of adapters; running requests continue."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from jupyter_ollama.engine.context_length import (
 )
 from jupyter_ollama.engine.devices import Device
 from jupyter_ollama.engine.footprint import Demand, Weights
-from jupyter_ollama.engine.loading import ModelLoader
+from jupyter_ollama.engine.loading import GENERATION, ModelLoader
 from jupyter_ollama.engine.memory_plan import GPU_RESERVE, MemoryShortage, Placement, place, plan
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.runner_client import RunnerClient
@@ -154,6 +155,21 @@ def test_a_real_model_takes_what_fits(machine: Machine) -> None:
             machine.load(enough, **spec)
     with pytest.raises(MemoryShortage):
         machine.load(machine.required(512, 1) - 1, **least)
+
+
+def test_a_context_that_takes_the_place_of_the_former_needs_less(machine: Machine) -> None:
+    loaded = machine.load(num_ctx=1024)
+    loaded.generation_context(1024)
+    former = sum(buffer.size for buffer in loaded.log.held(GENERATION))
+    machine.devices = [replace(CPU, free=0)]
+    with pytest.raises(MemoryShortage) as caught:
+        loaded.generation_context(2048)
+    required = caught.value.required
+    for free, fits in ((required - former, True), (required - former - 2**20, False)):
+        machine.devices = [replace(CPU, free=int(free))]
+        assert loaded.fits_in_place(2048) is fits
+        with pytest.raises(MemoryShortage):
+            loaded.generation_context(2048)
 
 
 def test_parallel_requests_share_what_fits(machine: Machine) -> None:
