@@ -27,8 +27,12 @@ from .step_costs import StepCosts
 
 log = logging.getLogger(__name__)
 
-WORTH_SECONDS = 0.5
-"""The time of a prompt from which it is read in the background."""
+WORTH_SECONDS, WORTH_TOKENS = 0.5, 2 * TILE
+"""The time and the length above which a prompt is read in the background. A short question would
+wait there for the end of a part of another prompt."""
+
+LONGEST_PART = 1.5
+"""Seconds of a part, unless it is a single tile: the prompts of other users wait for its end."""
 
 LONG_OPERATION = 0.06
 """Seconds of one operation above which parts become shorter, since streams wait for its end."""
@@ -130,7 +134,7 @@ class BackgroundPrefill:
         if sequence in self._begun:
             return cache.pending > 1
         seconds = self._costs.seconds(cache.pending, cache.cached, is_tiled=False)
-        return cache.pending > TILE and seconds > WORTH_SECONDS
+        return cache.pending > WORTH_TOKENS and seconds > WORTH_SECONDS
 
     def _finish_part(self) -> None:
         """Take over the part that was read, or give it up if its sequence has left the cells."""
@@ -208,7 +212,8 @@ class BackgroundPrefill:
         # Others wait for the tokens that they share with it. The step that reads the last token
         # samples from its logits.
         shared = [end for end in sequence.cache.followed_until if end > side.length]
-        return min(side.length + self._most, len(sequence.tokens) - 1, *shared)
+        most = min(self._most, max(self._costs.tokens(LONGEST_PART, side.length), TILE))
+        return min(side.length + most, len(sequence.tokens) - 1, *shared)
 
     def _side_for(self, sequence: Sequence) -> PrefillContext | None:
         """Return a context that holds a sequence; None without memory for it."""

@@ -15,6 +15,7 @@ from jupyter_ollama.engine.background_prefill import BackgroundPrefill, slice_se
 from jupyter_ollama.engine.llama_model import LoadError
 from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.pausable_decode import PausableDecode
+from jupyter_ollama.engine.reading_order import TILE
 from jupyter_ollama.engine.sequence import Sequence
 
 SLICE = 0.05
@@ -27,7 +28,7 @@ def prompt(length: int, number: int) -> list[int]:
 
 @pytest.fixture(autouse=True)
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Read every prompt of more than a tile in short slices; return the tokens of the parts."""
+    """Read prompts of more than a tile in short slices; return the tokens of the parts."""
     parts: list[int] = []
     start = PausableDecode.start
 
@@ -37,6 +38,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(PausableDecode, "start", record)
     monkeypatch.setattr(background_prefill, "WORTH_SECONDS", 0.0)
+    monkeypatch.setattr(background_prefill, "WORTH_TOKENS", TILE)
     monkeypatch.setattr("jupyter_ollama.engine.generator.slice_seconds", lambda _: SLICE)
     return parts
 
