@@ -1,5 +1,5 @@
 """Disks that are full or read-only: a small file system of memory, or, without the right to mount
-one, files that lead to /dev/full and calls that fail as on a read-only disk.
+one, files that lead to /dev/full and calls that fail as on a read-only disk. And one with reflinks.
 """
 
 from __future__ import annotations
@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import pathlib
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -125,3 +126,26 @@ def small_disk(folder: Path, size: int, patch: pytest.MonkeyPatch) -> Iterator[D
         yield Disk(folder)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def reflink_disk(folder: Path) -> Iterator[Disk]:
+    """Mount a new Btrfs at a new folder; skip the test where that is not possible."""
+    if os.geteuid():
+        pytest.skip("only root may mount a file system")
+    if not shutil.which("mkfs.btrfs"):
+        pytest.skip("this test needs Btrfs: apt-get install btrfs-progs")
+    folder.mkdir()
+    image = folder.with_name(f"{folder.name}.img")
+    with image.open("wb") as file:
+        file.truncate(300 * MIB)
+    try:
+        subprocess.run(["mkfs.btrfs", "--quiet", str(image)], check=True, capture_output=True)
+        if subprocess.run(["mount", "-o", "loop", str(image), str(folder)]).returncode:
+            pytest.skip("no file system can be mounted here")
+        try:
+            yield Disk(folder)
+        finally:
+            subprocess.run(["umount", "-l", str(folder)], check=True)
+    finally:
+        image.unlink()

@@ -15,7 +15,7 @@ GRACE_SECONDS = 3600.0
 """Seconds that an upload or an intermediate layer may exist before a manifest names it."""
 
 PULL_SECONDS = 7 * 24 * 3600.0
-"""Seconds that a blob of an interrupted pull is kept, so that the next pull resumes after it."""
+"""Seconds that blobs and partial downloads of an interrupted pull are kept for the next one."""
 
 _SUFFIX = ".loose"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from ..errors import OllamaError
 from .manifest import InvalidManifest, Layer, Manifest
 from .name import ModelName
+from .old_downloads import old_downloads
 from .regular_file import open_regular
 from .store import Store, parse_digest
 from .temp_file import FOLDER, stale_files
@@ -121,7 +123,8 @@ def _same(one: os.stat_result, other: os.stat_result) -> bool:
 class Leftovers:
     """Files of the store that no model needs: ``ours``, and ``others``, which are kept.
 
-    The others may belong to a real Ollama, or to a creation or a pull that may still go on.
+    Ours include old partial downloads of a real Ollama. The others may belong to it, or to a
+    creation or a pull that may still go on.
     """
 
     def __init__(self, store: Store) -> None:
@@ -130,6 +133,7 @@ class Leftovers:
             *stale_files(store.blobs),
             *stale_files(store.manifests),
             *_set_aside(store, used),
+            *itertools.chain.from_iterable(old_downloads(store.blobs).values()),
         ]
         self.others: list[Path] = []
         if used is None:  # the needed blobs are unknown
@@ -137,7 +141,7 @@ class Leftovers:
         due = store.marks.due()
         for path in store.blobs.glob("sha256-*"):
             digest = path.name.replace("-", ":", 1)
-            if path.is_file() and digest not in used:
+            if path.is_file() and digest not in used and path not in self.ours:
                 (self.ours if digest in due else self.others).append(path)
 
 

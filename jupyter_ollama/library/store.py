@@ -20,6 +20,7 @@ from .folders import Folders
 from .manifest import InvalidManifest, Manifest
 from .manifest_tree import existing, manifest_files
 from .name import ModelName
+from .old_downloads import old_downloads, remove_old_downloads
 from .regular_file import NotRegularFile, open_lock, read_regular
 from .temp_file import TempFile, lock, remove_stale
 
@@ -43,7 +44,7 @@ class Store:
     """The files of all models below ``root``, which a real Ollama may share.
 
     Blobs are removed only if we created them (see ``BlobMarks``), no manifest names them, and no
-    process holds them.
+    process holds them; partial downloads after a week (see ``old_downloads``).
     """
 
     def __init__(self, root: Path) -> None:
@@ -57,7 +58,8 @@ class Store:
     def prepare(self) -> None:
         """Create the folders, rename blobs of old Ollamas, remove leftovers of our dead writers.
 
-        Leftovers are temporary files and blobs that no manifest has named in time.
+        Leftovers are temporary files, blobs that no manifest has named in time, and old partial
+        downloads.
         """
         self.blobs.mkdir(parents=True, exist_ok=True)
         self.manifests.mkdir(parents=True, exist_ok=True)
@@ -186,10 +188,11 @@ class Store:
                 self._sweep()
 
     def sweep(self) -> None:
-        """Remove our blobs that no manifest has named in time."""
-        if self.marks.due():
+        """Remove our blobs that no manifest has named in time, and old partial downloads."""
+        if self.marks.due() or old_downloads(self.blobs):
             with self.locked():
                 self._sweep()
+                remove_old_downloads(self.blobs)
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[Callable[[str], None]]:
