@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,8 @@ from tiny_checkpoint import (
     as_bf16,
     byte_level,
     make_weights,
+    message,
+    sentencepiece_file,
     write_json,
     write_safetensors,
 )
@@ -168,30 +169,13 @@ SPM_TEXT = "the  there é<eot>her"
 SPM_PIECES = [" the", " ", " the", *"re ", r"\xc3", r"\xa9", "<eot>", " ", "he", "r"]
 
 
-def message(*fields: tuple[int, Any]) -> bytes:
-    """Encode a message of Protocol Buffers, of numbers, fractions and bytes."""
-    data = b""
-    for number, value in fields:
-        if isinstance(value, int):
-            data += bytes([number << 3, value])
-        elif isinstance(value, float):
-            data += bytes([number << 3 | 5]) + struct.pack("<f", value)
-        else:
-            length = bytes([len(value) & 127 | 128, len(value) >> 7])
-            data += bytes([number << 3 | 2]) + length + value
-    return data
-
-
 def sentencepiece_model(kind: int = 2, **normalizer: int) -> bytes:
     """A tokenizer.model of all bytes and of the words above."""
     special = [("<unk>", 0.0, 2), ("<s>", 0.0, 3), ("</s>", 0.0, 3)]
     byte_pieces = [(text, 0.0, 6) for text in BYTE_PIECES]
     # Single letters are learned last, and are first in the list of the tests.
     words = [(w, -float(i) if len(w) > 1 else -1e3, 1) for i, w in enumerate(WORDS)]
-    pieces = [message((1, t.encode()), (2, s), (3, k)) for t, s, k in special + byte_pieces + words]
-    fields: list[tuple[int, Any]] = [(1, piece) for piece in pieces]
-    fields += [(2, message((3, kind))), (3, message(*((3, v) for v in normalizer.values())))]
-    return message(*fields)
+    return sentencepiece_file(special + byte_pieces + words, kind, **normalizer)
 
 
 def sentencepiece_json() -> dict[str, Any]:

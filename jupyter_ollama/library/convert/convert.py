@@ -13,6 +13,7 @@ from .model_folder import Config, ConversionError
 from .safetensors import read_folder
 from .special_tokens import add_special_tokens
 from .tensors import Tensor, write
+from .vision import Tower
 from .vocabulary import Vocabulary, read_vocabulary
 from .wordpiece import add_wordpiece
 
@@ -34,7 +35,9 @@ def convert(folder: Path, target: Path) -> None:
         config = nomic_names(config)
     config = config.with_defaults(family.defaults)
     _check(family, config)
-    tensors = family.tensors(read_folder(folder), config)
+    tower = Tower.read(config) if family.sees else None
+    stored = read_folder(folder)
+    tensors = family.tensors(stored, config)
     writer = gguf.GGUFWriter(target, family.architecture)
     writer.add_type(gguf.GGUFType.MODEL)
     writer.add_file_type(family.file_type)
@@ -55,6 +58,9 @@ def convert(folder: Path, target: Path) -> None:
             title = _phi3_title(title, vocabulary)
     if title:
         writer.add_name(title)
+    if tower:
+        tower.describe(writer)
+        tensors += tower.tensors(stored)
     write(writer, tensors)
 
 

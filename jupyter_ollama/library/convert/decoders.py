@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import gguf
 import numpy as np
@@ -159,7 +160,7 @@ DECODERS = {
     "Qwen3ForCausalLM": Family("qwen3", _describe_qwen, (*_PLAIN, "attn_q_norm", "attn_k_norm")),
     "Gemma2ForCausalLM": _GEMMA2,
     "Gemma3ForCausalLM": _GEMMA3,
-    "Gemma3ForConditionalGeneration": _GEMMA3,
+    "Gemma3ForConditionalGeneration": replace(_GEMMA3, sees=True),
     "Phi3ForCausalLM": Family("phi3", _describe_phi3, (*_LAYER, "attn_qkv"), factors=_phi3_factors),
 }
 """The families by the architecture that config.json names."""

@@ -18,11 +18,11 @@ from .tensors import Tensor
 _UNUSED = re.compile(
     r"(.*\.)?(inv_freq|position_ids)$|(pooler|cls)\.|(model\.)?(vision_tower|multi_modal_projector)\."
 )
-"""Tensors that can be recomputed, and tensors of parts that are not converted."""
+"""Tensors that can be recomputed, of parts that are not converted, and of vision towers."""
 
 _ALWAYS_WIDE = ("token_types.weight", "position_embd.weight")
 _KINDS = (".weight", ".bias")
-_MOST_LAYERS = 1000
+MOST_LAYERS = 1000
 
 Factors = dict[str, NDArray[np.float32]]
 
@@ -56,6 +56,8 @@ class Family:
     always_tied: bool = False
     trimmed: bool = False
     """Whether the embeddings have unused rows after those of the vocabulary."""
+    sees: bool = False
+    """Whether a vision tower is converted with the language model, if the config has one."""
 
     @property
     def kind(self) -> gguf.MODEL_ARCH:
@@ -90,7 +92,7 @@ class Family:
     def tensors(self, stored: Mapping[str, Stored], config: Config) -> list[Tensor]:
         """Plan the tensors of the new file. Raises ConversionError."""
         count = config.number("num_hidden_layers")
-        if not 0 < count <= _MOST_LAYERS:
+        if not 0 < count <= MOST_LAYERS:
             raise ConversionError(f"invalid number of layers: {count}")
         rename = self.rename(count)
         tied = self.always_tied or config.get("tie_word_embeddings", False)

@@ -35,9 +35,10 @@ def read_optional(path: Path) -> dict[str, Any]:
 class Config:
     """The settings in config.json, including those of the text part of a multimodal model."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
+    def __init__(self, values: Mapping[str, Any], prefix: str = "") -> None:
         text = values.get("text_config")
         self._values = {**values, **(text if isinstance(text, dict) else {})}
+        self._prefix = prefix
         self.names: list[str] = values.get("architectures") or ["unknown"]
 
     @classmethod
@@ -62,8 +63,15 @@ class Config:
         """Return a required integer. Raises ConversionError."""
         value = self._values.get(key)
         if not isinstance(value, int) or isinstance(value, bool):
-            raise ConversionError(f"config.json has no {key}")
+            raise ConversionError(f"config.json has no {self._prefix}{key}")
         return value
+
+    def part(self, key: str) -> Config | None:
+        """Return the settings of a part of the model, None if absent. Raises ConversionError."""
+        value = self.get(key)
+        if value is not None and not isinstance(value, dict):
+            raise ConversionError(f"{key} in config.json is not a JSON object")
+        return None if value is None else Config(value, prefix=f"{key}.")
 
     @property
     def heads(self) -> int:

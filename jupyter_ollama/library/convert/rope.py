@@ -61,6 +61,13 @@ def add_rope(writer: gguf.GGUFWriter, rope: Rope, special: tuple[str, ...]) -> N
         _add_yarn(writer, rope, factor)
 
 
+def add_no_scaling(writer: gguf.GGUFWriter, rope: Rope) -> None:
+    """Write explicitly that positions are not scaled, where that is so."""
+    if rope.kind in _PLAIN:
+        writer.add_rope_scaling_type(gguf.RopeScalingType.NONE)
+        writer.add_rope_scaling_factor(1.0)
+
+
 def _add_yarn(writer: gguf.GGUFWriter, rope: Rope, factor: float) -> None:
     length = rope.number("original_max_position_embeddings")
     writer.add_rope_scaling_orig_ctx_len(int(length))

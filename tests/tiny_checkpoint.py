@@ -218,3 +218,28 @@ def write_checkpoint(folder: Path, family: str, **changes: Any) -> Weights:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file."""
     path.write_text(json.dumps(value), encoding="utf-8")
+
+
+def message(*fields: tuple[int, Any]) -> bytes:
+    """Encode a message of Protocol Buffers, of numbers, fractions and bytes."""
+    data = b""
+    for number, value in fields:
+        if isinstance(value, int):
+            data += bytes([number << 3, value])
+        elif isinstance(value, float):
+            data += bytes([number << 3 | 5]) + struct.pack("<f", value)
+        else:
+            length = bytes([len(value) & 127 | 128, len(value) >> 7])
+            data += bytes([number << 3 | 2]) + length + value
+    return data
+
+
+def sentencepiece_file(
+    pieces: list[tuple[str, float, int]], kind: int = 2, **normalizer: int
+) -> bytes:
+    """A tokenizer.model of pieces with their scores and types."""
+    fields: list[tuple[int, Any]] = [
+        (1, message((1, text.encode()), (2, score), (3, of))) for text, score, of in pieces
+    ]
+    fields += [(2, message((3, kind))), (3, message(*((3, v) for v in normalizer.values())))]
+    return message(*fields)
