@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import psutil
 from upkeep import processor_seconds
@@ -41,8 +42,11 @@ class Noise:
             self.share = max(0.0, busy - ours) / seconds / CORES * 100
 
     def _seconds_of_ours(self) -> dict[int, float]:
-        processes = [*self._ours(), psutil.Process(os.getpid())]
-        return {one.pid: processor_seconds([one]) for one in processes}
+        seconds: dict[int, float] = {}
+        for one in [*self._ours(), psutil.Process(os.getpid())]:
+            with suppress(psutil.NoSuchProcess):  # a short one, which lists the devices
+                seconds[one.pid] = processor_seconds([one])
+        return seconds
 
 
 def busy_seconds() -> float:

@@ -31,8 +31,8 @@ WORTH_SECONDS, WORTH_TOKENS = 0.5, 2 * TILE
 """The time and the length above which a prompt is read in the background. A short question would
 wait there for the end of a part of another prompt."""
 
-LONGEST_PART = 1.5
-"""Seconds of a part, unless it is a single tile: the prompts of other users wait for its end."""
+LONGEST_PART = 3.0
+"""Seconds of a part, unless it is a single tile: long prompts of other users wait for its end."""
 
 LONG_OPERATION = 0.06
 """Seconds of one operation above which parts become shorter, since streams wait for its end."""
@@ -212,7 +212,8 @@ class BackgroundPrefill:
         # Others wait for the tokens that they share with it. The step that reads the last token
         # samples from its logits.
         shared = [end for end in sequence.cache.followed_until if end > side.length]
-        most = min(self._most, max(self._costs.tokens(LONGEST_PART, side.length), TILE))
+        tiles = self._costs.tokens(LONGEST_PART, side.length) // TILE
+        most = min(self._most, max(tiles, 1) * TILE)
         return min(side.length + most, len(sequence.tokens) - 1, *shared)
 
     def _side_for(self, sequence: Sequence) -> PrefillContext | None:

@@ -91,17 +91,17 @@ class BatchBuilder:
         return is_delayed and self._expects_streams
 
     def fill(
-        self, running: list[Sequence], adapters: int, elsewhere: Collection[Sequence] = ()
+        self, running: list[Sequence], adapters: int, in_background: Collection[Sequence] = ()
     ) -> StepContents:
         """Put the next tokens of all running sequences with such adapters into the empty batch.
 
-        Those that are read ``elsewhere`` are left out.
+        Those that are read ``in_background`` are left out.
         """
         if any(sequence.params.stream for sequence in running):
             self._stream_at = time.monotonic()
         active = [sequence for sequence in running if not self._cache.follow(sequence.cache)]
         if self._solo:
-            is_one = len(active) == 1 and not elsewhere
+            is_one = len(active) == 1 and not in_background
             self._prompts.is_solo = is_one and self._cache.is_in_order(active[0].cache)
             if not self._prompts.is_solo:
                 self._cache.mix(sequence.cache for sequence in running)
@@ -110,10 +110,10 @@ class BatchBuilder:
             step = sequence.step
             step.scheduled, step.row, step.drafts = 0, -1, []
         mine = [sequence for sequence in running if sequence.params.adapters == adapters]
-        others_later = (s for s in running if s.params.adapters != adapters)
-        self._has_streams_later = any(map(self._is_stream, others_later))
+        later = (s for s in running if s.params.adapters != adapters)
+        self._has_streams_later = any(map(self._is_stream, later))
         streams = [sequence for sequence in mine if self._is_stream(sequence)]
-        others = [s for s in mine if s not in streams and s not in elsewhere]
+        others = [s for s in mine if s not in streams and s not in in_background]
         # The first token of a stream is waited for; whole answers have no such deadline.
         seen = by_account([sequence for sequence in others if sequence.params.stream])
         unseen = by_account([sequence for sequence in others if not sequence.params.stream])

@@ -120,7 +120,7 @@ class Generator:
         """Continue with another context, in which all is decoded again. ``make`` may raise.
 
         With ``restore`` the former context is freed first. It makes one like the former if ``make``
-        raises.
+        raises. Raises RuntimeError if neither can be made.
         """
         context = None if restore else make()
         for sequence in reversed(self.running):
@@ -130,9 +130,16 @@ class Generator:
             context = context or make()
         except LoadError:
             if restore:
-                self._use(restore())
+                self._restore(restore)
             raise
         self._use(context)
+
+    def _restore(self, make: Callable[[], LlamaContext]) -> None:
+        try:
+            self._use(make())
+        except LoadError as error:
+            # It ends the runner; the next request loads the model anew.
+            raise RuntimeError(f"the former context cannot be made again: {error}") from error
 
     def _use(self, context: LlamaContext) -> None:
         self._prepare(context)

@@ -69,7 +69,16 @@ def test_where_it_cannot_be_made_the_former_length_stays(steps: Steps, running: 
     finish(steps, running)
 
 
-def test_without_memory_at_all_nothing_changes(steps: Steps, running: Sequence) -> None:
+def test_a_runner_without_a_context_ends(steps: Steps, running: Sequence) -> None:
+    def refuse() -> LlamaContext:
+        raise MemoryShortage("system", 2, 1)
+
+    # Another program has taken the memory of the former context.
+    with pytest.raises(RuntimeError, match="the former context cannot be made again"):
+        steps.generator.replace_context(refuse, refuse)
+
+
+def test_without_memory_beside_the_former_nothing_changes(steps: Steps, running: Sequence) -> None:
     def refuse() -> LlamaContext:
         raise MemoryShortage("system", 2, 1)
 
