@@ -18,7 +18,7 @@ from jupyter_ollama.engine.pausable_decode import PausableDecode
 from jupyter_ollama.engine.reading_order import TILE
 from jupyter_ollama.engine.sequence import Sequence
 
-SLICE = 0.05
+SLICE = 0.1
 
 
 def prompt(length: int, number: int) -> list[int]:
