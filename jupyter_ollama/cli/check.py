@@ -33,8 +33,8 @@ class CheckCommand(Command):
     epilog = (
         "--repair moves damaged files aside and gets what is missing from the registries of the\n"
         "models that need it. It removes what work of ours that was cut off has left. Files that\n"
-        "we did not write, as those of a real Ollama that shares the folder, are left alone, but\n"
-        "for partial downloads that are a week old."
+        "other programs wrote, such as an Ollama that shares the folder, stay; only partial\n"
+        "downloads that are a week old are removed."
     )
     classes = [OllamaServer]
 

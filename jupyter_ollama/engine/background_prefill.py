@@ -10,11 +10,11 @@ into the cells of the batch loop.
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Collection
 from collections.abc import Sequence as Many
 
 from .adapters import NO_ADAPTERS
+from .batch_builder import OLDEST_PART, UNSEEN_PART, by_account
 from .llama_context import LlamaContext
 from .llama_model import LoadError
 from .prefill_context import PrefillContext
@@ -51,9 +51,6 @@ COPIED_TOKENS = 8 * PART
 
 CELLS = 2048
 """The context has a multiple of this number of cells."""
-
-UNSEEN_PART, OLDEST_PART = 4, 4
-"""One of so many parts is of a whole answer, and one of the prompt that was admitted first."""
 
 
 def slice_seconds(step_seconds: float) -> float:
@@ -177,17 +174,18 @@ class BackgroundPrefill:
                 return
 
     def _next(self, prompts: Many[Sequence]) -> Sequence:
-        """Return the prompt to read: in most turns, of the account with the fewest tokens left."""
+        """Return the prompt to read: in most turns, of the account with the fewest tokens left.
+
+        One of OLDEST_PART parts is of the prompt that was admitted first, and one of UNSEEN_PART of
+        a whole answer, as in steps.
+        """
         seen = [s for s in prompts if s.params.stream]
         unseen = [s for s in prompts if not s.params.stream]
         is_turn_of_unseen = self._parts % UNSEEN_PART == UNSEEN_PART - 1
         group = unseen if unseen and (is_turn_of_unseen or not seen) else seen
         if self._parts % OLDEST_PART == 0:
             return min(group, key=lambda one: one.started)
-        pending: Counter[int] = Counter()
-        for one in group:
-            pending[one.params.account] += one.cache.pending
-        return min(group, key=lambda one: pending[one.params.account])
+        return by_account(group)[0]
 
     def _begin(self, sequence: Sequence) -> None:
         """Begin to read the next part of a sequence.

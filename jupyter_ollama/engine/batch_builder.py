@@ -84,7 +84,10 @@ class BatchBuilder:
         self._stream_at = -EXPECTED
 
     def needs_short_steps(self, running: list[Sequence]) -> bool:
-        """Return whether long prompts would delay streams, those of now or of other users."""
+        """Return whether long prompts would delay running streams, or streams that are expected.
+
+        Other users may request one at any moment.
+        """
         if sum(sequence.cache.leader is None for sequence in running) < 2:
             return False
         is_delayed = any(s.params.account or self._is_stream(s) for s in running)
@@ -95,7 +98,7 @@ class BatchBuilder:
     ) -> StepContents:
         """Put the next tokens of all running sequences with such adapters into the empty batch.
 
-        Those that are read ``in_background`` are left out.
+        Sequences whose prompts are read ``in_background`` are omitted.
         """
         if any(sequence.params.stream for sequence in running):
             self._stream_at = time.monotonic()

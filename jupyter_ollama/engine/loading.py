@@ -229,12 +229,8 @@ class ModelLoader:
 
     def fits_in_place(self, num_ctx: int) -> bool:
         """Return whether memory holds a generation context if the present one is freed."""
-        buffers = self.log.held(GENERATION)
-        on_host, elsewhere = (
-            int(sum(b.size for b in buffers if b.on_host == wanted)) for wanted in (True, False)
-        )
         try:
-            self.plan.generation_shape(num_ctx, Freed(on_host, elsewhere))
+            self.plan.generation_shape(num_ctx, Freed(*_sizes(self.log.held(GENERATION))))
         except LoadError:
             return False
         return True
@@ -296,17 +292,22 @@ class ModelLoader:
             # llama.cpp warns of each matrix that a CPU could have in another order.
             with self.log.account(f"adapters {number}", is_quiet=True) as buffers:
                 self.adapters.add(number, paths)
-        sizes = [(buffer.size, buffer.on_host) for buffer in buffers]
-        on_host, elsewhere = (
-            int(sum(size for size, is_here in sizes if is_here == wanted))
-            for wanted in (True, False)
-        )
+        on_host, elsewhere = _sizes(buffers)
         return on_host + elsewhere, elsewhere
 
     def free_adapters(self, number: int) -> None:
         """Free a set of adapters that no context applies."""
         self.adapters.remove(number)
         self.log.forget(f"adapters {number}")
+
+
+def _sizes(buffers: Sequence[Buffer]) -> tuple[int, int]:
+    """Return the bytes of buffers on the host, and elsewhere."""
+    on_host, elsewhere = (
+        int(sum(buffer.size for buffer in buffers if buffer.on_host == wanted))
+        for wanted in (True, False)
+    )
+    return on_host, elsewhere
 
 
 def _open(path: str) -> ModelFile:

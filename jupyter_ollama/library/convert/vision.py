@@ -151,7 +151,7 @@ class Tower:
 
 
 def _older_name(name: str) -> str | None:
-    """Return the name that a tensor of a tower had at first; None for those of the text model.
+    """Return the name of a tensor in the first checkpoints; None if it is not of the tower.
 
     Newer checkpoints have a prefix more, the newest ones one level less.
     """
