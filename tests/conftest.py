@@ -6,6 +6,7 @@ import os
 
 # Read by OpenMP when it is loaded: see jupyter_ollama.engine.runner_process.ENVIRONMENT.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+os.environ.setdefault("OMP_WAIT_POLICY", "active")
 
 import shutil
 from collections.abc import Callable

@@ -13,6 +13,7 @@ from jupyter_ollama.engine.background_prefill import BackgroundPrefill
 from jupyter_ollama.engine.generator import Generator
 from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.preemption import Preemption
+from jupyter_ollama.engine.progress import PromptProgress
 from jupyter_ollama.engine.protocol import LoadSpec
 from jupyter_ollama.engine.sampling import Sampler
 from jupyter_ollama.engine.sequence import Sequence, SequenceParams, StepOutput
@@ -94,6 +95,7 @@ class Steps:
         account: int = 0,
         system: SystemPrefix | None = None,
         adapters: int = 0,
+        progress: PromptProgress | None = None,
     ) -> Sequence:
         """Queue a prompt, a text or tokens, with greedy sampling unless there are ``options``."""
         tokens = self.model.tokenize(prompt, special=True) if isinstance(prompt, str) else prompt
@@ -111,7 +113,7 @@ class Steps:
             adapters=adapters,
         )
         sampler = Sampler(self.model, options or Options(temperature=0), tokens)
-        sequence = Sequence(params, list(tokens), sampler)
+        sequence = Sequence(params, list(tokens), sampler, progress=progress)
         self.generator.add(sequence)
         return sequence
 

@@ -3,8 +3,9 @@
 A part of a prompt in the batch of a step delays the next tokens of streams, so it has to be small;
 and small parts of long prompts take long on a CPU, where llama.cpp computes attention row by row
 for batches of fewer than 64 tokens. Here a part has some hundred tokens. It pauses after an
-operation of llama.cpp for the next step of the streams, and its keys and values are then copied
-into the cells of the batch loop.
+operation of llama.cpp for the next step of the streams. Its keys and values are copied into the
+cells of the batch loop at the end: the steps of streams take longer with them there, since llama.cpp
+computes attention to all cells and then masks those of other sequences.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ LONGEST_PART = 3.0
 LONG_OPERATION = 0.06
 """Seconds of one operation above which parts become shorter, since streams wait for its end."""
 
-SHARE = 3.0
+SHARE = 4.0
 """The time of prompts as a multiple of the time of streams, where that leaves these enough."""
 
 LONGEST_GAP = 0.2
@@ -47,7 +48,7 @@ SHORTEST_SLICE = 0.02
 """Seconds for which prompts are read at once; shorter ones are spent on changes of the thread."""
 
 COPIED_TOKENS = 8 * PART
-"""Tokens of a prefix that are copied between two steps, which takes some 20 ms."""
+"""Tokens that are copied between two steps, which takes some 20 ms."""
 
 CELLS = 2048
 """The context has a multiple of this number of cells."""
@@ -109,12 +110,28 @@ class BackgroundPrefill:
         self._refused.intersection_update(running)
         self._finish_part()
         chosen = [s for s in running if is_due and self._suits(s)]
-        if chosen and not self._is_reading:
-            self._begin(self._next(chosen))
+        if not self._is_reading:
+            following = self._next(chosen) if chosen else None
+            if self._must_copy(following):
+                self._copy(COPIED_TOKENS)
+            elif following:
+                self._begin(following)
             chosen = [s for s in chosen if self._suits(s)]
-        if self._is_reading and self._sequence and self._sequence not in chosen:
+        is_held = self._is_reading or self._has_uncopied
+        if is_held and self._sequence and self._sequence not in chosen:
             chosen.append(self._sequence)
         return chosen
+
+    def tokens_read(self, sequence: Sequence) -> int:
+        """Return the tokens of a sequence that were read, here or in the cells."""
+        is_here = self._side is not None and sequence is self._sequence
+        return max(sequence.cache.cached, self._side.length if is_here and self._side else 0)
+
+    def copy_all(self, sequence: Sequence) -> None:
+        """Copy the tokens that were read of a sequence that is about to leave the cells."""
+        if self._side and sequence is self._sequence and sequence.cache.order == self._order:
+            self._side.give_up()
+            self._copy(len(sequence.tokens))
 
     @property
     def _is_reading(self) -> bool:
@@ -132,6 +149,27 @@ class BackgroundPrefill:
             return cache.pending > 1
         seconds = self._costs.seconds(cache.pending, cache.cached, is_tiled=False)
         return cache.pending > WORTH_TOKENS and seconds > WORTH_SECONDS
+
+    @property
+    def _has_uncopied(self) -> bool:
+        """True if tokens were read that are not in the cells yet."""
+        side, sequence = self._side, self._sequence
+        return bool(side and sequence and side.length > sequence.cache.cached)
+
+    @property
+    def _is_complete(self) -> bool:
+        """True if only the last token of the prompt is left, which a step reads."""
+        side, sequence = self._side, self._sequence
+        return bool(side and sequence and side.length >= len(sequence.tokens) - 1)
+
+    def _must_copy(self, following: Sequence | None) -> bool:
+        """Return whether tokens have to be copied before the next part, of a sequence, is read."""
+        side, sequence = self._side, self._sequence
+        if side is None or sequence is None or not self._has_uncopied:
+            return False
+        cache = sequence.cache
+        others_wait = any(cache.cached < end <= side.length for end in cache.followed_until)
+        return others_wait or following is not sequence or self._is_complete
 
     def _finish_part(self) -> None:
         """Take over the part that was read, or give it up if its sequence has left the cells."""
@@ -163,15 +201,23 @@ class BackgroundPrefill:
             self._most = max(self._most // 2, TILE)
         elif side.longest_operation < LONG_OPERATION / 3:
             self._most = min(self._most * 2, side.capacity)
+
+    def _copy(self, count: int) -> None:
+        """Copy up to so many of the tokens that were read into the cells."""
+        side, sequence = self._side, self._sequence
+        assert side and sequence
         cache = sequence.cache
         cache.alone = min(cache.alone, cache.cached)
         # It may have forked these tokens meanwhile, from a sequence with the same prefix.
-        while cache.cached < side.length:
+        end = min(side.length, cache.cached + count)
+        while cache.cached < end:
             spare = self._cache.make_spare()
-            cache.cached = side.copy_to(self._cells, cache.slot, spare, cache.cached)
-            if cache.cached < side.length and not self._cache.evict():
+            cache.cached = side.copy_to(self._cells, cache.slot, spare, cache.cached, end)
+            if cache.cached < end and not self._cache.evict():
                 self._refuse(side, sequence)
                 return
+        if self._is_complete and not self._has_uncopied:
+            self._forget(side)
 
     def _next(self, prompts: Many[Sequence]) -> Sequence:
         """Return the prompt to read: in most turns, of the account with the fewest tokens left.

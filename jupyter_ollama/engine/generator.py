@@ -193,6 +193,8 @@ class Generator:
             self._deliver(begun)
         for sequence in cancelled:
             sequence.over = True
+            if self._background:
+                self._background.copy_all(sequence)
         self._queue.withdraw(request)
         self._queue.retire()
         return bool(begun)
@@ -305,7 +307,9 @@ class Generator:
         self._watched = [s for s in self._watched if not s.generated and not s.over]
         for sequence in self._watched:
             if sequence.progress and sequence.started:
-                sequence.progress.report(sequence.cache.cached, len(sequence.prompt))
+                background = self._background
+                read = background.tokens_read(sequence) if background else sequence.cache.cached
+                sequence.progress.report(read, len(sequence.prompt))
 
     def _read_image(self, adapters: int) -> bool:
         """Decode the next part of an image of such a sequence that is due; False if that failed.

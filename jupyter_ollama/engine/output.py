@@ -29,7 +29,9 @@ speed."""
 class Output(threading.Thread):
     """Detokenizes, finds stop strings and repetitions, and sends. The only user of ``send``.
 
-    The first text of an answer and its end are sent at once, the text between them in frames.
+    The first text of an answer and its end are sent at once, the text between them in frames. The
+    batch loop itself sends a first text where this thread has no work: to wake a thread takes
+    longer.
     """
 
     def __init__(self, model: LlamaModel, send: Send) -> None:
@@ -38,6 +40,10 @@ class Output(threading.Thread):
         self._send = send
         self._queue: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]]
         self._queue = queue.SimpleQueue()
+        self._pending = 0
+        self._counting = threading.Lock()
+        # Held by the thread that sends.
+        self._sending = threading.Lock()
         self._held: list[StepOutput] = []
         self._handed_over = 0.0
         self.generated: Counter[int] = Counter()
@@ -50,17 +56,34 @@ class Output(threading.Thread):
         for one in step:
             self.generated[one.sequence.params.adapters] += one.token is not None
         now = time.perf_counter()
-        urgent = any(
-            one.finish or (one.sequence.params.stream and not one.sequence.output.emitted)
-            for one in step
+        is_first = any(
+            one.sequence.params.stream and not one.sequence.output.emitted for one in step
         )
-        if urgent or now - self._handed_over >= FRAME:
+        is_last = any(one.finish for one in step)
+        if is_first or is_last or now - self._handed_over >= FRAME:
             self._handed_over = now
-            self._hand_over()
+            if not (is_first and self._emit_here()):
+                self._hand_over()
+
+    def _emit_here(self) -> bool:
+        """Send what is held in the caller's thread; False if other work has to be sent first."""
+        if self._pending or not self._sending.acquire(blocking=False):
+            return False
+        try:
+            held, self._held = self._held, []
+            self._emit_all(held)
+        finally:
+            self._sending.release()
+        return True
 
     def _hand_over(self) -> None:
-        self._queue.put((self._emit_all, (self._held,)))
+        self._put(self._emit_all, self._held)
         self._held = []
+
+    def _put(self, work: Callable[..., None], *arguments: Any) -> None:
+        with self._counting:
+            self._pending += 1
+        self._queue.put((work, arguments))
 
     def fail(self, sequence: Sequence, status: int, message: str) -> None:
         """Report a sequence that ended by an error. Called by the batch loop."""
@@ -70,15 +93,15 @@ class Output(threading.Thread):
 
     def event(self, event: Event) -> None:
         """Send an event of another kind."""
-        self._queue.put((self._send, ([event],)))
+        self._put(self._send, [event])
 
     def answer(self, events: bytes) -> None:
         """Send a list of events that is encoded already."""
-        self._queue.put((self._send, (events,)))
+        self._put(self._send, events)
 
     def cancel(self, request: int) -> None:
         """Drop the text of a cancelled request."""
-        self._queue.put((self._forget, (request,)))
+        self._put(self._forget, request)
 
     def _forget(self, request: int) -> None:
         self._texts = {s: text for s, text in self._texts.items() if s.params.request != request}
@@ -87,7 +110,10 @@ class Output(threading.Thread):
         """Work until the process ends."""
         while True:
             work, arguments = self._queue.get()
-            work(*arguments)
+            with self._sending:
+                work(*arguments)
+            with self._counting:
+                self._pending -= 1
 
     def _emit_all(self, outputs: Many[StepOutput]) -> None:
         ends: list[Event] = []

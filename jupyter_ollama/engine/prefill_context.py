@@ -66,11 +66,16 @@ class PrefillContext:
         self.length += part.prefill
         return part
 
+    def give_up(self) -> None:
+        """Drop the part that is being read."""
+        self._decode.abort()
+        self.part = None
+
     def forget(self) -> None:
         """Drop the prompt, and the part that is being read."""
-        self._decode.abort()
+        self.give_up()
         self.context.forget(-1)
-        self.length, self.part = 0, None
+        self.length = 0
 
     def close(self) -> None:
         """End the thread; the context is not used any more."""
@@ -87,18 +92,18 @@ class PrefillContext:
             self.length = last
         return True
 
-    def copy_to(self, cells: LlamaContext, slot: int, spare: int, start: int) -> int:
-        """Append the tokens from ``start`` on to a running sequence.
+    def copy_to(self, cells: LlamaContext, slot: int, spare: int, start: int, end: int) -> int:
+        """Append the tokens from ``start`` to ``end`` to a running sequence.
 
         Returns the end of the tokens that were copied: there may be no free cells for all.
         """
         if spare < 0:
             return start
-        for first, last in self._parts(start, self.length):
+        for first, last in self._parts(start, end):
             part = self.context.save_part(_PROMPT, _SPARE, first, last)
             if part is None or not cells.add_part(slot, spare, part):
                 return first
-        return self.length
+        return end
 
     def _parts(self, start: int, end: int) -> Iterator[tuple[int, int]]:
         """Divide tokens: with sliding windows, llama.cpp saves no more than a window."""

@@ -72,6 +72,7 @@ class PrefixCache:
 
     def admit(self, sequence: CacheState) -> bool:
         """Give a sequence an id and the prefix it shares; False if no id is free."""
+        was_clear = self._store.is_clear
         slot = self._store.take_id()
         if slot < 0:
             return False
@@ -83,7 +84,7 @@ class PrefixCache:
         if from_disk := self._kept.recall(sequence, self._store.tick()):
             self._store.put(from_disk)
         if self._is_repeatable and self._running == 1:
-            self._share_in_order(sequence)
+            self._share_in_order(sequence, was_clear)
         else:
             self.share(sequence)
         sequence.reused = sequence.cached
@@ -130,8 +131,10 @@ class PrefixCache:
             self._fork(best, sequence, ready)
         self._find_leader(sequence, shared, last)
 
-    def _share_in_order(self, sequence: CacheState) -> None:
+    def _share_in_order(self, sequence: CacheState, was_clear: bool) -> None:
         """Fork what a sequence would have read in the same way, and give it the first cells.
+
+        ``was_clear`` is True if the KV cache had no sequence.
 
         Attention sums in the order of the cells, so the prefix has to lie before the tokens that
         follow it, from the first cell on and beside no other sequence. The others move to host
@@ -153,7 +156,8 @@ class PrefixCache:
         while self._store.evict():
             pass
         if not is_in_order:
-            self._context.forget(-1)
+            if not was_clear:
+                self._context.forget(-1)
             if best is not None and best.state is not None and self._has_window(best, 0):
                 self._fork(best, sequence, ready)
         if sequence.cached:

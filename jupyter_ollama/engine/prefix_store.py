@@ -77,6 +77,7 @@ class PrefixStore:
         self._context = context
         self._tree = tree
         self._ids = list(range(context.max_sequences - 1, -1, -1))
+        context.forget(-1)
         self._idle_tokens = idle_tokens
         self._stored_bytes = stored_bytes
         self._has_whole_states = has_whole_states
@@ -91,10 +92,17 @@ class PrefixStore:
         """Return a free sequence id, evicting a prefix if needed; -1 if all are in use."""
         return self._ids.pop() if self._ids or self.evict() else -1
 
+    @property
+    def is_clear(self) -> bool:
+        """True if the KV cache has no sequence; its cells are then as in a new context."""
+        return len(self._ids) == self._context.max_sequences
+
     def free_id(self, slot: int) -> None:
         """Empty a sequence of the KV cache; its id is free again."""
-        self._context.forget(slot)
         self._ids.append(slot)
+        # Clearing all cells takes as long as looking for those of one sequence. Done here, it does
+        # not delay the next request.
+        self._context.forget(-1 if self.is_clear else slot)
 
     @property
     def spare_id(self) -> int:

@@ -182,7 +182,7 @@ class StepState:
 
 @dataclass(slots=True, eq=False)
 class OutputState:
-    """The text of an answer. Written by the output thread alone.
+    """The text of an answer. Written by the thread that sends it: see `Output`.
 
     ``emitted`` tokens have become text. ``repeats`` is set where ``repetition`` found that the
     answer only repeats itself, which ends it.
