@@ -60,6 +60,10 @@ class Contender:
     """The URL of requests."""
     alive_path: str
     """The path that answers 200 to a GET once requests can be sent."""
+    is_visible = True
+    """False if its processes cannot be found on this host."""
+    ends_answers = False
+    """True if it ends answers that the model would continue."""
 
     def __init__(self, folder: Path) -> None:
         """``folder`` takes the log of the server."""
@@ -164,19 +168,48 @@ class Contender:
         return {"all processes": sum(one.memory_info().rss for one in self.processes())}
 
 
-class JupyterOllama(Contender):
-    """Ours, as `jupyter ollama serve` runs it, by Ollama's API."""
+class OllamaApi(Contender):
+    """A server that is asked by Ollama's API."""
 
-    name = "jupyter_ollama"
     path = "/api/generate"
     alive_path = "/api/version"
 
+    def __init__(self, folder: Path, model: str) -> None:
+        """``model`` is the server's name of the model."""
+        super().__init__(folder)
+        self._model = model
+
+    def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
+        # The other contenders ignore the parameters of the model. The same num_ctx in all requests
+        # of a setup: another one would load the model anew.
+        fixed = {"temperature": 0, "repeat_penalty": 1.0}
+        options = {**fixed, "num_predict": predict, "num_ctx": self.setup.num_ctx}
+        constraint = {} if schema is None else {"format": schema}
+        named = {"model": self._model, "prompt": prompt, "raw": True}
+        return {**named, "options": options, **constraint}
+
+    def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
+        if "error" in lines[-1][1]:
+            raise Refused(str(lines[-1][1]["error"]))
+        end = lines[-1][1]
+        pieces = [(when, line["response"]) for when, line in lines if line["response"]]
+        return Answer(asked, pieces, end["eval_count"], end["done_reason"] == "stop")
+
+    async def unload(self) -> None:
+        """Unload the model; the server stays."""
+        await post(self._port, self.path, {"model": self._model, "keep_alive": 0})
+
+
+class JupyterOllama(OllamaApi):
+    """Ours, as `jupyter ollama serve` runs it."""
+
+    name = "jupyter_ollama"
+
     def __init__(self, folder: Path, store: Path, model: str) -> None:
         """``store`` is the folder of models, ``model`` a name in it."""
-        super().__init__(folder)
+        super().__init__(folder, model)
         self._store = store
         self._others: list[psutil.Process] = []
-        self._model = model
 
     def command(self, port: int) -> list[str]:
         program = str(Path(sys.executable).with_name("jupyter-ollama"))
@@ -193,21 +226,6 @@ class JupyterOllama(Contender):
             "OLLAMA_KEEP_ALIVE": "-1",
         }
 
-    def body(self, prompt: str, predict: int, schema: Any) -> dict[str, Any]:
-        # The other contenders ignore the parameters of the model.
-        fixed = {"temperature": 0, "repeat_penalty": 1.0}
-        options = {**fixed, "num_predict": predict, "num_ctx": self.setup.num_ctx}
-        constraint = {} if schema is None else {"format": schema}
-        named = {"model": self._model, "prompt": prompt, "raw": True}
-        return {**named, "options": options, **constraint}
-
-    def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:
-        if "error" in lines[-1][1]:
-            raise Refused(str(lines[-1][1]["error"]))
-        end = lines[-1][1]
-        pieces = [(when, line["response"]) for when, line in lines if line["response"]]
-        return Answer(asked, pieces, end["eval_count"], end["done_reason"] == "stop")
-
     def share_on_gpus(self) -> float:
         """Return the part of the loaded model that is on GPUs, in percent."""
         (model,) = get(self._port, "/api/ps")["models"]
@@ -216,7 +234,7 @@ class JupyterOllama(Contender):
     async def unload(self) -> None:
         """Unload the model; the server stays."""
         runners = self.processes()[1:]
-        await post(self._port, self.path, {"model": self._model, "keep_alive": 0})
+        await super().unload()
         await asyncio.to_thread(psutil.wait_procs, runners, END_SECONDS)
 
     async def wake(self) -> None:

@@ -15,6 +15,7 @@ from statistics import median
 import psutil
 from backend import gpus
 from contender import Contender
+from other_server import OtherServer
 from table import LIMIT, Samples
 
 MODELS = {
@@ -43,7 +44,12 @@ def machine() -> str:
 
 
 def settings(contender: Contender) -> str:
-    """Return the variables and the command line of a contender, without the paths of this host."""
+    """Return the variables and the command line of a contender, without the paths of this host.
+
+    Of a server that ran already they are unknown.
+    """
+    if isinstance(contender, OtherServer):
+        return contender.settings()
     set_by_us = contender.variables().items()
     words = [f"{name}={value}" for name, value in set_by_us if name not in PRIVATE]
     for word in contender.command(0):
@@ -74,7 +80,8 @@ def report(
         yield f"- others took {median(noise):.0f} % of the processor meanwhile (median), {most}"
     yield f"\nMedian of {rounds} rounds (least to most). In the columns on the right more than 1"
     yield "means that jupyter_ollama is better; ratios are taken within a round.\n"
-    yield from samples.table([*(one.name for one in contenders), *others])
+    ran_already = [one.name for one in contenders if isinstance(one, OtherServer)]
+    yield from samples.table([*(one.name for one in contenders), *others], ran_already)
     if samples.notes:
         yield "\nNot measured:\n"
         yield from (f"- {note}" for note in samples.notes)

@@ -33,6 +33,7 @@ from contender import ANOTHER, Contender, JupyterOllama, Setup
 from llama_cpp_python_server import LlamaCppPythonServer, server_packages
 from llama_server import Failure, LlamaServer, OtherLlamaServer, llama_server
 from noise import Noise
+from other_server import OtherServer
 from report import MODELS, processor, report
 from table import Samples
 from workloads import WAKING, EndedEarly, Figures
@@ -102,13 +103,20 @@ class Comparison:
     def __init__(self, contenders: Sequence[Contender], bare: BareLoop, most_noise: float) -> None:
         """Measurements with more than ``most_noise`` percent of other work are repeated.
 
-        If it is infinite, a measurement waits for no other work either.
+        If it is infinite, a measurement waits for no other work either. So it is where the work of
+        a contender cannot be distinguished from other work.
         """
         self.contenders = contenders
         self.bare = bare
         self.samples = Samples()
         self.noise: list[float] = []
-        self._most_noise = most_noise
+        invisible = [one.name for one in contenders if not one.is_visible]
+        self._most_noise = inf if invisible else most_noise
+        for name in invisible:
+            self.samples.note(
+                f"noise: the processes of {name} were not found on this host: its work counts as "
+                "other work, and no measurement was repeated for that"
+            )
         self._calls = count()
 
     async def run(
@@ -208,13 +216,23 @@ class Comparison:
                 # The first to compute after a pause finds a host whose cores are in a sleep state.
                 await one.complete(WAKING, 8)
             return await workload.ask(one, tag)
+        except EndedEarly:
+            if not one.ends_answers:
+                raise
+            # Other prompts would be ended as well, and the others answer these.
+            self.samples.note(f"{workload.name}: {one.name} ended an answer early")
         except Refused as refused:
             self.samples.note(f"{workload.name}: {one.name}: {refused}")
-            return {}
+        return {}
 
 
 def contenders(arguments: argparse.Namespace, folder: Path) -> tuple[list[Contender], BareLoop]:
-    """Return the contenders, with their models in a store below ``folder``."""
+    """Return the contenders, with their models in a store below ``folder``.
+
+    Raises Failure, first of all if --other-url names no server with Ollama's API.
+    """
+    url = arguments.other_url
+    others = [OtherServer(folder, url, arguments.model)] if url else []
     import starter_models
 
     from jupyter_ollama.library.library import Library
@@ -233,7 +251,11 @@ def contenders(arguments: argparse.Namespace, folder: Path) -> tuple[list[Conten
     if arguments.other_flags is not None:
         words = shlex.split(arguments.other_flags)
         everyone.append(OtherLlamaServer(folder, binary, model, words))
+    everyone.extend(others)
     wanted = [one for one in everyone if one.name not in arguments.without]
+    for other in others:
+        if other in wanted:
+            other.upload(model)
     return wanted, BareLoop(model)
 
 
@@ -252,6 +274,7 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--without", nargs="+", default=[], metavar="CONTENDER")
     parser.add_argument("--quick", action="store_true", help="one round of less work, not kept")
     parser.add_argument("--other-flags", metavar="FLAGS", help="llama-server with these as well")
+    parser.add_argument("--other-url", metavar="URL", help="a running server with Ollama's API too")
     parser.add_argument("--noise", type=float, default=10, help="percent others may take (10)")
     parser.add_argument("--machine", help="its name in that of the file of results")
     parser.add_argument("--ratchet", action="store_true", help="fail below ratchet.json")
@@ -261,7 +284,8 @@ def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def is_whole(arguments: argparse.Namespace) -> bool:
     """True if nothing was left out or added."""
-    partial = arguments.quick or arguments.without or arguments.other_flags is not None
+    added = arguments.other_flags is not None or arguments.other_url is not None
+    partial = arguments.quick or arguments.without or added
     return not partial and arguments.only == names_of_workloads()
 
 

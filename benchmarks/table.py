@@ -66,9 +66,9 @@ class Samples:
             pairs = [(theirs, ours) for ours, theirs in pairs]
         return [over / under for over, under in pairs if under]
 
-    def table(self, contenders: Sequence[str]) -> Iterator[str]:
-        """Yield the lines of the table in Markdown."""
-        rivals = [name for name in RIVALS if name in contenders]
+    def table(self, contenders: Sequence[str], further: Sequence[str] = ()) -> Iterator[str]:
+        """Yield the lines of the table in Markdown. ``further`` names more rivals."""
+        rivals = [name for name in (*RIVALS, *further) if name in contenders]
         heads = ["figure", *contenders, *(f"against {name}" for name in rivals)]
         yield f"| {' | '.join(heads)} |"
         yield "|---|" + "---:|" * (len(heads) - 1)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import psutil
+from client import Refused
 from contender import Contender
 from workloads import Figures
 
@@ -14,7 +15,7 @@ from workloads import Figures
 async def load(contender: Contender) -> Figures:
     """Load a model whose file the page cache holds, up to its first token.
 
-    Other servers hold one model and are started with it; ours runs already.
+    Servers of one model are started with it; those with Ollama's API run already.
     """
     await contender.unload()
     start = time.perf_counter()
@@ -24,14 +25,19 @@ async def load(contender: Contender) -> Figures:
 
 
 async def memory(contender: Contender) -> Figures:
-    """Resident memory after the earlier workloads."""
+    """Resident memory after the earlier workloads. Raises Refused."""
+    check_visible(contender)
     return {
         f"resident memory, {what}, MiB": size / 2**20 for what, size in contender.memory().items()
     }
 
 
 async def idle(contender: Contender, seconds: float) -> Figures:
-    """Use of the processor while idle, with a second model where two can be loaded."""
+    """Use of the processor while idle, with a second model where two can be loaded.
+
+    Raises Refused.
+    """
+    check_visible(contender)
     await contender.load_another()
     await asyncio.sleep(1)
     before = processor_seconds(contender.processes())
@@ -39,6 +45,12 @@ async def idle(contender: Contender, seconds: float) -> Figures:
     used = processor_seconds(contender.processes()) - before
     await contender.unload_another()
     return {"idle: use of one core, %": used / seconds * 100}
+
+
+def check_visible(contender: Contender) -> None:
+    """Raise Refused if the processes of a contender are unknown."""
+    if not contender.is_visible:
+        raise Refused("its processes were not found on this host")
 
 
 def processor_seconds(processes: Sequence[psutil.Process]) -> float:
