@@ -4,8 +4,8 @@ A part of a prompt in the batch of a step delays the next tokens of streams, so 
 and small parts of long prompts take long on a CPU, where llama.cpp computes attention row by row
 for batches of fewer than 64 tokens. Here a part has some hundred tokens. It pauses after an
 operation of llama.cpp for the next step of the streams. Its keys and values are copied into the
-cells of the batch loop at the end: the steps of streams take longer with them there, since llama.cpp
-computes attention to all cells and then masks those of other sequences.
+cells of the batch loop at the end: with them there the steps of streams take longer, since
+llama.cpp computes attention to all cells and then masks those of other sequences.
 """
 
 from __future__ import annotations
@@ -205,7 +205,8 @@ class BackgroundPrefill:
     def _copy(self, count: int) -> None:
         """Copy up to so many of the tokens that were read into the cells."""
         side, sequence = self._side, self._sequence
-        assert side and sequence
+        assert side is not None
+        assert sequence is not None
         cache = sequence.cache
         cache.alone = min(cache.alone, cache.cached)
         # It may have forked these tokens meanwhile, from a sequence with the same prefix.
