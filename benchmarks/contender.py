@@ -256,10 +256,11 @@ class JupyterOllama(OllamaApi):
     def memory(self) -> dict[str, float]:
         """Return bytes: the server, the runners, and their part beyond llama.cpp's buffers."""
         server, *runners = (one.memory_info().rss for one in self.processes())
-        buffers = sum(model["size"] for model in get(self._port, "/api/ps")["models"])
+        models = get(self._port, "/api/ps")["models"]
+        buffers = sum(model["size"] + model.get("size_stored", 0) for model in models)
+        others = (sum(runners) - buffers) / max(len(runners), 1)
         return {
             "all processes": server + sum(runners),
             "the server": server,
-            "a runner beyond weights, KV cache and compute": (sum(runners) - buffers)
-            / max(len(runners), 1),
+            "a runner beyond weights, KV cache, stored prefixes and compute": others,
         }

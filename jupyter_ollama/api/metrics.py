@@ -94,6 +94,9 @@ class ServerCollector(Collector):
         """Yield the last report of each runner; for devices, the report of the model used last."""
         used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
         size = _gauge("kv_cache_size_tokens", "Tokens that fit into the KV cache.", "model")
+        stored = _gauge(
+            "kv_cache_stored_bytes", "Host memory of sequences that left the KV cache.", "model"
+        )
         drafts = CounterMetricFamily(
             f"{PREFIX}_draft_tokens",
             "Tokens guessed by n-grams, a draft model or a head, that were accepted or rejected.",
@@ -107,13 +110,14 @@ class ServerCollector(Collector):
             if memory.cells:
                 used.add_metric((loaded.model.name.display,), memory.used)
                 size.add_metric((loaded.model.name.display,), memory.cells)
+                stored.add_metric((loaded.model.name.display,), memory.stored)
             for result, count in zip(("accepted", "rejected"), loaded.drafts, strict=True):
                 drafts.add_metric((loaded.model.name.display, result), count)
             devices.update({device.name: device for device in memory.devices})
         for device in devices.values():
             free.add_metric((device.name,), device.free)
             total.add_metric((device.name,), device.total)
-        yield from (used, size, drafts, free, total)
+        yield from (used, size, stored, drafts, free, total)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...]) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)

@@ -183,6 +183,7 @@ async def ps(call: Call) -> Reply:
             "context_length": one.num_ctx,
         }
         | ({"size_shared": one.size_shared} if one.size_shared else {})
+        | ({"size_stored": one.runner.memory.stored} if one.runner.memory.stored else {})
         for one in loaded
     ]
     if call.server.upstream_pool and not call.hops:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import accumulate, chain
+from typing import Any
 
 import llama_cpp.llama_cpp as llama
 
@@ -17,12 +20,33 @@ from .llama_model import LlamaModel
 _LONGEST_PIECE = 1 << 14
 
 
+class Pieces(Sequence[bytes]):
+    """The bytes of all tokens in one object. A list of them takes five times the memory."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        """Copy the bytes of each token."""
+        lengths = array("I")
+        bytes_of_all = bytearray()
+        for piece in pieces:
+            bytes_of_all += piece
+            lengths.append(len(piece))
+        self._bytes = bytes(bytes_of_all)
+        self._ends = array("I", accumulate(lengths, initial=0))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, token: Any) -> Any:
+        token = range(len(self))[token]
+        return self._bytes[self._ends[token] : self._ends[token + 1]]
+
+
 @dataclass(frozen=True)
 class Vocabulary:
     """A model's tokens in llguidance's form, perhaps one more than the model has."""
 
     tokenizer: Tokenizer
-    pieces: list[bytes]
+    pieces: Pieces
     ends: frozenset[int]
     digits: DigitTokens
 
@@ -35,11 +59,12 @@ class Vocabulary:
 def read_vocabulary(model: LlamaModel) -> Vocabulary:
     """Read all tokens of a model. Raises OllamaError(500) if they cannot be constrained."""
     ends = [token for token in range(model.n_vocab) if model.is_end(token)]
-    pieces = _read_pieces(model, frozenset(ends))
+    read = _read_pieces(model, frozenset(ends))
     if not ends:
         # llguidance needs one: a token that the model does not have.
-        ends = [len(pieces)]
-        pieces.append(SPECIAL + b"end")
+        ends = [model.n_vocab]
+        read = chain(read, [SPECIAL + b"end"])
+    pieces = Pieces(read)
     try:
         tokenizer = Tokenizer(pieces, ends, _tokenizing(model, pieces))
     except ValueError as error:
@@ -48,7 +73,7 @@ def read_vocabulary(model: LlamaModel) -> Vocabulary:
     return Vocabulary(tokenizer, pieces, frozenset(ends), DigitTokens(pieces))
 
 
-def _tokenizing(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list[int]]:
+def _tokenizing(model: LlamaModel, pieces: Sequence[bytes]) -> Callable[[bytes], list[int]]:
     """Return a function that splits text as the model does, but adds no blank before it.
 
     Where the model's tokenizer changes a text, as one without a token for a blank does, the longest
@@ -68,7 +93,7 @@ def _tokenizing(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], lis
     return tokenize
 
 
-def _splitting(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list[int]]:
+def _splitting(model: LlamaModel, pieces: Sequence[bytes]) -> Callable[[bytes], list[int]]:
     if _text_of(_split(model, b"a"), pieces) == b"a":
         return partial(_split, model)
     guard = _guard(pieces)
@@ -80,7 +105,7 @@ def _splitting(model: LlamaModel, pieces: list[bytes]) -> Callable[[bytes], list
     return lambda text: _split(model, guard + text)[len(before) :] if text else []
 
 
-def _text_of(tokens: list[int], pieces: list[bytes]) -> bytes:
+def _text_of(tokens: list[int], pieces: Sequence[bytes]) -> bytes:
     return b"".join(pieces[token] for token in tokens)
 
 
@@ -108,7 +133,7 @@ def _split(model: LlamaModel, text: bytes) -> list[int]:
         capacity = -count
 
 
-def _guard(pieces: list[bytes]) -> bytes:
+def _guard(pieces: Sequence[bytes]) -> bytes:
     """Return a control character that is a token and begins no other: it is split off safely."""
     for byte in range(1, 32):
         guard = bytes([byte])
@@ -118,8 +143,8 @@ def _guard(pieces: list[bytes]) -> bytes:
     raise ValueError("no control character stands alone in its vocabulary")
 
 
-def _read_pieces(model: LlamaModel, ends: frozenset[int]) -> list[bytes]:
-    """Return the bytes of every token, marked if it is not text.
+def _read_pieces(model: LlamaModel, ends: frozenset[int]) -> Iterator[bytes]:
+    """Yield the bytes of every token, marked if it is not text.
 
     Ends are marked whatever their type: inside of a string they would end the answer too early.
     Tokens that the model's authors defined, such as "<b>", are text for the tokenizer and for
@@ -127,10 +152,8 @@ def _read_pieces(model: LlamaModel, ends: frozenset[int]) -> list[bytes]:
     """
     buffer = ctypes.create_string_buffer(_LONGEST_PIECE)
     view = memoryview(buffer)
-    pieces: list[bytes] = []
     for token in range(model.n_vocab):
         length = llama.llama_token_to_piece(model.vocab, token, buffer, _LONGEST_PIECE, 0, True)
         piece = bytes(view[: max(length, 0)])
         is_text = token not in ends and not llama.llama_vocab_is_control(model.vocab, token)
-        pieces.append(piece if is_text else SPECIAL + piece)
-    return pieces
+        yield piece if is_text else SPECIAL + piece

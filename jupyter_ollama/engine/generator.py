@@ -171,6 +171,11 @@ class Generator:
         return self._cache.tokens_in_cells()
 
     @property
+    def stored_bytes(self) -> int:
+        """Host memory of finished sequences that left the KV cache."""
+        return self._cache.stored_bytes
+
+    @property
     def seconds_beside(self) -> float:
         """How long a step of other work may last, so that a first token waits no longer for it."""
         return self._builder.seconds_beside

@@ -6,7 +6,10 @@ Tensors may be kept on the host by their names.
 from __future__ import annotations
 
 import ctypes
+import mmap
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import llama_cpp.llama_cpp as llama
@@ -41,6 +44,23 @@ def load_file(file: ModelFile, params: llama.llama_model_params) -> llama.llama_
             return llama.llama_model_load_from_file_ptr(ctypes.c_void_p(pointer), params)
     with as_path(file.view) as path:
         return llama.llama_model_load_from_file(str(path).encode(), params)
+
+
+def return_pages(path: Path) -> None:
+    """Return the pages of a mapped file to the system, which reads them again when they are used.
+
+    llama.cpp copies the weights of GPUs, and those that the CPU needs in another order. Their pages
+    would count as memory of this process. Does nothing except on Linux.
+    """
+    if sys.platform != "linux":
+        return
+    wanted = path.stat().st_ino
+    libc = ctypes.CDLL(None)
+    for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
+        addresses, access, _, _, inode, *_ = line.split(maxsplit=5)
+        if int(inode) == wanted and "w" not in access:
+            start, end = (int(address, 16) for address in addresses.split("-"))
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 
 
 class _Override(ctypes.Structure):

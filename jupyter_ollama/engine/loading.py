@@ -20,6 +20,7 @@ from .dynamic_backends import load_backends
 from .estimate import Shape
 from .footprint import Demand, Weights
 from .llama_context import LlamaContext
+from .llama_file import return_pages
 from .llama_internals import Buffer, log_faults, log_missing_sizes
 from .llama_log import LlamaLog
 from .llama_model import LlamaModel, LoadError
@@ -80,7 +81,7 @@ class ModelLoader:
                     self.plan.placement,
                     [f"{one.path} is not used: {one.fault}" for one in backends if one.fault],
                 )
-            with self._weighing("weights", self.plan.weights, self.plan.placement):
+            with self._weighing("weights", file, self.plan.weights, self.plan.placement):
                 self.model = self._load(file, self.plan.placement, with_heads=self.plan.has_head)
             self.adapters = AdapterSets(self.model)
             if spec.adapters and self.plan.placement.gpu_layers:
@@ -154,14 +155,16 @@ class ModelLoader:
         return vision
 
     @contextmanager
-    def _weighing(self, owner: str, weights: Weights, placement: Placement) -> Iterator[None]:
-        """Account for the weights that are loaded in the block."""
+    def _weighing(
+        self, owner: str, file: ModelFile, weights: Weights, placement: Placement
+    ) -> Iterator[None]:
+        """Account for the weights of a file that are loaded in the block."""
         host, gpus = placement.needs(weights, Demand(0, 0, 0))
         with self.log.account(owner) as buffers:
             yield
             # Weights that the CPU reads in another order are mapped as well as copied; they count
-            # once, since the kernel drops mapped pages that are not used. So do weights of GPUs
-            # between the host's weights in a file.
+            # once, since mapped pages that are not used are returned. So do weights of GPUs between
+            # the host's weights in a file.
             mapped = sum(buffer.size for buffer in buffers if buffer.on_host)
             if not buffers:
                 log_missing_sizes()
@@ -170,6 +173,9 @@ class ModelLoader:
             on_gpus = [buffer for buffer in buffers if not buffer.on_host]
             others = host + sum(gpus) - sum(buffer.size for buffer in on_gpus)
             buffers[:] = [Buffer("model", True, min(mapped, others)), *on_gpus]
+        copied = max(0, mapped - others) + sum(buffer.size for buffer in on_gpus)
+        if 2 * copied > host + sum(gpus):
+            return_pages(file.path)
 
     def _plan_draft(self, path: str) -> tuple[ModelFile, Weights, Placement] | None:
         """Place the draft model; None if it cannot be used."""
@@ -186,7 +192,7 @@ class ModelLoader:
         Files that llama.cpp cannot load, such as Ollama's heads of some models, are left out.
         """
         model = None
-        with _or_without_draft(), self._weighing("draft weights", weights, placement):
+        with _or_without_draft(), self._weighing("draft weights", file, weights, placement):
             model = self._load(file, placement)
         if model:
             check_vocabulary(self.model, model)

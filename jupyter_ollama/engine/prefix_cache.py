@@ -333,6 +333,11 @@ class PrefixCache:
         """Forget the finished sequences that were computed with a set of adapters."""
         self._store.drop_all(adapters)
 
+    @property
+    def stored_bytes(self) -> int:
+        """Host memory of finished sequences that left the KV cache."""
+        return self._store.stored_bytes
+
     def tokens_in_cells(self) -> int:
         """Count the tokens that the KV cache holds, those of running and of idle sequences."""
         return self._tree.reached(lambda holder: holder.cached if holder.slot >= 0 else 0)

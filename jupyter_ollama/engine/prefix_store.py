@@ -79,7 +79,7 @@ class PrefixStore:
         self._ids = list(range(context.max_sequences - 1, -1, -1))
         context.forget(-1)
         self._idle_tokens = idle_tokens
-        self._stored_bytes = stored_bytes
+        self._most_stored = stored_bytes
         self._has_whole_states = has_whole_states
         self._prefixes: list[CachedPrefix] = []
         self._clock = count(1)
@@ -209,7 +209,7 @@ class PrefixStore:
 
     def store(self) -> bool:
         """Copy a part of an idle sequence before it has to leave; False if there is none."""
-        if self._idle_in_cells() <= self._idle_tokens or self._stored() >= self._stored_bytes:
+        if self._idle_in_cells() <= self._idle_tokens or self.stored_bytes >= self._most_stored:
             return False
         missing = [one for one in self._prefixes if one.slot >= 0 and self._is_to_store(one)]
         if not missing:
@@ -252,7 +252,7 @@ class PrefixStore:
         return self._prefixes
 
     def _make_space(self) -> None:
-        while self._stored() > self._stored_bytes:
+        while self.stored_bytes > self._most_stored:
             cold = [other for other in self._prefixes if other.slot < 0]
             if not cold:
                 break
@@ -268,7 +268,9 @@ class PrefixStore:
         }
         return sum(idle.values())
 
-    def _stored(self) -> int:
+    @property
+    def stored_bytes(self) -> int:
+        """Host memory of finished sequences."""
         return sum(prefix.state.nbytes for prefix in self._prefixes if prefix.state is not None)
 
     def _oldest(self) -> CachedPrefix | None:
@@ -278,5 +280,5 @@ class PrefixStore:
 
     def _is_to_store(self, prefix: CachedPrefix) -> bool:
         enough = min(WORTH_STORING, len(prefix.tokens) // 2)
-        is_worth = bool(self._stored_bytes) and self._tree.alone(prefix) >= enough
+        is_worth = bool(self._most_stored) and self._tree.alone(prefix) >= enough
         return is_worth and prefix.state is None

@@ -112,6 +112,7 @@ class Runner:
         if self._loop.generator:
             memory.used = self._loop.generator.tokens_in_cells
             memory.cells = self._loop.generator.context.cells
+            memory.stored = self._loop.generator.stored_bytes
             memory.drafted = dict(self._loop.generator.selector.drafted)
             memory.accepted = dict(self._loop.generator.selector.accepted)
         memory.generated = dict(self._output.generated)

@@ -98,6 +98,7 @@ async def test_memory(ann: Fetch, jupyter_url: str) -> None:
     length = end["prompt_eval_count"] + end["eval_count"]
     full = await until_used(lambda used: used == length - 1)
     assert full.keys() >= empty.keys()
+    assert full[f"jupyter_ollama_kv_cache_stored_bytes {model}"] == 0
 
 
 async def test_events(ann: Fetch, jp_serverapp: Any) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from psutil import Process
 from runners import running
 from tiny_recurrent import write_recurrent
 
@@ -304,3 +305,10 @@ async def test_a_context_that_no_host_holds_is_refused_before_it_is_made(smollm2
         await RunnerClient.start(LoadSpec(model=str(smollm2), num_ctx=10**9), load_timeout=20)
     # 22.5 KiB of cache a token and 1 KiB of mask, less what the host has.
     assert 20e12 < caught.value.shortage < 26e12
+
+
+async def test_the_mapped_pages_of_copied_weights_are_returned(smollm2: Path) -> None:
+    async with running(smollm2, num_ctx=256) as runner:
+        mapped = [one.rss for one in Process(runner.pid).memory_maps() if Path(one.path) == smollm2]
+    assert mapped, "the file is not mapped"
+    assert sum(mapped) < smollm2.stat().st_size / 2
