@@ -24,6 +24,7 @@ import wheel_index
 from llama_cpp_build import (
     BUILD_SCRIPT,
     DEFAULT_CMAKE_ARGS,
+    NO_AMX,
     build_wheel,
     check_build_tools,
     compiler_flags,
@@ -57,15 +58,21 @@ def read_requirement(pyproject: Path) -> Requirement:
 
 def build_key(requirement: Requirement) -> str:
     """Name a build by everything that its machine code depends on."""
-    script = BUILD_SCRIPT.read_text("utf-8")
-    return _key(requirement, DEFAULT_CMAKE_ARGS, script, *compiler_flags().values())
+    return _key_with(requirement, compiler_flags())
 
 
 def spoilt_keys(requirement: Requirement) -> list[str]:
-    """Return the names of builds that earlier versions made by default and that lack something."""
+    """Return the names of builds that earlier versions made by default and that are worse."""
+    flags, only_without_amx = compiler_flags(), compiler_flags({"amx_tile": NO_AMX})
     without_rpc = _key(requirement)
-    with_amx = _key(requirement, DEFAULT_CMAKE_ARGS)
-    return [without_rpc, with_amx] if compiler_flags() else [without_rpc]
+    with_amx = [_key(requirement, DEFAULT_CMAKE_ARGS)] if flags else []
+    with_fp16 = [_key_with(requirement, only_without_amx)] if flags != only_without_amx else []
+    return [without_rpc, *with_amx, *with_fp16]
+
+
+def _key_with(requirement: Requirement, flags: dict[str, str]) -> str:
+    script = BUILD_SCRIPT.read_text("utf-8")
+    return _key(requirement, DEFAULT_CMAKE_ARGS, script, *flags.values())
 
 
 def _key(requirement: Requirement, *settings: str) -> str:

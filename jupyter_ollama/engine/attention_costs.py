@@ -2,7 +2,7 @@
 
 With flash attention, llama.cpp's kernel for CPUs works in tiles if a batch has at least 64 tokens,
 and else row by row. How much longer a row takes than its part of a tile depends on the processor
-and on the heads of the model: 1.4 to 4 times on an AMD EPYC, 7 to 10 times on an Intel Xeon.
+and on the heads of the model: 1.4 to 4 times where ggml's steps divide a head, else up to 20 times.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from .llama_internals import ggml
 from .llama_model import LlamaModel
-from .reading_order import TILE
+from .reading_order import NEVER, TILE
 
 ROW_COST = 4.0
 """Assumed seconds of a row, as a multiple of its part of a tile, where they cannot be measured."""
@@ -30,22 +30,51 @@ _MEMORY = 1 << 24
 """Bytes for the tensors of the measurement and the kernel's own memory."""
 
 
-_SLOW_ROWS = "GenuineIntel"
-"""The vendor of processors on which a row takes 7 to 10 times as long as its part of a tile."""
+_STEPS = {"avx512f": 64, "f16c": 32}
+"""The numbers that ggml multiplies at once in a row of attention, by features of the processor."""
+
+_WEIGHTS_PER_CELL = 36
+"""Behind so many tokens for each weight of a layer and number of its heads that is computed alone,
+20 tokens take as long row by row as in a tile with 44 fillers, on an Intel Xeon."""
+
+
+def filled_from(model: LlamaModel) -> int:
+    """Return behind how many tokens fillers should complete a part of a prompt to a tile.
+
+    That pays where heads are no multiple of ggml's steps: it computes the rest of a head number by
+    number, which takes ten times as long. Fillers cost their multiplications with all weights, and
+    save attention by rows, which grows with the tokens before: large models take them later. The
+    result depends on the model and on the kind of processor and not on a measurement, which other
+    work on the host distorts: runners must decide alike, to give the same answers.
+    """
+    heads, _, size = _heads(model)
+    alone = size % _step()
+    if not alone:
+        return NEVER
+    weights: int = llama.llama_model_n_params(model.pointer)
+    weights -= model.n_vocab * llama.llama_model_n_embd(model.pointer)
+    layers: int = llama.llama_model_n_layer(model.pointer)
+    tiles = weights / (_WEIGHTS_PER_CELL * layers * heads * alone * TILE)
+    return max(round(tiles), 1) * TILE
 
 
 @cache
-def filling_pays() -> bool:
-    """Return whether fillers should complete the last tokens of long prompts to a tile.
-
-    It depends on the vendor of the processor and not on a measurement, which other work on the host
-    distorts: runners must decide alike, to give the same answers. On an AMD EPYC, turns of fewer
-    than 30 tokens would take up to four times as long with fillers.
-    """
+def _step() -> int:
+    """Return how many numbers ggml multiplies at once, 1 if that is unknown."""
     try:
-        return _SLOW_ROWS in Path("/proc/cpuinfo").read_text()
+        features = set(Path("/proc/cpuinfo").read_text().split())
     except OSError:
-        return False
+        return 1
+    return next((step for name, step in _STEPS.items() if name in features), 1)
+
+
+def _heads(model: LlamaModel) -> tuple[int, int, int]:
+    """Return the heads of a layer, those of its keys, and the numbers of a head."""
+    heads = max(llama.llama_model_n_head(model.pointer), 1)
+    key_heads = max(llama.llama_model_n_head_kv(model.pointer), 1)
+    length = model.metadata(f"{model.architecture}.attention.key_length")
+    size = int(length) if length else llama.llama_model_n_embd(model.pointer) // heads
+    return heads, key_heads, size
 
 
 class _InitParams(ctypes.Structure):
@@ -72,10 +101,7 @@ class AttentionCosts(NamedTuple):
 
 def measure_attention(model: LlamaModel, threads: int) -> AttentionCosts:
     """Return the costs of attention with flash attention on the CPU, zeros if that is unknown."""
-    heads = max(llama.llama_model_n_head(model.pointer), 1)
-    key_heads = max(llama.llama_model_n_head_kv(model.pointer), 1)
-    length = model.metadata(f"{model.architecture}.attention.key_length")
-    size = int(length) if length else llama.llama_model_n_embd(model.pointer) // heads
+    heads, key_heads, size = _heads(model)
     group = max(heads // key_heads, 1)
     measured = group * max(min(HEADS // group, key_heads), 1)
     scale = llama.llama_model_n_layer(model.pointer) * heads / measured / threads

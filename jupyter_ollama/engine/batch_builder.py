@@ -106,7 +106,7 @@ class BatchBuilder:
         if self._solo:
             is_one = len(active) == 1 and not in_background
             self._prompts.is_solo = is_one and self._cache.is_in_order(active[0].cache)
-            if not self._prompts.is_solo:
+            if running and not self._prompts.is_solo:
                 self._cache.mix(sequence.cache for sequence in running)
         self._is_shared = any(sequence.params.account for sequence in running)
         for sequence in running:

@@ -24,6 +24,7 @@ from .prefix_files import PrefixFiles
 from .prompt_reader import SoloMode
 from .prompting import MediaSpan
 from .pulse import Expect
+from .reading_order import NEVER
 from .run_queue import RunQueue
 from .sequence import FinishReason, Sequence, StepOutput
 from .step_costs import StepContents, StepCosts, solo_costs, token_seconds
@@ -98,7 +99,7 @@ class Generator:
             stored_bytes=stored_bytes,
             is_repeatable=self._solo is not None,
             by_tile=self._solo is not None and self._solo.by_tile,
-            fills=self._solo is not None and self._solo.fills,
+            filled_from=self._solo.filled_from if self._solo else NEVER,
             files=self._prefix_files(context),
         )
         self._builder = BatchBuilder(
@@ -110,7 +111,7 @@ class Generator:
     def _solo_mode(self, context: LlamaContext, model: LlamaModel) -> SoloMode:
         filler = model.filler_token
         costs = solo_costs(context, filler) if self._drafter else (0.0, 1.0)
-        return SoloMode(filler, model.mixes_tokens, context.fills_tiles, *costs)
+        return SoloMode(filler, model.mixes_tokens, context.filled_from, *costs)
 
     def replace_context(
         self,

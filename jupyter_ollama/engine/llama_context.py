@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from ..options import KV_CACHE_TYPES
 from . import llama_internals, saved_state
 from .adapters import NO_ADAPTERS, AdapterSets
-from .attention_costs import AttentionCosts, filling_pays, measure_attention
+from .attention_costs import AttentionCosts, filled_from, measure_attention
 from .batch import Batch, pointer_to
 from .llama_model import LlamaModel, LoadError
+from .reading_order import NEVER
 from .saved_state import SavedState, StateCopy
 
 CACHE_TYPES: dict[str, int] = {
@@ -124,10 +125,10 @@ class LlamaContext:
         return measure_attention(self._model, threads) if self._has_tiles else None
 
     @property
-    def fills_tiles(self) -> bool:
-        """Whether fillers complete the last tokens of long prompts to a tile, on a CPU."""
-        can_fill = not (self._model.mixes_tokens or self.is_recurrent)
-        return self._has_tiles and can_fill and filling_pays()
+    def filled_from(self) -> int:
+        """Tokens from which fillers complete the next ones to a tile, on a CPU."""
+        can_fill = not (self._model.mixes_tokens or self.is_recurrent or self.window)
+        return filled_from(self._model) if self._has_tiles and can_fill else NEVER
 
     def close(self) -> None:
         """Free all memory; nothing may be called after this."""

@@ -16,7 +16,7 @@ from .kept_prefixes import KeptPrefixes
 from .llama_context import LlamaContext
 from .prefix_files import PrefixFiles
 from .prefix_store import WORTH_KEEPING, CachedPrefix, Holder, PrefixStore
-from .reading_order import TILE, Reading, computed_alone, reusable
+from .reading_order import NEVER, TILE, Reading, computed_alone, reusable
 from .sequence import CacheState
 
 WORTH_A_STEP = 8
@@ -35,19 +35,19 @@ class PrefixCache:
         stored_bytes: int,
         is_repeatable: bool = False,
         by_tile: bool = False,
-        fills: bool = False,
+        filled_from: int = NEVER,
         files: PrefixFiles | None = None,
     ) -> None:
         """See PrefixStore for ``idle_tokens`` and ``stored_bytes``.
 
         Long system prompts are kept in ``files`` for later runners. With ``is_repeatable`` a
         sequence that starts while no other one runs gets the same numbers whatever ran before: see
-        ``reading_order``, also for ``by_tile`` and ``fills``.
+        ``reading_order``, also for ``by_tile`` and ``filled_from``.
         """
         self._context = context
         self._is_repeatable = is_repeatable
         self._by_tile = by_tile
-        self._fills = fills
+        self._filled_from = filled_from
         self._running = 0
         self._in_order = -1
         self._tree: AccountTrees[Holder] = AccountTrees()
@@ -184,7 +184,12 @@ class PrefixCache:
             if common and not sequence.media:
                 end = len(sequence.tokens)
                 length, parts = reusable(
-                    holder.readings, known, common, end, by_tile=self._by_tile, fills=self._fills
+                    holder.readings,
+                    known,
+                    common,
+                    end,
+                    by_tile=self._by_tile,
+                    filled_from=self._filled_from,
                 )
                 length = self._usable(holder, length)
             # A part of a window would lie in other cells than if it were read.

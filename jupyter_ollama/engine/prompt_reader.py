@@ -7,9 +7,12 @@ from typing import NamedTuple
 from .batch import Batch
 from .llama_context import LlamaContext
 from .prefix_cache import PrefixCache
-from .reading_order import FILLED_FROM, missing, next_count
+from .reading_order import missing, next_count
 from .sequence import Sequence
 from .step_costs import LEAST_CHUNK, PrefillTime, StepCosts, cells_before
+
+DEEP = 512
+"""Tokens before a part of a prompt from which a tile may be faster than rows."""
 
 CELLS_FOR_OTHERS = 256
 """Cells that fillers leave free for idle prefixes, besides the cells of running sequences."""
@@ -19,14 +22,14 @@ class SoloMode(NamedTuple):
     """How a sequence that runs alone is computed: in batches that depend on it alone.
 
     ``companion`` is a filler token that completes parts of prompts, in a sequence of its own. With
-    ``by_tile`` a prompt is read by single tiles, with ``fills`` its remainder is completed to one
-    (see ``reading_order``). ``worth`` and ``price`` replace the measured ones for its drafter, see
-    DraftCosts.
+    ``by_tile`` a prompt is read by single tiles; behind ``filled_from`` tokens its remainder is
+    completed to one (see ``reading_order``). ``worth`` and ``price`` replace the measured ones for
+    its drafter, see DraftCosts.
     """
 
     companion: int
     by_tile: bool
-    fills: bool
+    filled_from: int
     worth: float
     price: float
 
@@ -86,7 +89,7 @@ class PromptReader:
                     len(sequence.tokens),
                     most,
                     by_tile=self._solo.by_tile,
-                    fills=self._solo.fills,
+                    filled_from=self._solo.filled_from,
                 )
                 most = min(most, self._batch.remaining)
             taken = min(most, self._until_image(sequence), self._until_meeting(sequence))
@@ -96,7 +99,8 @@ class PromptReader:
                 least -= taken
                 if self._solo and self.is_solo:
                     if not sequence.cache.readings[-1].is_short:
-                        needed = missing(self._batch.size, depth, fills=self._solo.fills)
+                        filled_from = self._solo.filled_from
+                        needed = missing(self._batch.size, depth, filled_from=filled_from)
                         self._add_fillers(needed, len(sequence.tokens))
                     break
         return allowed.seconds - reserved - left
@@ -120,7 +124,7 @@ class PromptReader:
 
         All running sequences have ``used`` tokens.
         """
-        deep = [s for s in prompts if s.cache.cached >= FILLED_FROM]
+        deep = [s for s in prompts if s.cache.cached >= DEEP]
         cells = sum(cells_before(s.step.scheduled, s.cache.cached) for s in deep)
         self._add_fillers(self._costs.fillers(self._batch.size, cells), used + CELLS_FOR_OTHERS)
 

@@ -16,9 +16,9 @@ which always has the last token, in batches of at most 60 tokens. Filler tokens 
 bring these up to at least 8 and to a multiple of 4. The logits of a token then depend only on which
 of the two kinds of attention it had: prompts with a common beginning agree in the tiles that both
 have, and in the whole common prefix if they have the same number of tiles.
-On Intel's processors a row takes up to ten times as long as its part of a tile. There, fillers
-complete every batch to a tile from token FILLED_FROM on (``fills``), where prompts agree in the
-whole common prefix. Recurrent models take no fillers.
+For heads of some sizes a row takes up to twenty times as long as its part of a tile. Then fillers
+complete every batch to a tile from token ``filled_from`` on (NEVER for other models), and prompts
+agree in the whole common prefix. Recurrent models take no fillers.
 A prompt, or a turn of a conversation, of fewer than 8 tokens is decoded as it is, since fillers
 would double the time to its first token. No other prompt shares a part of it.
 Where a token depends on all of its batch (``by_tile``), batches are single tiles, nothing is
@@ -31,6 +31,7 @@ Tokens that were computed beside other sequences are excluded: see ``computed_al
 
 from __future__ import annotations
 
+import sys
 from typing import NamedTuple
 
 TILE = 64
@@ -42,9 +43,8 @@ GROUP = 4
 LEAST = 8
 """The smallest batch for which all types of weights use the kernels for many tokens."""
 
-FILLED_FROM = 512
-"""The number of tokens before a batch from which fillers complete it to a tile. There 20 tokens
-take as long row by row as in a tile with 44 fillers: 0.1 s with SmolLM2 on an Intel Xeon."""
+NEVER = sys.maxsize
+"""The ``filled_from`` of models whose batches are not completed to tiles."""
 
 GOES_ON = 32
 """Generated tokens in a prompt that make it the continuation of a conversation, if the prompt lacks
@@ -63,29 +63,30 @@ class Reading(NamedTuple):
         return self.end - self.start < LEAST
 
 
-def end_of_tiles(end: int, *, fills: bool = False) -> int:
+def end_of_tiles(end: int, *, filled_from: int = NEVER) -> int:
     """Return the end of the tokens that are read in tiles, of a prompt that ends at ``end``."""
     tiles = (end - 1) // TILE * TILE
-    return end if fills and tiles >= FILLED_FROM else tiles
+    return end if tiles >= filled_from else tiles
 
 
 def next_count(
-    done: int, end: int, most: int, *, by_tile: bool = False, fills: bool = False
+    done: int, end: int, most: int, *, by_tile: bool = False, filled_from: int = NEVER
 ) -> int:
     """Return how many tokens to read next, about ``most``, of a prompt read up to ``done``."""
-    if fills and done >= FILLED_FROM:
+    if done >= filled_from:
         return min(end - done, max(most, TILE))
     most = TILE if by_tile else most
-    tiles = end_of_tiles(end, fills=fills)
+    tiles = end_of_tiles(end, filled_from=filled_from)
     if done % TILE == 0 and done < tiles:
         return min(tiles - done, max(most // TILE, 1) * TILE)
-    stop = end if done >= tiles else _next_tile(done)
-    return min(stop - done, TILE - GROUP)
+    # Rows are the same in any batch, so those before and behind the end of a tile share one.
+    is_in_rows = done >= tiles or (not by_tile and _next_tile(done) >= tiles)
+    return min((end if is_in_rows else _next_tile(done)) - done, TILE - GROUP)
 
 
-def missing(count: int, done: int, *, fills: bool = False) -> int:
+def missing(count: int, done: int, *, filled_from: int = NEVER) -> int:
     """Return how many filler tokens a batch of ``count`` tokens needs, after ``done`` others."""
-    least = TILE if fills and done >= FILLED_FROM else LEAST
+    least = TILE if done >= filled_from else LEAST
     return max(least, -(-count // GROUP) * GROUP) - count
 
 
@@ -113,7 +114,7 @@ def reusable(
     end: int,
     *,
     by_tile: bool = False,
-    fills: bool = False,
+    filled_from: int = NEVER,
 ) -> tuple[int, list[Reading]]:
     """Return how much of a common prefix a prompt would have read in the same batches.
 
@@ -129,10 +130,10 @@ def reusable(
     if readings[known].is_short or end - start < LEAST:
         return start, [*before, Reading(start, end)]
     length = min(common, stop)
-    if fills and length > FILLED_FROM:
+    if length > filled_from:
         return length, [*before, Reading(start, end)]
     first = _next_tile(start)
-    tiles = [max(end_of_tiles(one, fills=fills), start) for one in (stop, end)]
+    tiles = [max(end_of_tiles(one, filled_from=filled_from), start) for one in (stop, end)]
     is_split = length > first or (tiles[0] >= first) != (tiles[1] >= first)
     if by_tile:
         length = min(length // TILE * TILE, *tiles)

@@ -74,7 +74,7 @@ def state_key(loaded: ModelLoader, context: LlamaContext) -> StateKey:
         (placement.shares, placement.cpu_experts),
         [device.name for device in plan.devices() if not device.is_cpu and placement.gpu_layers],
         bool(loaded.log.device_bytes),
-        context.fills_tiles,
+        context.filled_from,
         (context.batch, context.window),
         context.cells if by_length else None,
     )

@@ -162,17 +162,19 @@ def test_builds_with_other_settings_are_others(variables: dict[str, str]) -> Non
 
 
 @pytest.mark.parametrize(
-    ("processor", "compiler", "is_off"),
+    ("processor", "compiler", "left_off"),
     [
-        ("amx_tile amx_int8 avx2", "exit 0", True),
-        ("amx_tile amx_int8 avx2", "exit 1", False),  # does not know the flags
-        ("avx2", "exit 0", False),
+        ("amx_tile amx_int8 avx2", "exit 0", ["NO_AMX"]),
+        ("amx_tile amx_int8 avx512_fp16", "exit 0", ["NO_AMX", "NO_FP16"]),
+        ("avx512_fp16 avx2", "exit 0", ["NO_FP16"]),
+        ("amx_tile amx_int8 avx2", "exit 1", []),  # does not know the flags
+        ("avx2", "exit 0", []),
     ],
 )
-def test_amx_is_left_off(
+def test_features_that_ggml_uses_badly_are_left_off(
     processor: str,
     compiler: str,
-    is_off: bool,
+    left_off: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -184,8 +186,9 @@ def test_amx_is_left_off(
     path.chmod(0o755)
     for name, value in {"CC": str(path), "CFLAGS": "-g", "CXXFLAGS": ""}.items():
         monkeypatch.setenv(name, value)
-    off = {"CFLAGS": f"-g {wheels.NO_AMX}", "CXXFLAGS": wheels.NO_AMX}
-    assert wheels.compiler_flags() == (off if is_off else {})
+    flags = " ".join(getattr(wheels, name) for name in left_off)
+    off = {"CFLAGS": f"-g {flags}", "CXXFLAGS": flags}
+    assert wheels.compiler_flags() == (off if left_off else {})
 
 
 def test_a_finished_wheel_is_taken(

@@ -65,6 +65,25 @@ async def test_a_conversation_is_read_once(smollm2_f16: Path) -> None:
     assert_good(smollm2_f16, answers)
 
 
+def test_the_next_turn_of_a_conversation_copies_nothing(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(smollm2_f16, parallel=2, num_ctx=512)
+    restored: list[int] = []
+    monkeypatch.setattr(
+        type(steps.context), "restore", lambda context, sequence, *_: restored.append(sequence)
+    )
+    text = "Once upon a time there was a little girl who lived in the woods. " * 8
+    turn = steps.add(text, 8)
+    steps.finish()
+    for number in range(2, 5):
+        turn = steps.add([*turn.tokens, *steps.model.tokenize("And then", special=False)], 8)
+        steps.finish()
+        assert turn.cache.reused >= 100 + 8 * number
+    assert (steps.generator.stored_bytes, restored) == (0, [])
+    steps.context.close()
+
+
 async def test_simultaneous_requests_share_the_prefix_that_one_of_them_reads(
     smollm2_f16: Path,
 ) -> None:

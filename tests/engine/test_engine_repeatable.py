@@ -10,7 +10,7 @@ from runners import Answer, answer_with_probabilities, running
 
 from jupyter_ollama.engine.protocol import ChatPrompt, RawPrompt
 from jupyter_ollama.engine.reading_order import (
-    FILLED_FROM,
+    NEVER,
     Reading,
     missing,
     next_count,
@@ -79,16 +79,16 @@ async def test_drafts_and_turns_of_conversations_are_repeatable(smollm2_f16: Pat
             assert [answer, second] == first
 
 
-def kinds(readings: list[Reading], cached: int, fills: bool) -> list[str]:
+def kinds(readings: list[Reading], cached: int, filled_from: int) -> list[str]:
     """Return how each token is computed: in a tile, in a small batch or as a generated one."""
     found: list[str] = []
     for reading in readings:
         found += ["generated"] * (reading.start - len(found))
-        found += batches(reading.start, reading, fills)
+        found += batches(reading.start, reading, filled_from)
     return (found + ["generated"] * (cached - len(found)))[:cached]
 
 
-def batches(done: int, reading: Reading, fills: bool) -> list[str]:
+def batches(done: int, reading: Reading, filled_from: int) -> list[str]:
     """Return how the tokens of a prompt from ``done`` on are computed."""
     found: list[str] = []
     end = reading.end
@@ -96,8 +96,8 @@ def batches(done: int, reading: Reading, fills: bool) -> list[str]:
         assert done == reading.start
         return [f"one of {end - done}"] * (end - done)
     while done < end:
-        count = next_count(done, end, 200, fills=fills)
-        filled = count + missing(count, done, fills=fills)
+        count = next_count(done, end, 200, filled_from=filled_from)
+        filled = count + missing(count, done, filled_from=filled_from)
         assert filled >= 8
         assert filled % 4 == 0
         found += ["tile" if filled >= 64 else "row"] * count
@@ -105,11 +105,11 @@ def batches(done: int, reading: Reading, fills: bool) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("fills", [False, True])
-def test_shared_tokens_would_have_been_read_in_the_same_way(fills: bool) -> None:
+@pytest.mark.parametrize("filled_from", [NEVER, 512, 64])
+def test_shared_tokens_would_have_been_read_in_the_same_way(filled_from: int) -> None:
     rng = random.Random(1)
     for _ in range(3000):
-        end = rng.choice((0, FILLED_FROM - 300)) if fills else 0
+        end = rng.choice((0, 212)) if filled_from < NEVER else 0
         readings: list[Reading] = []
         for _ in range(rng.randint(1, 3)):
             start = end + rng.randint(1, 90) if readings else 0
@@ -118,18 +118,19 @@ def test_shared_tokens_would_have_been_read_in_the_same_way(fills: bool) -> None
         cached = end + rng.randint(0, 60)
         common, wanted = rng.randint(0, cached), rng.randint(1, rng.choice((10, 400)))
         wanted += common
-        length, mine = reusable(readings, cached, common, wanted, fills=fills)
+        length, mine = reusable(readings, cached, common, wanted, filled_from=filled_from)
         assert 0 <= length <= common
-        assert kinds(mine, wanted, fills)[:length] == kinds(readings, cached, fills)[:length]
+        known, found = kinds(readings, cached, filled_from), kinds(mine, wanted, filled_from)
+        assert found[:length] == known[:length]
         assert mine[-1].end == wanted
         # The following tokens are read as if nothing had been cached.
-        assert kinds(mine, wanted, fills)[length:] == batches(length, mine[-1], fills)
+        assert found[length:] == batches(length, mine[-1], filled_from)
 
 
 def test_long_prompts_share_all_of_their_common_prefix() -> None:
     readings = [Reading(0, 1000)]
-    for common in (FILLED_FROM + 1, 777, 999):
-        assert reusable(readings, 1000, common, 2000, fills=True)[0] == common
+    for common in (513, 777, 999):
+        assert reusable(readings, 1000, common, 2000, filled_from=512)[0] == common
         assert reusable(readings, 1000, common, 2000)[0] == common // 64 * 64
 
 
