@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 from jupyter_ollama_client.client import Client
@@ -54,10 +55,10 @@ class WaitSpinner:
             return
         self._draw(self._line(0, ""))
         bytes_known = self._size()
-        frame = 0
-        while not self._stop.wait(FRAME):
-            frame += 1
+        for frame in count():
             self._draw(self._line(frame, bytes_known if self._loads else ""))
+            if self._stop.wait(FRAME):
+                return
 
     def _line(self, frame: int, bytes_known: str) -> str:
         seconds = int(time.monotonic() - self._started)

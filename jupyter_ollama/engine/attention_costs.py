@@ -38,6 +38,10 @@ _WEIGHTS_PER_CELL = 36
 20 tokens take as long row by row as in a tile with 44 fillers, on an Intel Xeon."""
 
 
+LEAST_FILLED = 512
+"""Tokens before a part of a prompt up to which rows take little time in any model."""
+
+
 def filled_from(model: LlamaModel) -> int:
     """Return behind how many tokens fillers should complete a part of a prompt to a tile.
 
@@ -54,8 +58,8 @@ def filled_from(model: LlamaModel) -> int:
     weights: int = llama.llama_model_n_params(model.pointer)
     weights -= model.n_vocab * llama.llama_model_n_embd(model.pointer)
     layers: int = llama.llama_model_n_layer(model.pointer)
-    tiles = weights / (_WEIGHTS_PER_CELL * layers * heads * alone * TILE)
-    return max(round(tiles), 1) * TILE
+    cells = weights / (_WEIGHTS_PER_CELL * layers * heads * alone)
+    return max(round(cells / TILE) * TILE, LEAST_FILLED)
 
 
 @cache

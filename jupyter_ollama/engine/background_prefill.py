@@ -124,8 +124,8 @@ class BackgroundPrefill:
 
     def tokens_read(self, sequence: Sequence) -> int:
         """Return the tokens of a sequence that were read, here or in the cells."""
-        is_here = self._side is not None and sequence is self._sequence
-        return max(sequence.cache.cached, self._side.length if is_here and self._side else 0)
+        length = self._side.length if self._side and sequence is self._sequence else 0
+        return max(length, sequence.cache.cached)
 
     def copy_all(self, sequence: Sequence) -> None:
         """Copy the tokens that were read of a sequence that is about to leave the cells."""
@@ -194,7 +194,8 @@ class BackgroundPrefill:
         part = side.take_over()
         if part is None:
             log.warning("llama.cpp could not read a part of a prompt in the background")
-            self._refuse(side, sequence)
+            # Its earlier parts are copied first.
+            self._refused.add(sequence)
             return
         self._costs.record(side.seconds, part)
         if side.longest_operation > LONG_OPERATION:

@@ -16,9 +16,11 @@ from jupyter_ollama.engine.events import Event, Progress
 from jupyter_ollama.engine.llama_model import LoadError
 from jupyter_ollama.engine.loading import ModelLoader
 from jupyter_ollama.engine.pausable_decode import PausableDecode
+from jupyter_ollama.engine.prefill_context import PrefillContext
 from jupyter_ollama.engine.progress import PromptProgress
 from jupyter_ollama.engine.reading_order import TILE
 from jupyter_ollama.engine.sequence import Sequence
+from jupyter_ollama.engine.step_costs import StepContents
 
 SLICE = 0.1
 
@@ -152,6 +154,29 @@ def test_what_was_read_of_a_cancelled_prompt_is_kept(steps: Steps, parts: list[i
         steps.finish(1)
     assert sum(parts) <= 899 - read
     check(Path(steps.loaded.spec.model), again)
+
+
+def test_what_was_read_before_a_failure_is_kept(
+    steps: Steps, parts: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_over = PrefillContext.take_over
+
+    def fail_later(side: PrefillContext) -> StepContents | None:
+        part = take_over(side) if len(parts) < 3 else None
+        side.part = None
+        return part
+
+    monkeypatch.setattr(PrefillContext, "take_over", fail_later)
+    steps.add("The bees", 900)
+    steps.finish(3)
+    long = steps.add(prompt(900, 1), 8, request=2)
+    while not long.cache.cached:
+        steps.finish(1)
+    assert long.cache.cached >= sum(parts[:2])
+    while not long.over:
+        steps.finish(1)
+    assert len(parts) == 3
+    check(Path(steps.loaded.spec.model), long)
 
 
 def test_the_progress_of_a_prompt_counts_what_was_read(
