@@ -41,7 +41,7 @@ LONG_OPERATION = 0.06
 SHARE = 4.0
 """The time of prompts as a multiple of the time of streams, where that leaves these enough."""
 
-LONGEST_GAP = 0.2
+LONGEST_GAP = 0.17
 """Seconds from one step of streams to the next, if their steps are short."""
 
 SHORTEST_SLICE = 0.02
