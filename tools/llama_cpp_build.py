@@ -24,7 +24,7 @@ a general protection fault (GCC bug 114098). Without AMX, ggml takes its kernels
 
 NO_FP16 = "-mno-avx512fp16"
 """With AVX512-FP16, ggml adds the values of attention in steps of 128 numbers, and the rest of a
-head one by one. Without it the steps have 64 numbers, and a token's attention takes an eighth of
+head one by one. Without it the steps have 64 numbers, and a token's attention takes a quarter of
 the time where heads have 64, as in SmolLM2, Llama 3.2 1B and gpt-oss."""
 
 FLAGS = {"amx_tile": NO_AMX, "avx512_fp16": NO_FP16}

@@ -95,7 +95,7 @@ class ServerCollector(Collector):
         used = _gauge("kv_cache_used_tokens", "Tokens in the KV cache.", "model")
         size = _gauge("kv_cache_size_tokens", "Tokens that fit into the KV cache.", "model")
         stored = _gauge(
-            "kv_cache_stored_bytes", "Host memory of sequences that left the KV cache.", "model"
+            "kv_cache_stored_bytes", "Host memory of copies of finished sequences.", "model"
         )
         drafts = CounterMetricFamily(
             f"{PREFIX}_draft_tokens",

@@ -2,7 +2,8 @@
 
 With flash attention, llama.cpp's kernel for CPUs works in tiles if a batch has at least 64 tokens,
 and else row by row. How much longer a row takes than its part of a tile depends on the processor
-and on the heads of the model: 1.4 to 4 times where ggml's steps divide a head, else up to 20 times.
+and on the heads of the model: 1.4 to 4 times where the size of a head is a multiple of ggml's
+steps, else up to 20 times.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _STEPS = {"avx512f": 64, "f16c": 32}
 """The numbers that ggml multiplies at once in a row of attention, by features of the processor."""
 
 _WEIGHTS_PER_CELL = 36
-"""Behind so many tokens for each weight of a layer and number of its heads that is computed alone,
-20 tokens take as long row by row as in a tile with 44 fillers, on an Intel Xeon."""
+"""20 tokens take as long row by row as in a tile with 44 fillers, on an Intel Xeon, behind
+weights / (this number * layers * heads * numbers of a head that are computed one by one) tokens."""
 
 
 LEAST_FILLED = 512
@@ -46,7 +47,7 @@ def filled_from(model: LlamaModel) -> int:
     """Return behind how many tokens fillers should complete a part of a prompt to a tile.
 
     That pays where heads are no multiple of ggml's steps: it computes the rest of a head number by
-    number, which takes ten times as long. Fillers cost their multiplications with all weights, and
+    number. Fillers cost their multiplications with all weights, and
     save attention by rows, which grows with the tokens before: large models take them later. The
     result depends on the model and on the kind of processor and not on a measurement, which other
     work on the host distorts: runners must decide alike, to give the same answers.
@@ -73,7 +74,7 @@ def _step() -> int:
 
 
 def _heads(model: LlamaModel) -> tuple[int, int, int]:
-    """Return the heads of a layer, those of its keys, and the numbers of a head."""
+    """Return the heads of a layer, its heads of keys, and the numbers of a head."""
     heads = max(llama.llama_model_n_head(model.pointer), 1)
     key_heads = max(llama.llama_model_n_head_kv(model.pointer), 1)
     length = model.metadata(f"{model.architecture}.attention.key_length")

@@ -3,9 +3,10 @@
 A part of a prompt in the batch of a step delays the next tokens of streams, so it has to be small;
 and small parts of long prompts take long on a CPU, where llama.cpp computes attention row by row
 for batches of fewer than 64 tokens. Here a part has some hundred tokens. It pauses after an
-operation of llama.cpp for the next step of the streams. Its keys and values are copied into the
-cells of the batch loop at the end: with them there the steps of streams take longer, since
-llama.cpp computes attention to all cells and then masks those of other sequences.
+operation of llama.cpp for the next step of the streams. The keys and values are copied into the
+cells of the batch loop when the prompt is read, or when it makes way: with them there the steps of
+streams take longer, since llama.cpp computes attention to all cells and then masks the cells of
+other sequences.
 """
 
 from __future__ import annotations
@@ -124,14 +125,19 @@ class BackgroundPrefill:
 
     def tokens_read(self, sequence: Sequence) -> int:
         """Return the tokens of a sequence that were read, here or in the cells."""
-        length = self._side.length if self._side and sequence is self._sequence else 0
+        is_here = sequence is self._sequence and sequence.cache.order == self._order
+        length = self._side.length if self._side and is_here else 0
         return max(length, sequence.cache.cached)
 
-    def copy_all(self, sequence: Sequence) -> None:
-        """Copy the tokens that were read of a sequence that is about to leave the cells."""
-        if self._side and sequence is self._sequence and sequence.cache.order == self._order:
+    def leave(self, sequence: Sequence) -> None:
+        """Copy the first tokens that were read of a sequence that is about to leave the cells.
+
+        So a client that sends a long prompt again does not start anew.
+        """
+        self._finish_part()
+        if self._side and sequence is self._sequence:
             self._side.give_up()
-            self._copy(len(sequence.tokens))
+            self._copy(COPIED_TOKENS)
 
     @property
     def _is_reading(self) -> bool:
@@ -194,7 +200,7 @@ class BackgroundPrefill:
         part = side.take_over()
         if part is None:
             log.warning("llama.cpp could not read a part of a prompt in the background")
-            # Its earlier parts are copied first.
+            # `choose` copies its earlier parts before the steps read the rest.
             self._refused.add(sequence)
             return
         self._costs.record(side.seconds, part)
@@ -233,7 +239,7 @@ class BackgroundPrefill:
         group = unseen if unseen and (is_turn_of_unseen or not seen) else seen
         if self._parts % OLDEST_PART == 0:
             return min(group, key=lambda one: one.started)
-        return by_account(group)[0]
+        return by_account(group, lambda one: len(one.tokens) - self.tokens_read(one))[0]
 
     def _begin(self, sequence: Sequence) -> None:
         """Begin to read the next part of a sequence.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from .batch import Batch
 from .drafter import Drafter, DraftRequest
@@ -44,15 +44,18 @@ EXPECTED = 10.0
 """Seconds after a stream for which another one is expected."""
 
 
-def by_account(sequences: list[Sequence]) -> list[Sequence]:
-    """Order prompts to be read: the account with the fewest tokens to read is first.
+def by_account(
+    sequences: list[Sequence],
+    unread: Callable[[Sequence], int] = lambda sequence: sequence.cache.pending,
+) -> list[Sequence]:
+    """Order prompts to be read: the account with the fewest ``unread`` tokens is first.
 
     So a question does not wait for all the long prompts of another account, which are read in the
     part of the oldest prompt meanwhile. The prompts of one account keep their order.
     """
     pending: Counter[int] = Counter()
     for sequence in sequences:
-        pending[sequence.params.account] += sequence.cache.pending
+        pending[sequence.params.account] += unread(sequence)
     if len(pending) < 2:
         return sequences
     return sorted(sequences, key=lambda sequence: pending[sequence.params.account])

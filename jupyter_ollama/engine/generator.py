@@ -173,7 +173,7 @@ class Generator:
 
     @property
     def stored_bytes(self) -> int:
-        """Host memory of finished sequences that left the KV cache."""
+        """Host memory of copies of finished sequences."""
         return self._cache.stored_bytes
 
     @property
@@ -200,7 +200,7 @@ class Generator:
         for sequence in cancelled:
             sequence.over = True
             if self._background:
-                self._background.copy_all(sequence)
+                self._background.leave(sequence)
         self._queue.withdraw(request)
         self._queue.retire()
         return bool(begun)

@@ -54,11 +54,13 @@ def return_pages(path: Path) -> None:
     """
     if sys.platform != "linux":
         return
-    wanted = path.stat().st_ino
+    # A file may be deleted while it is loaded.
+    names = (str(path.resolve()), f"{path.resolve()} (deleted)")
     libc = ctypes.CDLL(None)
     for line in Path("/proc/self/maps").read_text(errors="replace").splitlines():
-        addresses, access, _, _, inode, *_ = line.split(maxsplit=5)
-        if int(inode) == wanted and "w" not in access:
+        addresses, access, _, _, _, *name = line.split(maxsplit=5)
+        # Private mappings may differ from their file, as the mappings of libraries do.
+        if "s" in access and "w" not in access and name and name[0] in names:
             start, end = (int(address, 16) for address in addresses.split("-"))
             libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), mmap.MADV_DONTNEED)
 

@@ -163,8 +163,8 @@ class ModelLoader:
         with self.log.account(owner) as buffers:
             yield
             # Weights that the CPU reads in another order are mapped as well as copied; they count
-            # once, since mapped pages that are not used are returned. So do weights of GPUs between
-            # the host's weights in a file.
+            # once, since the kernel drops mapped pages that are not used. So do weights of GPUs
+            # between the host's weights in a file.
             mapped = sum(buffer.size for buffer in buffers if buffer.on_host)
             if not buffers:
                 log_missing_sizes()
@@ -173,9 +173,11 @@ class ModelLoader:
             on_gpus = [buffer for buffer in buffers if not buffer.on_host]
             others = host + sum(gpus) - sum(buffer.size for buffer in on_gpus)
             buffers[:] = [Buffer("model", True, min(mapped, others)), *on_gpus]
+        # Where most weights are copied, their pages are returned at once.
         copied = max(0, mapped - others) + sum(buffer.size for buffer in on_gpus)
         if 2 * copied > host + sum(gpus):
-            return_pages(file.path)
+            with suppress(OSError):
+                return_pages(file.path)
 
     def _plan_draft(self, path: str) -> tuple[ModelFile, Weights, Placement] | None:
         """Place the draft model; None if it cannot be used."""

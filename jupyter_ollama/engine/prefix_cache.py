@@ -340,7 +340,7 @@ class PrefixCache:
 
     @property
     def stored_bytes(self) -> int:
-        """Host memory of finished sequences that left the KV cache."""
+        """Host memory of copies of finished sequences."""
         return self._store.stored_bytes
 
     def tokens_in_cells(self) -> int:

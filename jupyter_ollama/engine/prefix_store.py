@@ -100,8 +100,7 @@ class PrefixStore:
     def free_id(self, slot: int) -> None:
         """Empty a sequence of the KV cache; its id is free again."""
         self._ids.append(slot)
-        # Clearing all cells takes as long as looking for those of one sequence. Done here, it does
-        # not delay the next request.
+        # If it was the last one, the cells are cleared, so that the next request need not do it.
         self._context.forget(-1 if self.is_clear else slot)
 
     @property
@@ -270,7 +269,7 @@ class PrefixStore:
 
     @property
     def stored_bytes(self) -> int:
-        """Host memory of finished sequences."""
+        """Host memory of copies of finished sequences."""
         return sum(prefix.state.nbytes for prefix in self._prefixes if prefix.state is not None)
 
     def _oldest(self) -> CachedPrefix | None:

@@ -49,9 +49,11 @@ ENVIRONMENT = {
     # How long llama.cpp's OpenMP threads spin before they sleep. On a host with other load (a
     # kernel, say) libgomp's default makes single steps take seconds.
     "GOMP_SPINCOUNT": "1000",
-    # As long where two threads call llama.cpp, each with a team of its own: libgomp spins for a
-    # tenth of that otherwise, and a step takes three times as long.
+    # They spin as long where two threads call llama.cpp, each with a team of its own. Otherwise
+    # libgomp spins for a tenth of the time, and a step takes two or three times as long.
     "OMP_WAIT_POLICY": "active",
+    # For LLVM's OpenMP, whose threads would not sleep at all with this policy: milliseconds.
+    "KMP_BLOCKTIME": "1",
     # The last line of the log must be the reason of an abort, not a backtrace.
     "GGML_NO_BACKTRACE": "1",
 }

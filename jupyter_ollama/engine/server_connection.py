@@ -20,7 +20,7 @@ READ_BYTES = 2**18
 
 
 class ServerConnection:
-    """Receives commands and sends events; one thread does the one, one the other."""
+    """Receives commands and sends events; one thread at a time does each."""
 
     def __init__(self, descriptor: int, ping: Callable[[], None]) -> None:
         """Take the socket that this process inherited.

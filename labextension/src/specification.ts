@@ -1279,7 +1279,7 @@ export interface components {
       context_length: number;
       /** @description Bytes of `size` that other loaded models use as well: models that differ in their adapters have one copy of the weights. */
       size_shared?: number;
-      /** @description Bytes of host memory, not in `size`, for finished sequences that left the KV cache. */
+      /** @description Bytes of host memory, not included in `size`, that hold copies of finished sequences. */
       size_stored?: number;
     };
     PsResponse: {

@@ -143,10 +143,13 @@ def test_the_steps_of_streams_do_not_attend_to_a_prompt_that_is_being_read(
 def test_what_was_read_of_a_cancelled_prompt_is_kept(steps: Steps, parts: list[int]) -> None:
     steps.add("The bees", 900)
     steps.finish(3)
-    steps.add(prompt(900, 1), 8, request=2)
-    while len(parts) < 3:
+    long = steps.add(prompt(900, 1), 8, request=2)
+    background = steps.generator._background
+    assert background
+    while len(parts) < 3 or not (background._side and background._side.is_read):
         steps.finish(1)
-    read = sum(parts[:2])
+    read = sum(parts[:3])
+    assert long.cache.cached == 0
     steps.generator.cancel(2)
     parts.clear()
     again = steps.add(prompt(900, 1), 8, request=3)
@@ -222,6 +225,18 @@ def test_a_put_back_sequence_is_read_again(smollm2_f16: Path, parts: list[int]) 
     check(smollm2_f16, long)
     steps.generator.free()
     steps.context.close()
+
+
+def test_a_put_back_sequence_may_be_cancelled(steps: Steps, parts: list[int]) -> None:
+    stream = steps.add("The bees", 300)
+    steps.finish(3)
+    long = steps.add(prompt(600, 1), 8, request=2)
+    while len(parts) < 2:
+        steps.finish(1)
+    steps.generator._queue.put_back(long)
+    steps.generator.cancel(2)
+    steps.finish()
+    check(Path(steps.loaded.spec.model), stream)
 
 
 def test_where_cells_are_missing_the_prompt_is_read_in_steps(

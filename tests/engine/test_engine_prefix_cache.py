@@ -129,6 +129,25 @@ async def test_idle_sequences_move_to_host_memory_and_back(smollm2_f16: Path) ->
     assert_good(smollm2_f16, answers[:2])
 
 
+def test_the_cells_are_clear_for_the_next_request(
+    smollm2_f16: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = Steps(smollm2_f16, parallel=2)
+    forgotten: list[int] = []
+    forget = type(steps.context).forget
+    monkeypatch.setattr(
+        type(steps.context),
+        "forget",
+        lambda context, sequence: (forgotten.append(sequence), forget(context, sequence))[1],
+    )
+    steps.run("Bees")
+    assert (forgotten[-1], steps.cells()) == (-1, 0)
+    forgotten.clear()
+    steps.run("Bees", steps=1)
+    assert -1 not in forgotten
+    steps.context.close()
+
+
 def test_sequences_copied_while_idle_are_evicted_at_once(smollm2_f16: Path) -> None:
     """A prompt that has nothing in common is not slowed down by cells of those before it."""
     steps = Steps(smollm2_f16, parallel=2)
