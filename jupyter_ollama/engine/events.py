@@ -41,9 +41,9 @@ class Memory(msgspec.Struct, tag="memory", array_like=True):
 
     ``generated`` are the tokens that the model has generated since its load, for all requests
     with the same adapters together, by the number of these. So are ``drafted``, the drafts that the
-    model checked, and ``accepted``, those that were its own choice. ``stored`` is the host memory, in
-    bytes, of copies of finished sequences. Sent after a load, at intervals
-    while the model runs, and once when it becomes idle.
+    model checked, and ``accepted``, those that were its own choice. ``stored`` is the host memory,
+    in bytes, of copies of finished sequences. Sent after a load, at intervals while the model runs,
+    and once when it becomes idle.
     Models that only embed keep no cache: 0 of 0.
     """
 

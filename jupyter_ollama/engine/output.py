@@ -31,7 +31,7 @@ MOST_HERE = 4
 
 
 class Output(threading.Thread):
-    """Detokenizes, finds stop strings and repetitions, and sends. Uses ``send`` by one thread at a time.
+    """Detokenizes, finds stop strings and repetitions, and sends, one thread at a time.
 
     The first text of an answer and its end are sent at once, the text between them in frames. The
     batch loop itself sends a first text where this thread has no work: to wake a thread takes
