@@ -30,8 +30,7 @@ from jupyter_ollama.options import Options
 TOKENS = 160
 TEMPERATURES = (0.0, 0.8, 1.5)
 STREAMS = (1, 8)
-DRAFTS = 4
-"""The default of ``draft_num_predict``."""
+DRAFTS = Options().draft_num_predict
 
 
 def main() -> None:

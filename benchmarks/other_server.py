@@ -31,7 +31,7 @@ class OtherServer(OllamaApi):
     is_alive = False
     """True while it takes part; its process is not ours."""
     ends_answers = True
-    """Ollama ends those that repeat a token 30 times."""
+    """Ollama ends an answer that repeats a token 30 times."""
 
     def __init__(self, folder: Path, url: str, model: str) -> None:
         """``model`` is the name of the model here. Raises Failure unless Ollama's API is there."""
@@ -66,7 +66,7 @@ class OtherServer(OllamaApi):
         check(call(self._port, "POST", "/api/create", new, UPLOAD_SECONDS))
 
     def settings(self) -> str:
-        """Return what is known about how it runs."""
+        """Return its URL and context length; the server does not report other settings."""
         return f"{self.name}: a running server at {self._url}, num_ctx={self.setup.num_ctx}"
 
     def read(self, asked: float, predict: int, lines: list[Line]) -> Answer:

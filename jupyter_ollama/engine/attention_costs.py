@@ -46,11 +46,11 @@ LEAST_FILLED = 512
 def filled_from(model: LlamaModel) -> int:
     """Return behind how many tokens fillers should complete a part of a prompt to a tile.
 
-    That pays where heads are no multiple of ggml's steps: it computes the rest of a head number by
-    number. Fillers cost their multiplications with all weights, and
-    save attention by rows, which grows with the tokens before: large models take them later. The
-    result depends on the model and on the kind of processor and not on a measurement, which other
-    work on the host distorts: runners must decide alike, to give the same answers.
+    That pays where the size of a head is no multiple of ggml's steps, since ggml computes the rest
+    of a head number by number. Each filler is multiplied with all weights; the attention by rows
+    that fillers save grows with the tokens before, so large models take fillers later. The result
+    depends on the model and on the kind of processor, not on a measurement, which other work on the
+    host distorts: all runners must decide alike, to give the same answers.
     """
     heads, _, size = _heads(model)
     alone = size % _step()

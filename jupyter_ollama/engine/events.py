@@ -40,10 +40,10 @@ class Memory(msgspec.Struct, tag="memory", array_like=True):
     """The use of the KV cache, in tokens, and of the devices.
 
     ``generated`` are the tokens that the model has generated since its load, for all requests
-    with the same adapters together, by the number of these. So are ``drafted``, the drafts that the
-    model checked, and ``accepted``, those that were its own choice. ``stored`` is the host memory,
-    in bytes, of copies of finished sequences. Sent after a load, at intervals while the model runs,
-    and once when it becomes idle.
+    with the same adapters together, by the number of these. ``drafted`` counts in the same way the
+    drafted tokens that the model checked, and ``accepted`` the drafted tokens that it accepted.
+    ``stored`` is the number of bytes of host memory that hold copies of finished sequences. Sent
+    after a load, at intervals while the model runs, and once when it becomes idle.
     Models that only embed keep no cache: 0 of 0.
     """
 

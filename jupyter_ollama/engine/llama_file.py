@@ -49,8 +49,9 @@ def load_file(file: ModelFile, params: llama.llama_model_params) -> llama.llama_
 def return_pages(path: Path) -> None:
     """Return the pages of a mapped file to the system, which reads them again when they are used.
 
-    llama.cpp copies the weights of GPUs, and those that the CPU needs in another order. Their pages
-    would count as memory of this process. Does nothing except on Linux.
+    llama.cpp copies the weights of layers on GPUs, and weights that the CPU needs in another order.
+    The mapped pages of the originals would still count as memory of this process. Has no effect
+    except on Linux.
     """
     if sys.platform != "linux":
         return

@@ -70,7 +70,10 @@ class Output(threading.Thread):
                 self._hand_over()
 
     def _emit_here(self) -> bool:
-        """Send what is held in the caller's thread; False if it is much or has to wait."""
+        """Send the held texts from the calling thread.
+
+        Returns False, and sends nothing, if there are many or if the output thread has work.
+        """
         is_much = len(self._held) > MOST_HERE
         if is_much or self._pending or not self._sending.acquire(blocking=False):
             return False
